@@ -1,0 +1,91 @@
+"""The PyTorch twin of wrn-dist's network: Trax's WideResnet(n_blocks=n, widen_factor=k).
+
+Its state_dict has the tensor names and layouts of `model.safetensors`:
+
+    from safetensors.torch import load_file
+    model = WideResNet(depth=22, widen_factor=1)
+    model.load_state_dict(load_file("runs/…/checkpoints/step-00001000/model.safetensors"), strict=True)
+
+Images go in as raw pixels 0…255, float32, NCHW.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """BatchNorm2d whose state_dict is weight, bias, running_mean and running_var.
+
+    PyTorch's `num_batches_tracked` is only used without a momentum, so it is left out: strict loading works both ways.
+    PyTorch moves the running variance by the unbiased variance; wrn-dist (like Trax) by the biased one. That matters
+    when the twin trains, not when it predicts.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__(channels, eps=1e-5, momentum=0.1)
+        del self._buffers["num_batches_tracked"]
+        self.num_batches_tracked = None
+
+
+class Convolution(nn.Conv2d):
+    """3x3 convolution with TensorFlow's SAME padding: an even extent at stride 2 gets its zeros after, not before."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1):
+        super().__init__(inputs, outputs, 3, stride)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        before = 1 if self.stride[0] == 1 else 0
+        return super().forward(F.pad(x, (before, 1, before, 1)))
+
+
+class Block(nn.Module):
+    """BN, ReLU, convolution, BN, ReLU, convolution."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.norm1, self.conv1 = BatchNorm(inputs), Convolution(inputs, outputs, stride)
+        self.norm2, self.conv2 = BatchNorm(outputs), Convolution(outputs, outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv2(F.relu(self.norm2(self.conv1(F.relu(self.norm1(x))))))
+
+
+class Group(nn.Module):
+    """y = shortcut(x) + first block(x); then y + the other blocks in series."""
+
+    def __init__(self, blocks: int, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.shortcut = Convolution(inputs, outputs, stride)
+        self.blocks = nn.ModuleList(
+            [Block(inputs, outputs, stride)] + [Block(outputs, outputs, 1) for _ in range(blocks - 1)]
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.shortcut(x) + self.blocks[0](x)
+        z = y
+        for block in self.blocks[1:]:
+            z = block(z)
+        return y + z
+
+
+class WideResNet(nn.Module):
+    """WRN-depth-k in Trax's form; returns logits."""
+
+    def __init__(self, depth: int = 22, widen_factor: int = 1, classes: int = 10):
+        super().__init__()
+        blocks, remainder = divmod(depth - 4, 6)
+        if remainder or blocks < 1:
+            raise ValueError(f"depth {depth} is not 6n + 4")
+        widths = [16, 16 * widen_factor, 32 * widen_factor, 64 * widen_factor]
+        self.stem = Convolution(3, widths[0])
+        self.groups = nn.ModuleList(
+            [Group(blocks, widths[g], widths[g + 1], 1 if g == 0 else 2) for g in range(3)]
+        )
+        self.norm, self.head = BatchNorm(widths[3]), nn.Linear(widths[3], classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        for group in self.groups:
+            x = group(x)
+        return self.head(F.relu(self.norm(x)).mean((2, 3)))

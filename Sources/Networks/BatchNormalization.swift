@@ -1,0 +1,240 @@
+import Collectives
+import Tensors
+
+/// How batch statistics are formed while training.
+public enum BatchNormalizationScope: String, Sendable, Codable, CaseIterable {
+  /// Over all images of the global batch, as on one device: one small exchange a layer and pass.
+  case global
+  /// Over each microbatch by itself ("ghost" batch norm, Hoffer et al., arXiv 1705.08741): no exchange while training.
+  case microbatch
+}
+
+/// Which statistics normalise activations.
+public enum NormalizationStatistics: String, Sendable, Codable, CaseIterable {
+  /// Those of the batch itself; Trax evaluates this way, too.
+  case batch
+  /// The running averages collected in training.
+  case running
+}
+
+/// One batch normalisation at work: partial sums of the local microbatches, and the coefficients made from them.
+///
+/// Sums over images are formed within a microbatch by the convolution engine, and over microbatches by the fixed tree, in
+/// Double. Coefficient arrays have one row a local microbatch in scope ``BatchNormalizationScope/microbatch``, and one
+/// row for all otherwise.
+final class BatchNormalization {
+  /// Added to the variance (trax/layers/normalization.py).
+  static let epsilon = 1e-5
+  /// r ← momentum·r + (1 − momentum)·batch value; Trax's WideResnet passes 0.9.
+  static let momentum: Float = 0.9
+
+  let layer: NormalizationLayer
+  private let scope: BatchNormalizationScope
+  private let elementCountPerImage: Int
+  private let channels: Int
+  // Rows of 2·C: Σx and Σx² on the way forward, Σg' and Σg'·(x − mean) on the way back.
+  private let partialSums: AlignedBuffer<Double>
+  private let totals: AlignedBuffer<Double>
+  private let statistics: AlignedBuffer<Double>  // rows of mean, variance
+  private let means: AlignedBuffer<Float>
+  private let scales: AlignedBuffer<Float>
+  private let shifts: AlignedBuffer<Float>
+  private let gradientScales: AlignedBuffer<Float>
+  private let activationScales: AlignedBuffer<Float>
+  private let constants: AlignedBuffer<Float>
+
+  /// Allocates room for `microbatchCount` local microbatches.
+  init(
+    _ layer: NormalizationLayer, pixels: Int, microbatchCount: Int, scope: BatchNormalizationScope
+  ) {
+    self.layer = layer
+    self.scope = scope
+    channels = layer.channels
+    elementCountPerImage = pixels
+    let rows = scope == .global ? 1 : microbatchCount
+    partialSums = AlignedBuffer(count: microbatchCount * 2 * channels)
+    totals = AlignedBuffer(count: 2 * channels)
+    statistics = AlignedBuffer(count: rows * 2 * channels)
+    means = AlignedBuffer(count: rows * channels)
+    scales = AlignedBuffer(count: rows * channels)
+    shifts = AlignedBuffer(count: rows * channels)
+    gradientScales = AlignedBuffer(count: rows * channels)
+    activationScales = AlignedBuffer(count: rows * channels)
+    constants = AlignedBuffer(count: rows * channels)
+  }
+
+  /// The bytes of this object's buffers.
+  var byteCount: Int {
+    8 * (partialSums.count + totals.count + statistics.count) + 4 * 6 * means.count
+  }
+
+  /// Where the engine leaves the two sums of local microbatch `m`.
+  func sums(_ m: Int) -> UnsafeMutablePointer<Double> { partialSums.pointer + m * 2 * channels }
+
+  /// The map from x to z for local microbatch `m`.
+  func normalizedReLU(_ m: Int) -> NormalizedReLU {
+    let row = row(m)
+    return NormalizedReLU(scale: scales.pointer + row, shift: shifts.pointer + row)
+  }
+
+  /// The mean that the sums of the way back subtract, for local microbatch `m`.
+  func mean(_ m: Int) -> UnsafePointer<Float> { UnsafePointer(means.pointer + row(m)) }
+
+  /// The map from the gradient behind this normalisation to the gradient before it, for local microbatch `m`.
+  func gradient(_ m: Int, activation: UnsafePointer<Float>) -> NormalizationGradient {
+    let row = row(m)
+    return NormalizationGradient(
+      activation: activation, gradientScale: gradientScales.pointer + row,
+      activationScale: activationScales.pointer + row, constant: constants.pointer + row)
+  }
+
+  /// Makes the forward sums those of `factor`·x instead of x.
+  func scaleSums(_ m: Int, by factor: Double) {
+    let sums = sums(m)
+    for c in 0..<channels {
+      sums[c] *= factor
+      sums[channels + c] *= factor * factor
+    }
+  }
+
+  /// Turns the microbatches' Σx and Σx² into the map from x to z.
+  ///
+  /// In scope `global` every rank calls it for the same layer in the same order.
+  ///
+  /// - Parameters:
+  ///   - run: The microbatches of this batch.
+  ///   - parameters: Scale and shift.
+  /// - Throws: ``CommunicationError`` if the exchange fails.
+  func finishForward(_ run: MicrobatchRun, parameters: ParameterStore) throws {
+    switch scope {
+    case .global:
+      try run.reduction.allReduce(
+        partialSums.pointer, count: 2 * channels, into: totals.pointer)
+      let count = Double(run.globalImageCount * elementCountPerImage)
+      setStatistics(row: 0, sums: totals.pointer, count: count)
+      setCoefficients(row: 0, parameters: parameters)
+    case .microbatch:
+      for m in 0..<run.localCount {
+        let count = Double(run.imageCount(m) * elementCountPerImage)
+        setStatistics(row: m, sums: sums(m), count: count)
+        setCoefficients(row: m, parameters: parameters)
+      }
+    }
+  }
+
+  /// Takes mean and variance from the running statistics instead of a batch.
+  func useRunningStatistics(_ running: ParameterStore, parameters: ParameterStore) {
+    let (mean, variance) = (running[layer.runningMean], running[layer.runningVariance])
+    for row in 0..<statistics.count / (2 * channels) {
+      let target = statistics.pointer + row * 2 * channels
+      for c in 0..<channels {
+        target[c] = Double(mean[c])
+        target[channels + c] = Double(variance[c])
+      }
+      setCoefficients(row: row, parameters: parameters)
+    }
+  }
+
+  /// Moves the running statistics towards this batch's: r ← 0.9·r + 0.1·value, with the biased variance.
+  ///
+  /// In scope `microbatch` the value is the mean over all microbatches, so every rank must call it, in the same order.
+  ///
+  /// - Throws: ``CommunicationError`` if the exchange fails.
+  func updateRunningStatistics(_ run: MicrobatchRun, _ running: ParameterStore) throws {
+    var batch = statistics.pointer
+    var weight = 1.0
+    if scope == .microbatch {
+      // The reduction spends its operands, and the way back still needs these: the forward sums are spent already.
+      partialSums.pointer.update(from: statistics.pointer, count: statistics.count)
+      try run.reduction.allReduce(
+        partialSums.pointer, count: 2 * channels, into: totals.pointer)
+      batch = totals.pointer
+      weight = 1 / Double(run.globalCount)
+    }
+    let (mean, variance) = (running[layer.runningMean], running[layer.runningVariance])
+    let rest = 1 - Self.momentum
+    for c in 0..<channels {
+      mean[c] = Self.momentum * mean[c] + rest * Float(batch[c] * weight)
+      variance[c] = Self.momentum * variance[c] + rest * Float(batch[channels + c] * weight)
+    }
+  }
+
+  /// Turns the microbatches' Σg' and Σg'·(x − mean) into the map from g' to the gradient of x, and writes each
+  /// microbatch's gradients of shift and scale.
+  ///
+  /// With xhat = (x − mean)·invstd, m₁ = mean of g' and m₂ = mean of g'·xhat over the batch, the gradient of x is
+  /// gamma·invstd·(g' − m₁ − m₂·xhat). In scope `global` every rank calls it in the same order.
+  ///
+  /// - Parameters:
+  ///   - run: The microbatches of this batch.
+  ///   - parameters: Scale and shift.
+  ///   - leaves: Where the gradients go, shift then scale, one row of 2·C a microbatch.
+  /// - Throws: ``CommunicationError`` if the exchange fails.
+  func finishBackward(
+    _ run: MicrobatchRun, parameters: ParameterStore, leaves: UnsafeMutablePointer<Float>
+  ) throws {
+    for m in 0..<run.localCount {
+      if scope == .microbatch {
+        let count = Double(run.imageCount(m) * elementCountPerImage)
+        setGradientCoefficients(row: m, sums: sums(m), count: count, parameters: parameters)
+      }
+      let variance = statistics.pointer + 2 * row(m) + channels
+      let (source, target) = (sums(m), leaves + m * 2 * channels)
+      for c in 0..<channels {
+        target[c] = Float(source[c])
+        target[channels + c] = Float(source[channels + c] * Self.inverseDeviation(variance[c]))
+      }
+    }
+    guard scope == .global else { return }
+    try run.reduction.allReduce(
+      partialSums.pointer, count: 2 * channels, into: totals.pointer)
+    let count = Double(run.globalImageCount * elementCountPerImage)
+    setGradientCoefficients(row: 0, sums: totals.pointer, count: count, parameters: parameters)
+  }
+
+  /// The first coefficient of local microbatch `m`.
+  private func row(_ m: Int) -> Int { scope == .global ? 0 : m * channels }
+
+  private static func inverseDeviation(_ variance: Double) -> Double {
+    1 / (variance + epsilon).squareRoot()
+  }
+
+  private func setStatistics(row: Int, sums: UnsafePointer<Double>, count: Double) {
+    let target = statistics.pointer + row * 2 * channels
+    for c in 0..<channels {
+      let mean = sums[c] / count
+      target[c] = mean
+      // One pass over Doubles: 53 bits leave nothing to fear from the cancellation. NaN must stay NaN.
+      let variance = sums[channels + c] / count - mean * mean
+      target[channels + c] = variance < 0 ? 0 : variance
+    }
+  }
+
+  private func setCoefficients(row: Int, parameters: ParameterStore) {
+    let (gamma, beta) = (parameters[layer.scale], parameters[layer.shift])
+    let source = statistics.pointer + row * 2 * channels
+    for c in 0..<channels {
+      let mean = source[c]
+      let scale = Double(gamma[c]) * Self.inverseDeviation(source[channels + c])
+      means.pointer[row * channels + c] = Float(mean)
+      scales.pointer[row * channels + c] = Float(scale)
+      shifts.pointer[row * channels + c] = Float(Double(beta[c]) - mean * scale)
+    }
+  }
+
+  private func setGradientCoefficients(
+    row: Int, sums: UnsafePointer<Double>, count: Double, parameters: ParameterStore
+  ) {
+    let gamma = parameters[layer.scale]
+    let source = statistics.pointer + row * 2 * channels
+    for c in 0..<channels {
+      let inverse = Self.inverseDeviation(source[channels + c])
+      let m1 = sums[c] / count
+      let m2 = sums[channels + c] * inverse / count
+      let ca = Double(gamma[c]) * inverse
+      gradientScales.pointer[row * channels + c] = Float(ca)
+      activationScales.pointer[row * channels + c] = Float(-ca * m2 * inverse)
+      constants.pointer[row * channels + c] = Float(ca * (m2 * inverse * source[c] - m1))
+    }
+  }
+}

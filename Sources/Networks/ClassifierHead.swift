@@ -1,0 +1,147 @@
+import Tensors
+
+/// What follows the last group: BN, ReLU, global average pooling, a dense layer and the cross entropy of its softmax.
+///
+/// Everything works on one microbatch; the dense layer is so small that plain loops in a fixed order do.
+final class ClassifierHead {
+  private let layer: DenseLayer
+  let pixels: Int
+  private let channels: Int
+  private let features: AlignedBuffer<Float>  // [images, C]: pooled activations
+  private let logitsBuffer: AlignedBuffer<Float>  // [images, classes]
+  private let logitGradients: AlignedBuffer<Float>  // [images, classes]
+  /// Σ −log p[label] over the images of each local microbatch.
+  let lossSums: AlignedBuffer<Double>
+  /// The images of each local microbatch whose largest logit is at the label.
+  let correctCounts: AlignedBuffer<Int>
+
+  /// Allocates room for some images in some microbatches; `pixels` are those of the last activation, H·W.
+  init(_ layer: DenseLayer, pixels: Int, imageCount: Int, microbatchCount: Int) {
+    self.layer = layer
+    self.pixels = pixels
+    channels = layer.inputs
+    features = AlignedBuffer(count: imageCount * layer.inputs)
+    logitsBuffer = AlignedBuffer(count: imageCount * layer.outputs)
+    logitGradients = AlignedBuffer(count: imageCount * layer.outputs)
+    lossSums = AlignedBuffer(count: microbatchCount)
+    correctCounts = AlignedBuffer(count: microbatchCount)
+  }
+
+  /// The logits, `[images, classes]`.
+  var logits: UnsafePointer<Float> { UnsafePointer(logitsBuffer.pointer) }
+
+  /// The bytes of this object's buffers.
+  var byteCount: Int { features.byteCount + logitsBuffer.byteCount + logitGradients.byteCount }
+
+  /// Computes logits, the loss's sum, and the loss's gradient with respect to the logits.
+  ///
+  /// - Parameters:
+  ///   - m: The local microbatch.
+  ///   - first: Its first image among this rank's.
+  ///   - imageCount: Its images.
+  ///   - activation: The last group's output for this microbatch, `NHWC`.
+  ///   - map: The last normalisation.
+  ///   - parameters: All parameters.
+  ///   - labels: A label an image, 0 ..< classes.
+  ///   - lossScale: 1 / images of the global batch: the loss is a mean.
+  func forward(
+    _ m: Int, first: Int, imageCount: Int, activation: UnsafePointer<Float>, map: NormalizedReLU,
+    parameters: ParameterStore, labels: UnsafePointer<UInt8>, lossScale: Double
+  ) {
+    let classes = layer.outputs
+    let weight = parameters.pointer + layer.weight.range.lowerBound
+    let bias = parameters.pointer + layer.bias.range.lowerBound
+    var lossSum = 0.0
+    var correct = 0
+    for n in 0..<imageCount {
+      let feature = features.pointer + (first + n) * channels
+      pool(activation + n * pixels * channels, map, into: feature)
+      let logit = logitsBuffer.pointer + (first + n) * classes
+      logit.update(from: bias, count: classes)
+      for c in 0..<channels {
+        for k in 0..<classes { logit[k] += feature[c] * weight[c * classes + k] }
+      }
+      let label = Int(labels[n])
+      let gradient = logitGradients.pointer + (first + n) * classes
+      lossSum += SoftmaxCrossEntropy.evaluate(
+        logit, classes: classes, label: label, scale: lossScale, gradient: gradient)
+      if SoftmaxCrossEntropy.prediction(logit, classes: classes) == label { correct += 1 }
+    }
+    lossSums.pointer[m] = lossSum
+    correctCounts.pointer[m] = correct
+  }
+
+  /// Computes the gradients of the dense layer and of the last normalisation's argument.
+  ///
+  /// - Parameters:
+  ///   - first: The microbatch's first image among this rank's.
+  ///   - imageCount: Its images.
+  ///   - activation: The last group's output for this microbatch, `NHWC`.
+  ///   - map: The last normalisation.
+  ///   - parameters: All parameters.
+  ///   - leaf: The microbatch's gradients of kernel and bias, overwritten.
+  ///   - inputGradient: g' of every element, and its two sums.
+  func backward(
+    first: Int, imageCount: Int, activation: UnsafePointer<Float>, map: NormalizedReLU,
+    parameters: ParameterStore, leaf: UnsafeMutablePointer<Float>,
+    inputGradient: ConvolutionInputGradient
+  ) {
+    let classes = layer.outputs
+    let weight = parameters.pointer + layer.weight.range.lowerBound
+    leaf.update(repeating: 0, count: layer.range.count)
+    let biasLeaf = leaf + layer.weight.range.count
+    inputGradient.sums?.update(repeating: 0, count: 2 * channels)
+    for n in 0..<imageCount {
+      let gradient = logitGradients.pointer + (first + n) * classes
+      let feature = features.pointer + (first + n) * channels
+      for k in 0..<classes { biasLeaf[k] += gradient[k] }
+      for c in 0..<channels {
+        var featureGradient: Float = 0
+        for k in 0..<classes {
+          leaf[c * classes + k] += feature[c] * gradient[k]
+          featureGradient += gradient[k] * weight[c * classes + k]
+        }
+        // The feature is read for the last time; its gradient takes its place.
+        feature[c] = featureGradient / Float(pixels)
+      }
+      unpool(
+        feature, activation + n * pixels * channels, map, inputGradient,
+        offset: n * pixels * channels)
+    }
+  }
+
+  /// Averages max(0, scale·x + shift) over the pixels of one image.
+  private func pool(
+    _ x: UnsafePointer<Float>, _ map: NormalizedReLU, into feature: UnsafeMutablePointer<Float>
+  ) {
+    feature.update(repeating: 0, count: channels)
+    let (scale, shift) = (map.scale, map.shift)
+    for pixel in 0..<pixels {
+      let row = x + pixel * channels
+      for c in 0..<channels {
+        let value = scale[c] * row[c] + shift[c]
+        feature[c] += value < 0 ? 0 : value
+      }
+    }
+    for c in 0..<channels { feature[c] /= Float(pixels) }
+  }
+
+  /// Spreads a feature's gradient over the pixels whose ReLU let them pass, and adds Σg' and Σg'·(x − mean).
+  private func unpool(
+    _ featureGradient: UnsafePointer<Float>, _ x: UnsafePointer<Float>, _ map: NormalizedReLU,
+    _ target: ConvolutionInputGradient, offset: Int
+  ) {
+    guard let mean = target.mean, let sums = target.sums else { return }
+    let (scale, shift, channels) = (map.scale, map.shift, channels)
+    for pixel in 0..<pixels {
+      let row = x + pixel * channels
+      let gradient = target.gradient + (offset + pixel * channels)
+      for c in 0..<channels {
+        let masked = scale[c] * row[c] + shift[c] > 0 ? featureGradient[c] : 0
+        gradient[c] = masked
+        sums[c] += Double(masked)
+        sums[channels + c] += Double(masked * (row[c] - mean[c]))
+      }
+    }
+  }
+}

@@ -1,0 +1,62 @@
+import Tensors
+
+/// One way of computing convolutions: forward and backward for one microbatch, on one thread.
+///
+/// An engine has no state: weights, prepared weights and scratch memory are the caller's. All results depend only on the
+/// operands, never on threads or ranks: every element is formed in one fixed order.
+public protocol ConvolutionEngine: Sendable {
+  /// The name on the command line, `blas` or `native`.
+  var name: String { get }
+
+  /// Returns how many floats the engine wants for a kernel in its own form, 0 if it reads `RSCK` directly.
+  func preparedWeightCount(_ geometry: ConvolutionGeometry) -> Int
+
+  /// Brings a kernel into the engine's own form, once a step.
+  ///
+  /// - Parameters:
+  ///   - geometry: The convolution.
+  ///   - weight: The kernel, `RSCK`.
+  ///   - prepared: Room for ``preparedWeightCount(_:)`` floats.
+  func prepareWeight(
+    _ geometry: ConvolutionGeometry, _ weight: UnsafePointer<Float>,
+    into prepared: UnsafeMutablePointer<Float>)
+
+  /// Returns how many floats of scratch memory one worker needs for a microbatch of `imageCount` images.
+  func scratchCount(_ geometry: ConvolutionGeometry, imageCount: Int) -> Int
+
+  /// Computes y = conv(z, weight) + bias (+ addend), and Σy and Σy² per channel if asked.
+  ///
+  /// - Parameters:
+  ///   - geometry: The convolution.
+  ///   - imageCount: N of this microbatch.
+  ///   - input: x, `NHWC`, and how z comes from it.
+  ///   - weight: The kernel, `RSCK`.
+  ///   - prepared: The kernel as ``prepareWeight(_:_:into:)`` left it.
+  ///   - bias: K numbers, or nil.
+  ///   - output: y, `NPQK`.
+  ///   - scratch: Room for ``scratchCount(_:imageCount:)`` floats, 64-byte aligned; contents are lost.
+  func forward(
+    _ geometry: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
+    weight: UnsafePointer<Float>, prepared: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
+    output: ConvolutionOutput, scratch: UnsafeMutablePointer<Float>)
+
+  /// Computes the gradients of the kernel, the bias and the input.
+  ///
+  /// - Parameters:
+  ///   - geometry: The convolution.
+  ///   - imageCount: N of this microbatch.
+  ///   - input: What the forward pass read.
+  ///   - weight: The kernel, `RSCK`.
+  ///   - prepared: The kernel as ``prepareWeight(_:_:into:)`` left it.
+  ///   - outputGradient: dY, `NPQK`.
+  ///   - weightGradient: dW over this microbatch, `RSCK`, overwritten.
+  ///   - biasGradient: The sum of dY per channel, K numbers, overwritten; nil without a bias.
+  ///   - inputGradient: Where the input's gradient goes; nil where nobody needs it.
+  ///   - scratch: Room for ``scratchCount(_:imageCount:)`` floats, 64-byte aligned; contents are lost.
+  func backward(
+    _ geometry: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
+    weight: UnsafePointer<Float>, prepared: UnsafePointer<Float>,
+    outputGradient: ConvolutionOutputGradient, weightGradient: UnsafeMutablePointer<Float>,
+    biasGradient: UnsafeMutablePointer<Float>?, inputGradient: ConvolutionInputGradient?,
+    scratch: UnsafeMutablePointer<Float>)
+}

@@ -1,0 +1,201 @@
+import Tensors
+
+extension NetworkPass {
+  /// Computes the gradients of all parameters for the batch of the last ``forward(_:labels:run:statistics:)``, which
+  /// must have used batch statistics.
+  ///
+  /// The gradients of this rank's microbatches are left in ``gradientSegments``, one store for every subtree of the
+  /// reduction tree that lies wholly in this rank's run. Layers are visited from the last to the first. With batch
+  /// statistics over the global batch, every rank must call it, in the same order.
+  ///
+  /// - Parameters:
+  ///   - images: The batch's images, as given to the forward pass.
+  ///   - run: The microbatches of the batch.
+  /// - Throws: ``CommunicationError`` if an exchange fails.
+  /// - Precondition: The pass is for training.
+  public func backward(_ images: UnsafePointer<Float>, run: MicrobatchRun) throws {
+    guard let memory = gradients else { preconditionFailure("this pass keeps no activations") }
+    try backwardHead(memory, run)
+    for g in network.groups.indices.reversed() {
+      let x = g == 0 ? stemOutput : groupActivations[g - 1].last
+      try backward(
+        network.groups[g], groupActivations[g], x, memory, run, next: normAfter(group: g),
+        hasSkip: g < network.groups.count - 1)
+    }
+    backward(
+      network.stem, from: images, run: run, memory: memory,
+      arriving: GradientSource(
+        memory.outer, through: norms[0], at: stemOutput, addend: memory.skip))
+  }
+
+  /// The gradients of this rank's microbatches, one store a subtree of the reduction tree.
+  public var gradientSegments: [ParameterStore] { gradients?.segments ?? [] }
+
+  private func backwardHead(_ memory: GradientMemory, _ run: MicrobatchRun) throws {
+    let norm = norm(network.norm)
+    let channels = network.norm.channels
+    let z = groupActivations[groupActivations.count - 1].last
+    pool.run(run.localCount) { m, _ in
+      let first = run.firstImage(m)
+      let offset = first * channels * head.pixels
+      head.backward(
+        first: first, imageCount: run.imageCount(m), activation: z.pointer + offset,
+        map: norm.normalizedReLU(m), parameters: parameters,
+        leaf: memory.leaf(m, of: network.head.range),
+        inputGradient: ConvolutionInputGradient(
+          gradient: memory.outer.pointer + offset, mean: norm.mean(m), sums: norm.sums(m)))
+    }
+    memory.combine(network.head.range, pool: pool)
+    try finish(norm, memory, run)
+  }
+
+  /// The way back through a group; see ``ResidualGroup``.
+  ///
+  /// `memory.skip` holds what reaches a joint along the identity skip: on entry the gradient that the following group's
+  /// shortcut sends to z (if `hasSkip`), then the gradient of z, then that of y; on return the gradient that this
+  /// group's shortcut sends to x. `memory.outer` and `memory.inner` hold masked gradients behind the blocks' first and
+  /// second normalisation.
+  private func backward(
+    _ group: ResidualGroup, _ activations: GroupActivations, _ x: Tensor,
+    _ memory: GradientMemory, _ run: MicrobatchRun, next: BatchNormalization, hasSkip: Bool
+  ) throws {
+    let last = group.blocks.count - 1
+    for b in group.blocks.indices.reversed() {
+      let block = group.blocks[b]
+      let (norm1, norm2) = (norm(block.norm1), norm(block.norm2))
+      let (inner, outer) = (activations.inner[b], activations.outer[b])
+      // z and y are joints: what comes through the layers behind and what comes along the skip meet there, and the sum
+      // is kept for the skip's other end.
+      let isJoint = b == last || b == 0
+      var arriving = GradientSource(
+        memory.outer, through: b == last ? next : norm(group.blocks[b + 1].norm1), at: outer,
+        addend: isJoint && (b < last || hasSkip) ? memory.skip : nil,
+        stored: isJoint ? memory.skip : nil)
+      if last == 0 { arriving = doubled(arriving, into: memory.skip, run) }
+      backward(
+        block.conv2, from: inner.pointer, via: norm2, run: run, memory: memory,
+        arriving: arriving, into: memory.inner)
+      try finish(norm2, memory, run)
+      if b == 0 {
+        backward(
+          group.shortcut, from: x.pointer, run: run, memory: memory,
+          arriving: GradientSource(memory.skip), into: memory.nextSkip)
+      }
+      backward(
+        block.conv1, from: b == 0 ? x.pointer : activations.outer[b - 1].pointer, via: norm1,
+        run: run, memory: memory,
+        arriving: GradientSource(memory.inner, through: norm2, at: inner), into: memory.outer)
+      try finish(norm1, memory, run)
+    }
+    memory.swapSkips()
+  }
+
+  /// Runs the backward pass of one convolution over this rank's microbatches and joins their gradients.
+  ///
+  /// - Parameters:
+  ///   - layer: The convolution.
+  ///   - input: What the forward pass read.
+  ///   - norm: What normalised it; nil if it was taken raw.
+  ///   - run: The microbatches of the batch.
+  ///   - memory: Gradients.
+  ///   - source: The gradient of the convolution's output.
+  ///   - target: Where the gradient of the input goes; nil if nobody needs it.
+  private func backward(
+    _ layer: ConvolutionLayer, from input: UnsafePointer<Float>, via norm: BatchNormalization? = nil,
+    run: MicrobatchRun, memory: GradientMemory, arriving source: GradientSource,
+    into target: Tensor? = nil
+  ) {
+    let geometry = layer.geometry
+    pool.run(run.localCount) { m, worker in
+      let first = run.firstImage(m)
+      let leaf = memory.leaf(m, of: layer.range)
+      engine.backward(
+        geometry, imageCount: run.imageCount(m),
+        input: ConvolutionInput(
+          activation: input + first * geometry.inputCount, normalization: norm?.normalizedReLU(m)),
+        weight: weight(layer), prepared: prepared(layer),
+        outputGradient: source.operand(m, offset: first * geometry.outputCount),
+        weightGradient: leaf,
+        biasGradient: layer.bias == nil ? nil : leaf + layer.weight.range.count,
+        inputGradient: target.map {
+          ConvolutionInputGradient(
+            gradient: $0.pointer + first * geometry.inputCount, mean: norm?.mean(m),
+            sums: norm?.sums(m))
+        }, scratch: scratch(worker))
+    }
+    memory.combine(layer.range, pool: pool)
+  }
+
+  /// Forms the gradient of y in a group of one block, where z = 2·y: twice the gradient of z.
+  private func doubled(
+    _ source: GradientSource, into target: Tensor, _ run: MicrobatchRun
+  ) -> GradientSource {
+    pool.run(run.localCount) { m, _ in
+      let count = source.activationCountPerImage
+      let first = run.firstImage(m) * count
+      let operand = source.operand(m, offset: first)
+      guard let map = operand.normalization else { return }
+      for i in 0..<run.imageCount(m) * count {
+        let c = i % source.channels
+        let sum =
+          map.gradientScale[c] * operand.gradient[i]
+          + (map.activationScale[c] * map.activation[i] + map.constant[c])
+        target.pointer[first + i] = 2 * (sum + (operand.addend?[i] ?? 0))
+      }
+    }
+    return GradientSource(target)
+  }
+
+  private func finish(
+    _ norm: BatchNormalization, _ memory: GradientMemory, _ run: MicrobatchRun
+  ) throws {
+    try norm.finishBackward(
+      run, parameters: parameters, leaves: memory.leaf(0, of: norm.layer.range))
+    memory.combine(norm.layer.range, pool: pool)
+  }
+}
+
+/// Where the gradient of a convolution's output comes from: see ``ConvolutionOutputGradient``.
+struct GradientSource {
+  private let gradient: Tensor
+  private let norm: BatchNormalization?
+  private let activation: Tensor?
+  private let addend: Tensor?
+  private let stored: Tensor?
+
+  /// Takes the gradient of the output itself.
+  init(_ gradient: Tensor) {
+    self.gradient = gradient
+    norm = nil
+    activation = nil
+    addend = nil
+    stored = nil
+  }
+
+  /// Takes the masked gradient behind a normalisation of `activation`, adds what comes along a skip, keeps the sum.
+  init(
+    _ gradient: Tensor, through norm: BatchNormalization, at activation: Tensor,
+    addend: Tensor? = nil, stored: Tensor? = nil
+  ) {
+    self.gradient = gradient
+    self.norm = norm
+    self.activation = activation
+    self.addend = addend
+    self.stored = stored
+  }
+
+  /// The elements of one image of the normalised activation.
+  var activationCountPerImage: Int { activation?.elementCountPerImage ?? 0 }
+  /// The channels of the normalised activation.
+  var channels: Int { norm?.layer.channels ?? 1 }
+
+  /// The operand for local microbatch `m`, whose first element is at `offset`.
+  func operand(_ m: Int, offset: Int) -> ConvolutionOutputGradient {
+    ConvolutionOutputGradient(
+      gradient: gradient.pointer + offset,
+      normalization: activation.flatMap { activation in
+        norm?.gradient(m, activation: activation.pointer + offset)
+      }, addend: addend.map { UnsafePointer($0.pointer + offset) },
+      stored: stored.map { $0.pointer + offset })
+  }
+}

@@ -1,0 +1,135 @@
+import Tensors
+
+extension NetworkPass {
+  /// Computes the logits of this rank's images and the mean loss over the global batch.
+  ///
+  /// With batch statistics over the global batch, every rank must call it, in the same order.
+  ///
+  /// - Parameters:
+  ///   - images: This rank's images, `NHWC`, raw pixels 0 … 255.
+  ///   - labels: A class an image.
+  ///   - run: The microbatches of the batch.
+  ///   - statistics: What normalises activations.
+  /// - Returns: The mean cross entropy over the global batch, the same bits on every rank.
+  /// - Throws: ``CommunicationError`` if an exchange fails.
+  @discardableResult
+  public func forward(
+    _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, run: MicrobatchRun,
+    statistics: NormalizationStatistics
+  ) throws -> Double {
+    prepareWeights()
+    if statistics == .running {
+      for norm in norms { norm.useRunningStatistics(runningStatistics, parameters: parameters) }
+    }
+    convolve(network.stem, from: images, to: stemOutput, run: run, feeding: norms[0])
+    try finish(norms[0], run, statistics)
+    var x = stemOutput
+    for (g, group) in network.groups.enumerated() {
+      x = try forward(group, groupActivations[g], x, run, statistics, next: normAfter(group: g))
+    }
+    let norm = norm(network.norm)
+    pool.run(run.localCount) { m, _ in
+      let first = run.firstImage(m)
+      head.forward(
+        m, first: first, imageCount: run.imageCount(m),
+        activation: x.pointer + first * network.norm.channels * head.pixels,
+        map: norm.normalizedReLU(m), parameters: parameters, labels: labels + first,
+        lossScale: 1 / Double(run.globalImageCount))
+    }
+    var lossSum = 0.0
+    try run.reduction.allReduce(head.lossSums.pointer, count: 1, into: &lossSum)
+    return lossSum / Double(run.globalImageCount)
+  }
+
+  /// Moves the running statistics towards those of the batch that was last computed with batch statistics.
+  ///
+  /// Collective where each microbatch has statistics of its own.
+  ///
+  /// - Throws: ``CommunicationError`` if an exchange fails.
+  public func updateRunningStatistics(_ run: MicrobatchRun) throws {
+    for norm in norms { try norm.updateRunningStatistics(run, runningStatistics) }
+  }
+
+  /// Of this rank's images of the last batch, the number whose largest logit is at their label.
+  public func correctCount(_ run: MicrobatchRun) -> Int {
+    head.correctCounts.elements.prefix(run.localCount).reduce(0, +)
+  }
+
+  /// y = shortcut(x) + block₀(x); z = y + blockₙ₋₁(… block₁(y)).
+  private func forward(
+    _ group: ResidualGroup, _ memory: GroupActivations, _ x: Tensor, _ run: MicrobatchRun,
+    _ statistics: NormalizationStatistics, next: BatchNormalization
+  ) throws -> Tensor {
+    let y = memory.outer[0]
+    convolve(group.shortcut, from: x.pointer, to: y, run: run)
+    var input = x
+    for (b, block) in group.blocks.enumerated() {
+      let isLast = b == group.blocks.count - 1
+      let (norm1, norm2) = (norm(block.norm1), norm(block.norm2))
+      let (inner, outer) = (memory.inner[b], memory.outer[b])
+      convolve(block.conv1, from: input.pointer, via: norm1, to: inner, run: run, feeding: norm2)
+      try finish(norm2, run, statistics)
+      let following = isLast ? next : norm(group.blocks[b + 1].norm1)
+      convolve(
+        block.conv2, from: inner.pointer, via: norm2, to: outer, run: run,
+        adding: b == 0 || isLast ? y : nil, feeding: following)
+      if group.blocks.count == 1 { double(outer, run, feeding: following) }
+      try finish(following, run, statistics)
+      input = outer
+    }
+    return input
+  }
+
+  /// Runs one convolution over this rank's microbatches.
+  ///
+  /// - Parameters:
+  ///   - layer: The convolution.
+  ///   - input: This rank's input images.
+  ///   - norm: What normalises them on the way in; nil if they are taken raw.
+  ///   - output: Where the result goes.
+  ///   - run: The microbatches of the batch.
+  ///   - addend: What is added to the result; may be `output`.
+  ///   - next: The normalisation that reads the result and needs its sums.
+  private func convolve(
+    _ layer: ConvolutionLayer, from input: UnsafePointer<Float>, via norm: BatchNormalization? = nil,
+    to output: Tensor, run: MicrobatchRun, adding addend: Tensor? = nil,
+    feeding next: BatchNormalization? = nil
+  ) {
+    let geometry = layer.geometry
+    let bias = layer.bias.map { UnsafePointer(parameters.pointer + $0.range.lowerBound) }
+    pool.run(run.localCount) { m, worker in
+      let first = run.firstImage(m)
+      engine.forward(
+        geometry, imageCount: run.imageCount(m),
+        input: ConvolutionInput(
+          activation: input + first * geometry.inputCount, normalization: norm?.normalizedReLU(m)),
+        weight: weight(layer), prepared: prepared(layer), bias: bias,
+        output: ConvolutionOutput(
+          activation: output.pointer + first * geometry.outputCount,
+          addend: addend.map { UnsafePointer($0.pointer + first * geometry.outputCount) },
+          sums: next?.sums(m)),
+        scratch: scratch(worker))
+    }
+  }
+
+  /// Makes z = 2·y in place: a group of one block adds y to an empty series, which is y itself.
+  private func double(_ y: Tensor, _ run: MicrobatchRun, feeding next: BatchNormalization) {
+    pool.run(run.localCount) { m, _ in
+      let count = y.elementCountPerImage
+      let values = y.pointer + run.firstImage(m) * count
+      for i in 0..<run.imageCount(m) * count { values[i] *= 2 }
+      next.scaleSums(m, by: 2)
+    }
+  }
+
+  private func finish(
+    _ norm: BatchNormalization, _ run: MicrobatchRun, _ statistics: NormalizationStatistics
+  ) throws {
+    if statistics == .batch { try norm.finishForward(run, parameters: parameters) }
+  }
+
+  /// The normalisation that reads the output of a group.
+  func normAfter(group g: Int) -> BatchNormalization {
+    norm(g + 1 < network.groups.count ? network.groups[g + 1].blocks[0].norm1 : network.norm)
+  }
+}

@@ -1,0 +1,103 @@
+import Foundation
+import Synchronization
+
+/// A fixed set of threads that share the work of one rank, item by item.
+///
+/// The calling thread is worker 0 and takes part. Items are handed out one at a time, so a slow worker costs little; which
+/// worker computes an item never changes a result, because an item's result depends on its index alone. A pass costs one
+/// wake-up and one wait; idle workers sleep, so an oversubscribed machine is not kept busy by waiting.
+public final class WorkerPool: @unchecked Sendable {
+  /// The number of workers, the caller included.
+  public let workerCount: Int
+  // All of this is written by the caller under the lock before a pass starts and read by workers after.
+  private let condition = NSCondition()
+  private var generation = 0
+  private var busyWorkers = 0
+  private var isStopping = false
+  private var itemCount = 0
+  private var body: ((Int, Int) -> Void)?
+  private let nextItem = Atomic<Int>(0)
+
+  /// Starts `workerCount` − 1 threads.
+  ///
+  /// - Precondition: `workerCount` is positive.
+  public init(workerCount: Int) {
+    precondition(workerCount > 0, "a pool needs at least one worker")
+    self.workerCount = workerCount
+    for worker in 1..<max(workerCount, 1) {
+      let thread = Thread { [condition, unowned(unsafe) self] in
+        _ = condition
+        self.serve(worker)
+      }
+      thread.name = "wrn-worker-\(worker)"
+      thread.stackSize = 8 << 20
+      thread.start()
+    }
+  }
+
+  /// Ends the threads. No pass may be running.
+  public func stop() {
+    condition.lock()
+    isStopping = true
+    condition.broadcast()
+    while busyWorkers > -(workerCount - 1) { condition.wait() }
+    condition.unlock()
+  }
+
+  deinit { if !isStopping { stop() } }
+
+  /// Calls `body(item, worker)` once for every item in `0..<itemCount`, and returns when all calls have returned.
+  ///
+  /// - Parameters:
+  ///   - itemCount: The number of items.
+  ///   - body: The work; called from several threads at once with different items, and with a worker's number,
+  ///     `0..<workerCount`, that no other call has at the same time.
+  public func run(_ itemCount: Int, _ body: (_ item: Int, _ worker: Int) -> Void) {
+    guard workerCount > 1, itemCount > 1 else {
+      for item in 0..<itemCount { body(item, 0) }
+      return
+    }
+    withoutActuallyEscaping(body) { body in
+      condition.lock()
+      self.body = body
+      self.itemCount = itemCount
+      nextItem.store(0, ordering: .relaxed)
+      busyWorkers = workerCount - 1
+      generation &+= 1
+      condition.broadcast()
+      condition.unlock()
+      work(0, itemCount, body)
+      condition.lock()
+      while busyWorkers > 0 { condition.wait() }
+      self.body = nil
+      condition.unlock()
+    }
+  }
+
+  private func work(_ worker: Int, _ itemCount: Int, _ body: (Int, Int) -> Void) {
+    while true {
+      let item = nextItem.wrappingAdd(1, ordering: .relaxed).oldValue
+      if item >= itemCount { return }
+      body(item, worker)
+    }
+  }
+
+  private func serve(_ worker: Int) {
+    var seen = 0
+    condition.lock()
+    while true {
+      while generation == seen && !isStopping { condition.wait() }
+      if isStopping { break }
+      seen = generation
+      let (count, body) = (itemCount, body)
+      condition.unlock()
+      if let body { work(worker, count, body) }
+      condition.lock()
+      busyWorkers -= 1
+      if busyWorkers == 0 { condition.broadcast() }
+    }
+    busyWorkers -= 1
+    condition.broadcast()
+    condition.unlock()
+  }
+}

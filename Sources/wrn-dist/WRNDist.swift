@@ -1,0 +1,32 @@
+import ArgumentParser
+import Foundation
+
+/// The command line: flags in, exit code out. Everything else is in the libraries.
+@main
+struct WRNDist: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "wrn-dist",
+    abstract: "Trains Wide Residual Networks on CIFAR-10, one process or many under mpirun.",
+    discussion: """
+      `wrn-dist` alone means `wrn-dist train`. Start several ranks with `mpirun -np 4 wrn-dist …`: the result is the \
+      same, bit for bit, for every number of ranks and threads.
+
+      Exit codes: 0 done; 64 usage; 65 bad data or checkpoint; 69 peer or network failure; 70 internal; \
+      73 cannot create output; 74 input/output error; 75 stopped on request after a checkpoint; 76 diverged.
+      """,
+    version: "0.1.0",
+    subcommands: [
+      TrainCommand.self, EvaluateCommand.self, InspectCommand.self, BenchmarkCommand.self,
+      DataCommand.self, DoctorCommand.self,
+    ],
+    defaultSubcommand: TrainCommand.self)
+
+  static func main() {
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch {
+      Failure(error).exit()
+    }
+  }
+}
