@@ -1,12 +1,57 @@
 // swift-tools-version: 6.2
+
 import PackageDescription
+
+// Warnings are errors where the checks run; a newer compiler's new warning must not stop a user's build.
+let strict: [SwiftSetting] =
+  Context.environment["WRN_WARNINGS_AS_ERRORS"] == nil ? [] : [.treatAllWarnings(as: .error)]
+
+let argumentParser = Target.Dependency.product(
+  name: "ArgumentParser", package: "swift-argument-parser")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+
+// Low to high; `docs/architecture.md` says what each module keeps out.
+let libraries: [Target] = [
+  .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+  .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
+  .target(name: "Tensors", swiftSettings: strict),
+  .target(name: "Collectives", swiftSettings: strict),
+  .target(name: "BLASKernels", dependencies: ["Tensors", "COpenBLAS"], swiftSettings: strict),
+  .target(name: "OpenMPI", dependencies: ["Collectives", "COpenMPI"], swiftSettings: strict),
+  .target(
+    name: "Networks", dependencies: ["Tensors", "Collectives", "BLASKernels"],
+    swiftSettings: strict),
+  .target(name: "Optimizers", dependencies: ["Tensors"], swiftSettings: strict),
+  .target(name: "Datasets", dependencies: ["Tensors", crypto], swiftSettings: strict),
+  .target(name: "DataParallel", dependencies: ["Collectives"], swiftSettings: strict),
+  .target(
+    name: "Training",
+    dependencies: [
+      "Tensors", "Collectives", "Networks", "Optimizers", "Datasets", "DataParallel", crypto,
+      protobuf,
+    ],
+    exclude: ["Protos/event.proto", "Protos/generate"], swiftSettings: strict),
+]
+
+let program: [Target] = [
+  .executableTarget(
+    name: "wrn-dist",
+    dependencies: [
+      "Tensors", "Collectives", "BLASKernels", "OpenMPI", "Networks", "Datasets", "DataParallel",
+      "Training", argumentParser, yams,
+    ],
+    swiftSettings: strict)
+]
 
 let package = Package(
   name: "wrn-dist",
-  targets: [
-    .target(name: "Tensors"), .target(name: "Collectives"),
-    .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
-    .target(name: "BLASKernels", dependencies: ["Tensors", "COpenBLAS"]),
-    .target(name: "Networks", dependencies: ["Tensors", "Collectives", "BLASKernels"]),
-  ])
-package.targets.append(.target(name: "DataParallel", dependencies: ["Collectives"]))
+  products: [.executable(name: "wrn-dist", targets: ["wrn-dist"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-protobuf.git", from: "1.39.0"),
+    .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
+  ],
+  targets: libraries + program)

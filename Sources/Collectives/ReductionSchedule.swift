@@ -65,7 +65,9 @@ public struct ReductionSchedule: Sendable {
     let nodes = tree.ownership(worldSize: worldSize).flatMap { tree.segments(of: $0) }
     // The arrays that are still unspent, with the leaves that each covers so far. A pass over one
     // level joins those whose union is a node of that level.
-    var unspent = nodes.enumerated().map { (position: $0.offset, leaves: tree.leaves(of: $0.element)) }
+    var unspent = nodes.enumerated().map {
+      (position: $0.offset, leaves: tree.leaves(of: $0.element))
+    }
     var additions: [Addition] = []
     var distance = 1
     while unspent.count > 1 {
@@ -73,7 +75,6 @@ public struct ReductionSchedule: Sendable {
       for piece in unspent {
         if let left = joined.last, left.leaves.count == distance,
           left.leaves.lowerBound.isMultiple(of: 2 * distance),
-          piece.leaves.upperBound <= left.leaves.lowerBound + 2 * distance,
           piece.leaves.upperBound
             == min(left.leaves.lowerBound + 2 * distance, tree.leafCount)
         {

@@ -41,6 +41,7 @@ public struct ReductionTree: Sendable, Equatable {
   /// Returns the leaves that a node covers.
   ///
   /// - Parameter node: A node that covers at least one leaf.
+  /// - Returns: A range that is not empty.
   public func leaves(of node: Node) -> Range<Int> {
     let first = node.index << node.level
     precondition(first < leafCount, "the node lies outside the reduction tree")
@@ -53,6 +54,7 @@ public struct ReductionTree: Sendable, Equatable {
   ///
   /// - Parameter worldSize: The number of ranks, 1 … `leafCount`; check a user's number with
   ///   ``validate(worldSize:)`` first.
+  /// - Returns: One range a rank.
   public func ownership(worldSize: Int) -> [Range<Int>] {
     precondition(
       worldSize > 0 && worldSize <= leafCount, "every rank must own at least one microbatch")
@@ -67,6 +69,7 @@ public struct ReductionTree: Sendable, Equatable {
   /// carried up unchanged is named by the lowest of its levels.
   ///
   /// - Parameter run: A range within 0 ..< `leafCount`; an empty one has no nodes.
+  /// - Returns: The nodes, left to right.
   public func segments(of run: Range<Int>) -> [Node] {
     precondition(
       run.lowerBound >= 0 && run.upperBound <= leafCount, "the run lies outside the reduction tree")

@@ -12,8 +12,6 @@ final class ClassifierHead {
   private let logitGradients: AlignedBuffer<Float>  // [images, classes]
   /// Σ −log p[label] over the images of each local microbatch.
   let lossSums: AlignedBuffer<Double>
-  /// The images of each local microbatch whose largest logit is at the label.
-  let correctCounts: AlignedBuffer<Int>
 
   /// Allocates room for some images in some microbatches; `pixels` are those of the last activation, H·W.
   init(_ layer: DenseLayer, pixels: Int, imageCount: Int, microbatchCount: Int) {
@@ -24,7 +22,6 @@ final class ClassifierHead {
     logitsBuffer = AlignedBuffer(count: imageCount * layer.outputs)
     logitGradients = AlignedBuffer(count: imageCount * layer.outputs)
     lossSums = AlignedBuffer(count: microbatchCount)
-    correctCounts = AlignedBuffer(count: microbatchCount)
   }
 
   /// The logits, `[images, classes]`.
@@ -52,7 +49,6 @@ final class ClassifierHead {
     let weight = parameters.pointer + layer.weight.range.lowerBound
     let bias = parameters.pointer + layer.bias.range.lowerBound
     var lossSum = 0.0
-    var correct = 0
     for n in 0..<imageCount {
       let feature = features.pointer + (first + n) * channels
       pool(activation + n * pixels * channels, map, into: feature)
@@ -65,10 +61,8 @@ final class ClassifierHead {
       let gradient = logitGradients.pointer + (first + n) * classes
       lossSum += SoftmaxCrossEntropy.evaluate(
         logit, classes: classes, label: label, scale: lossScale, gradient: gradient)
-      if SoftmaxCrossEntropy.prediction(logit, classes: classes) == label { correct += 1 }
     }
     lossSums.pointer[m] = lossSum
-    correctCounts.pointer[m] = correct
   }
 
   /// Computes the gradients of the dense layer and of the last normalisation's argument.

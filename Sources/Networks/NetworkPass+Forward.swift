@@ -50,9 +50,10 @@ extension NetworkPass {
     for norm in norms { try norm.updateRunningStatistics(run, runningStatistics) }
   }
 
-  /// Of this rank's images of the last batch, the number whose largest logit is at their label.
-  public func correctCount(_ run: MicrobatchRun) -> Int {
-    head.correctCounts.elements.prefix(run.localCount).reduce(0, +)
+  /// The class of the largest logit of an image of the last batch, the lowest of several.
+  public func prediction(_ image: Int) -> Int {
+    let classes = network.head.outputs
+    return SoftmaxCrossEntropy.prediction(logits + image * classes, classes: classes)
   }
 
   /// y = shortcut(x) + block₀(x); z = y + blockₙ₋₁(… block₁(y)).

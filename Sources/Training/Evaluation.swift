@@ -12,11 +12,13 @@ public final class Evaluation {
   public struct Result: Sendable, Hashable {
     /// The mean cross entropy over the images.
     public let loss: Double
-    /// Images whose largest logit is at their label.
-    public let correctCount: Int
-    /// The images.
-    public let exampleCount: Int
+    /// Labels and predictions of all images.
+    public let confusion: ConfusionMatrix
 
+    /// The images.
+    public var exampleCount: Int { confusion.exampleCount }
+    /// Images whose largest logit is at their label.
+    public var correctCount: Int { confusion.correctCount }
     /// Correct images, 0 … 1.
     public var accuracy: Double { Double(correctCount) / Double(exampleCount) }
   }
@@ -29,6 +31,8 @@ public final class Evaluation {
   private let images: Tensor
   private let labels: AlignedBuffer<UInt8>
   private let network: WideResNet
+  /// The ranks that take part: the first so many.
+  private let evaluatorCount: Int
 
   /// Plans an evaluation; ranks that take no part need no memory for it.
   ///
@@ -47,11 +51,13 @@ public final class Evaluation {
     self.configuration = configuration
     self.communicator = communicator
     network = model.network
-    let takesPart = configuration.evalRanks == .all || communicator.rank == 0
+    evaluatorCount = configuration.evalRanks == .all ? communicator.worldSize : 1
     imagesPerMicrobatch = configuration.batchSize / configuration.microbatches
-    let capacity = takesPart ? configuration.microbatches : 0
+    let capacity = communicator.rank < evaluatorCount ? configuration.microbatches : 0
     images = Tensor(
-      Shape(capacity * imagesPerMicrobatch, WideResNet.imageSize, WideResNet.imageSize, WideResNet.imageChannels))
+      Shape(
+        capacity * imagesPerMicrobatch, WideResNet.imageSize, WideResNet.imageSize,
+        WideResNet.imageChannels))
     labels = AlignedBuffer(count: capacity * imagesPerMicrobatch)
     pass = NetworkPass(
       network, engine: engine, pool: pool, parameters: model.parameters,
@@ -63,32 +69,36 @@ public final class Evaluation {
   /// The bytes of all memory that the evaluation planned.
   public var byteCount: Int { pass.byteCount + images.byteCount }
 
+  /// The images of every evaluation.
+  public var exampleCount: Int { batches(index: 0).reduce(0) { $0 + $1.count } }
+
   /// Evaluates; every rank calls it.
   ///
-  /// - Parameter index: The number of evaluations before this one: where in the endless test stream it begins.
+  /// - Parameters:
+  ///   - index: The number of evaluations before this one: where in the endless test stream it begins.
+  ///   - logits: Receives the logits of every image on every rank, `[exampleCount, classes]`, if given.
   /// - Returns: The result over all images, on every rank.
   /// - Throws: ``DatasetError`` if a record is bad, ``CommunicationError`` if the exchange fails.
-  public func callAsFunction(index: Int) throws -> Result {
+  public func callAsFunction(index: Int, logits: UnsafeMutablePointer<Float>? = nil) throws -> Result {
     let batches = batches(index: index)
-    let worldSize = configuration.evalRanks == .all ? communicator.worldSize : 1
     var results = [BatchResult](repeating: BatchResult(), count: batches.count)
     var failure: (any Error)?
     do {
-      for b in stride(from: communicator.rank, to: batches.count, by: worldSize)
-      where communicator.rank < worldSize {
+      for b in batches.indices where evaluator(of: b) == communicator.rank {
         results[b] = try evaluate(batches[b])
+        if let logits { copyLogits(batch: b, count: batches[b].count, to: logits) }
       }
     } catch {
       failure = error
     }
     try gather(&results)
     if let failure { throw failure }
+    if let logits { try share(logits, batches: batches) }
+    var confusion = ConfusionMatrix(classCount: WideResNet.classCount)
+    for result in results { confusion.add(result.confusion) }
     // In batch order, whoever computed them.
     let lossSum = results.reduce(0) { $0 + $1.lossSum }
-    let count = results.reduce(0) { $0 + $1.imageCount }
-    return Result(
-      loss: lossSum / Double(count), correctCount: results.reduce(0) { $0 + $1.correctCount },
-      exampleCount: count)
+    return Result(loss: lossSum / Double(confusion.exampleCount), confusion: confusion)
   }
 
   /// The positions in the endless test stream that each batch takes.
@@ -104,10 +114,22 @@ public final class Evaluation {
     }
   }
 
-  private struct BatchResult: BitwiseCopyable {
+  /// The rank that computes a batch.
+  private func evaluator(of batch: Int) -> Int { batch % evaluatorCount }
+
+  private struct BatchResult {
+    static let wordCount = 1 + WideResNet.classCount * WideResNet.classCount
     var lossSum = 0.0
-    var correctCount = 0
-    var imageCount = 0
+    var confusion = [Int](repeating: 0, count: WideResNet.classCount * WideResNet.classCount)
+
+    init() {}
+
+    init(words: ArraySlice<UInt64>) {
+      lossSum = Double(bitPattern: words.first ?? 0)
+      confusion = words.dropFirst().map { Int($0) }
+    }
+
+    var words: [UInt64] { [lossSum.bitPattern] + confusion.map(UInt64.init) }
   }
 
   private func evaluate(_ positions: Range<Int>) throws -> BatchResult {
@@ -125,23 +147,48 @@ public final class Evaluation {
         maximumElementCount: network.largestReductionCount))
     let loss = try pass.forward(
       images.pointer, labels: labels.pointer, run: run, statistics: configuration.evalStatistics)
-    return BatchResult(
-      lossSum: loss * Double(count), correctCount: pass.correctCount(run), imageCount: count)
+    var confusion = ConfusionMatrix(classCount: WideResNet.classCount)
+    for i in 0..<count {
+      confusion.count(label: Int(labels.pointer[i]), prediction: pass.prediction(i))
+    }
+    var result = BatchResult()
+    result.lossSum = loss * Double(count)
+    result.confusion = confusion.counts
+    return result
   }
 
-  /// Brings every batch's result to every rank: each has zeros where another computed.
+  /// Brings every batch's result to every rank.
   private func gather(_ results: inout [BatchResult]) throws {
     guard communicator.worldSize > 1 else { return }
-    let size = results.count * MemoryLayout<BatchResult>.stride
-    var all = [BatchResult](
-      repeating: BatchResult(), count: results.count * communicator.worldSize)
-    let counts = [Int](repeating: size, count: communicator.worldSize)
-    try results.withUnsafeBytes { mine in
-      try all.withUnsafeMutableBytes { try communicator.allGather(mine, into: $0, counts: counts) }
+    let words = results.flatMap(\.words)
+    var all = [UInt64](repeating: 0, count: words.count * communicator.worldSize)
+    let byteCounts = [Int](
+      repeating: words.count * MemoryLayout<UInt64>.stride, count: communicator.worldSize)
+    try words.withUnsafeBytes { mine in
+      try all.withUnsafeMutableBytes {
+        try communicator.allGather(mine, into: $0, counts: byteCounts)
+      }
     }
     for b in results.indices {
-      let owner = configuration.evalRanks == .all ? b % communicator.worldSize : 0
-      results[b] = all[owner * results.count + b]
+      let first = evaluator(of: b) * words.count + b * BatchResult.wordCount
+      results[b] = BatchResult(words: all[first..<first + BatchResult.wordCount])
+    }
+  }
+
+  private func copyLogits(batch: Int, count: Int, to logits: UnsafeMutablePointer<Float>) {
+    let classes = WideResNet.classCount
+    (logits + batch * configuration.batchSize * classes)
+      .update(from: pass.logits, count: count * classes)
+  }
+
+  /// Brings every batch's logits to every rank.
+  private func share(_ logits: UnsafeMutablePointer<Float>, batches: [Range<Int>]) throws {
+    let classes = WideResNet.classCount
+    for (b, positions) in batches.enumerated() {
+      let rows = UnsafeMutableBufferPointer(
+        start: logits + b * configuration.batchSize * classes,
+        count: positions.count * classes)
+      try communicator.broadcast(UnsafeMutableRawBufferPointer(rows), root: evaluator(of: b))
     }
   }
 }

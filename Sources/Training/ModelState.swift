@@ -1,3 +1,4 @@
+import Collectives
 import Networks
 import Tensors
 
@@ -23,8 +24,16 @@ public struct ModelState: Sendable {
     secondMoment = ParameterStore(network.parameterLayout)
   }
 
+  /// All stores, each in one piece.
+  public var stores: [ParameterStore] { [parameters, runningStatistics, firstMoment, secondMoment] }
+
   /// The bytes of all stores.
-  public var byteCount: Int {
-    3 * parameters.bytes.count + runningStatistics.bytes.count
+  public var byteCount: Int { stores.reduce(0) { $0 + $1.bytes.count } }
+
+  /// Copies the root's numbers to every rank. Every rank calls it.
+  ///
+  /// - Throws: ``CommunicationError`` if the exchange fails.
+  public func broadcast(root: Int, on communicator: any Communicator) throws {
+    for store in stores { try communicator.broadcast(store.bytes, root: root) }
   }
 }

@@ -97,6 +97,6 @@ extension TrainingConfiguration.EvaluationBatches: ExpressibleByArgument {
   /// Reads `20` or `all`.
   public init?(argument: String) { self.init(argument) }
 }
-extension BatchNormalizationScope: @retroactive ExpressibleByArgument {}
-extension NormalizationStatistics: @retroactive ExpressibleByArgument {}
-extension ShuffleMode: @retroactive ExpressibleByArgument {}
+extension BatchNormalizationScope: ExpressibleByArgument {}
+extension NormalizationStatistics: ExpressibleByArgument {}
+extension ShuffleMode: ExpressibleByArgument {}

@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Checks that wrn-dist and the PyTorch twin agree on logits, in both directions.
+
+    pip install torch numpy safetensors
+    Examples/pytorch/check_agreement.py [--wrn-dist .build/release/wrn-dist] [--depth 22] [--widen-factor 1] [--limit 1e-4]
+
+1. wrn-dist trains a few steps on its synthetic data; the twin loads the checkpoint with strict=True.
+2. PyTorch makes random weights and saves them; wrn-dist starts from them with --init.
+
+In each direction both programs compute the logits of the same test images with running statistics (the twin's eval mode) and
+with batch statistics (its train mode). Prints the largest difference of each case and exits with 1 if one is above the limit.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from wide_resnet import WideResNet
+
+BATCH = 64
+IMAGES = 256
+
+
+def run(program: str, *arguments: str) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "CIFAR10_DIR"}
+    result = subprocess.run([program, *arguments], capture_output=True, text=True, env=environment)
+    if result.returncode != 0:
+        sys.exit(f"{program} {' '.join(arguments)} failed with {result.returncode}:\n{result.stderr}")
+
+
+def read_images(directory: str) -> torch.Tensor:
+    """Returns the first IMAGES test images, NCHW, raw pixels."""
+    records = np.fromfile(os.path.join(directory, "test_batch.bin"), np.uint8).reshape(-1, 3073)
+    return torch.from_numpy(records[:IMAGES, 1:].reshape(-1, 3, 32, 32).astype(np.float32))
+
+
+def twin_logits(weights: dict, depth: int, widen_factor: int, images: torch.Tensor, statistics: str) -> np.ndarray:
+    model = WideResNet(depth, widen_factor)
+    model.load_state_dict(weights, strict=True)
+    model.train(statistics == "batch")
+    with torch.no_grad():
+        return torch.cat([model(batch) for batch in images.split(BATCH)]).numpy()
+
+
+def compare(title: str, weights: dict, checkpoint: str, folder: str, arguments, images: torch.Tensor) -> float:
+    worst = 0.0
+    for statistics in ["running", "batch"]:
+        output = os.path.join(folder, f"logits-{statistics}.safetensors")
+        run(
+            arguments.wrn_dist, "evaluate", "--checkpoint", checkpoint, "--data", os.path.join(folder, "data"),
+            "--batch-size", str(BATCH), "--eval-batches", "all", "--eval-statistics", statistics, "--logits-output", output,
+        )
+        ours = load_file(output)["logits"].numpy()[:IMAGES]
+        theirs = twin_logits(weights, arguments.depth, arguments.widen_factor, images, statistics)
+        difference = float(np.abs(ours - theirs).max())
+        print(f"{title}, {statistics} statistics: {len(ours)} x 10 logits up to {np.abs(theirs).max():.2f}, "
+              f"largest difference {difference:.2e}")
+        worst = max(worst, difference)
+    return worst
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--wrn-dist", default=".build/release/wrn-dist")
+    parser.add_argument("--depth", type=int, default=22)
+    parser.add_argument("--widen-factor", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--limit", type=float, default=1e-4)
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    network = ["--depth", str(arguments.depth), "--widen-factor", str(arguments.widen_factor)]
+    with tempfile.TemporaryDirectory() as folder:
+        data = os.path.join(folder, "data")
+        run(arguments.wrn_dist, "data", "synthesize", data)
+        images = read_images(data)
+
+        common = ["--data", data, "--eval-every", "0", *network]
+        trained = os.path.join(folder, "trained")
+        run(arguments.wrn_dist, "train", "--steps", str(arguments.steps), "--output-dir", trained, *common)
+        checkpoint = os.path.join(trained, "checkpoints", f"step-{arguments.steps:08d}")
+        weights = load_file(os.path.join(checkpoint, "model.safetensors"))
+        worst = compare("wrn-dist to PyTorch", weights, checkpoint, folder, arguments, images)
+
+        model = WideResNet(arguments.depth, arguments.widen_factor)
+        with torch.no_grad():  # running statistics that belong to the weights
+            model.train()
+            for _ in range(20):
+                model(images[:BATCH])
+        state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        file = os.path.join(folder, "pytorch.safetensors")
+        save_file(state, file)
+        worst = max(worst, compare("PyTorch to wrn-dist", state, file, folder, arguments, images))
+
+        started = os.path.join(folder, "started")
+        run(arguments.wrn_dist, "train", "--steps", "1", "--init", file, "--output-dir", started, *common)
+        print("wrn-dist train --init accepts the file")
+    if not worst <= arguments.limit:
+        sys.exit(f"the largest difference {worst:.2e} is above {arguments.limit:.0e}")
+    print(f"torch {torch.__version__}: every difference is at most {worst:.2e} (limit {arguments.limit:.0e})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+// What Swift cannot import from <mpi.h> by itself: Open MPI defines these names as macros that
+// contain casts. One inline function per macro, and one system call. See README.md.
+
+#ifndef COPENMPI_H
+#define COPENMPI_H
+
+#include <mpi.h>
+#include <stddef.h>
+
+static inline MPI_Comm COpenMPI_COMM_WORLD(void) { return MPI_COMM_WORLD; }
+static inline MPI_Comm COpenMPI_COMM_NULL(void) { return MPI_COMM_NULL; }
+static inline MPI_Datatype COpenMPI_BYTE(void) { return MPI_BYTE; }
+static inline MPI_Errhandler COpenMPI_ERRORS_RETURN(void) { return MPI_ERRORS_RETURN; }
+static inline MPI_Info COpenMPI_INFO_NULL(void) { return MPI_INFO_NULL; }
+
+// glibc declares sched_getaffinity only under _GNU_SOURCE, which Swift's Glibc module does not
+// set. The mask is any whole number of 8-byte words. Returns 0, or -1 for an error.
+extern int COpenMPI_sched_getaffinity(int process, size_t byteCount, void *mask)
+    __asm__("sched_getaffinity");
+
+#endif

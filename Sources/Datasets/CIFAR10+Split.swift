@@ -1,0 +1,75 @@
+import Tensors
+
+extension CIFAR10 {
+  /// The records of a training or test set, in mapped files or drawn when they are read.
+  public struct Split: Sendable {
+    private enum Storage {
+      case files([MappedFile], ends: [Int])
+      case synthetic(SyntheticCIFAR10)
+    }
+
+    private let storage: Storage
+    /// The number of records.
+    public let count: Int
+
+    init(files: [MappedFile]) throws {
+      var ends: [Int] = []
+      for file in files {
+        ends.append((ends.last ?? 0) + file.bytes.count / CIFAR10.recordByteCount)
+      }
+      count = ends.last ?? 0
+      storage = .files(files, ends: ends)
+    }
+
+    init(synthetic: SyntheticCIFAR10) {
+      storage = .synthetic(synthetic)
+      count = synthetic.count
+    }
+
+    /// Reads one record.
+    ///
+    /// - Parameters:
+    ///   - index: Its number, 0 ..< ``count``.
+    ///   - pixels: Receives the image, `HWC`, raw values 0 … 255.
+    /// - Returns: The label, 0 … 9.
+    /// - Throws: ``DatasetError`` if the label is above 9.
+    public func readRecord(
+      at index: Int, pixels: UnsafeMutablePointer<Float>
+    ) throws -> UInt8 {
+      precondition((0..<count).contains(index), "there is no record \(index)")
+      switch storage {
+      case .files(let files, let ends):
+        var f = 0
+        while index >= ends[f] { f += 1 }
+        let local = index - (f == 0 ? 0 : ends[f - 1])
+        let record = UnsafeRawBufferPointer(
+          rebasing: files[f].bytes[
+            local * CIFAR10.recordByteCount..<(local + 1) * CIFAR10.recordByteCount])
+        guard record[0] < CIFAR10.classCount else {
+          throw DatasetError(
+            "\(files[f].path): record \(local) has label \(record[0]), above 9; "
+              + "the file is damaged or no CIFAR-10 file; fetch it again.")
+        }
+        Self.unpack(record, into: pixels)
+        return record[0]
+      case .synthetic(let set):
+        return withUnsafeTemporaryAllocation(
+          byteCount: CIFAR10.recordByteCount, alignment: 16
+        ) { record in
+          set.draw(index, into: record)
+          Self.unpack(UnsafeRawBufferPointer(record), into: pixels)
+          return record[0]
+        }
+      }
+    }
+
+    /// Turns planes of bytes, `CHW`, into floats, `HWC`.
+    private static func unpack(
+      _ record: UnsafeRawBufferPointer, into pixels: UnsafeMutablePointer<Float>
+    ) {
+      for pixel in 0..<1024 {
+        for c in 0..<3 { pixels[3 * pixel + c] = Float(record[1 + 1024 * c + pixel]) }
+      }
+    }
+  }
+}

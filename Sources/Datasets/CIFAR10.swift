@@ -1,0 +1,95 @@
+import Foundation
+import Tensors
+
+/// A data set in CIFAR-10's official binary layout: 32×32 colour images of ten classes
+/// (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009).
+///
+/// A record is 3,073 bytes: the label 0…9, then 1,024 red, 1,024 green and 1,024 blue values, row by row. Files are mapped,
+/// so a rank reads only the records it needs.
+public final class CIFAR10: Sendable {
+  /// The bytes of a record.
+  public static let recordByteCount = 3073
+  /// The number of classes.
+  public static let classCount = 10
+  /// The class names of the real data set.
+  public static let officialClassNames = [
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+  ]
+
+  /// The images to train on.
+  public let training: Split
+  /// The images to test with.
+  public let test: Split
+  /// The names of classes 0…9.
+  public let classNames: [String]
+
+  /// Makes a data set of two splits.
+  init(training: Split, test: Split, classNames: [String]) {
+    self.training = training
+    self.test = test
+    self.classNames = classNames
+  }
+
+  /// Opens a folder that holds `data_batch_*.bin` and `test_batch.bin`, or a `cifar-10-batches-bin` that does.
+  ///
+  /// Sizes are checked, contents when they are read. Any whole number of records a file is accepted. Training files are taken
+  /// in the order of their names.
+  ///
+  /// - Throws: ``DatasetError`` naming the folder or file and what is wrong with it.
+  public convenience init(directory: String) throws {
+    let folder = try Self.folder(directory)
+    let names = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).filter {
+      $0.hasPrefix("data_batch_") && $0.hasSuffix(".bin")
+    }.sorted { $0.compare($1, options: .numeric) == .orderedAscending }
+    guard !names.isEmpty else {
+      throw DatasetError(
+        "\(folder) has no data_batch_*.bin; give --data a folder in CIFAR-10's binary layout "
+          + "(launch/fetch-cifar10 gets the real one).")
+    }
+    self.init(
+      training: try Split(files: names.map { try Self.open("\(folder)/\($0)") }),
+      test: try Split(files: [Self.open("\(folder)/test_batch.bin")]),
+      classNames: try Self.classNames(folder))
+  }
+
+  /// Finds the folder with the files.
+  static func folder(_ directory: String) throws -> String {
+    var isDirectory: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory),
+      isDirectory.boolValue
+    else {
+      throw DatasetError(
+        "the data folder \(directory) does not exist; "
+          + "check the path, run launch/fetch-cifar10, or use --data synthetic.")
+    }
+    let inner = "\(directory)/cifar-10-batches-bin"
+    return FileManager.default.fileExists(atPath: inner) ? inner : directory
+  }
+
+  /// Maps a file and checks that it is a whole number of records.
+  static func open(_ path: String) throws -> MappedFile {
+    let file = try MappedFile(path)
+    guard file.bytes.count > 0 else { throw DatasetError("\(path) is empty; fetch it again.") }
+    let rest = file.bytes.count % recordByteCount
+    guard rest == 0 else {
+      throw DatasetError(
+        "\(path) has \(file.bytes.count) bytes, which is not a multiple of \(recordByteCount): "
+          + "\(file.bytes.count / recordByteCount) records and \(rest) bytes more; "
+          + "it was cut short or is no CIFAR-10 file; fetch it again.")
+    }
+    return file
+  }
+
+  private static func classNames(_ folder: String) throws -> [String] {
+    guard let text = try? String(contentsOfFile: "\(folder)/batches.meta.txt", encoding: .utf8)
+    else { return officialClassNames }
+    let names = text.split(whereSeparator: \.isNewline).map {
+      $0.trimmingCharacters(in: .whitespaces)
+    }.filter { !$0.isEmpty }
+    guard names.count == classCount else {
+      throw DatasetError(
+        "\(folder)/batches.meta.txt names \(names.count) classes where \(classCount) are needed.")
+    }
+    return names
+  }
+}

@@ -1,0 +1,44 @@
+import Foundation
+
+/// A data set as the user chose it, and how it was found.
+public struct DataSource: Sendable, CustomStringConvertible {
+  /// The images.
+  public let dataset: CIFAR10
+  /// One line for the report: what is used and why.
+  public let description: String
+
+  /// Resolves `--data`.
+  ///
+  /// `auto` takes the folder that `$CIFAR10_DIR` names, else `data/cifar-10-batches-bin` if it exists, else the embedded synthetic
+  /// set.
+  ///
+  /// - Parameters:
+  ///   - choice: `auto`, `synthetic` or a folder.
+  ///   - environment: Where `CIFAR10_DIR` is looked up.
+  /// - Throws: ``DatasetError`` if the folder chosen cannot be used.
+  public init(
+    _ choice: String, environment: [String: String] = ProcessInfo.processInfo.environment
+  ) throws {
+    let usual = "data/cifar-10-batches-bin"
+    let reason: String
+    let folder: String?
+    if choice != "auto" {
+      folder = choice == "synthetic" ? nil : choice
+      reason = "--data \(choice)"
+    } else if let named = environment["CIFAR10_DIR"], !named.isEmpty {
+      folder = named
+      reason = "$CIFAR10_DIR"
+    } else if FileManager.default.fileExists(atPath: usual) {
+      folder = usual
+      reason = "found there"
+    } else {
+      folder = nil
+      reason = "no $CIFAR10_DIR and no \(usual); launch/fetch-cifar10 gets the real set"
+    }
+    dataset = try folder.map { try CIFAR10(directory: $0) } ?? SyntheticCIFAR10.dataset()
+    let sizes = "\(dataset.training.count) training and \(dataset.test.count) test images"
+    description =
+      folder.map { "data: \($0) (\(reason)), \(sizes)" }
+      ?? "data: embedded synthetic set (\(reason)), \(sizes)"
+  }
+}

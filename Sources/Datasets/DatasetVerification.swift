@@ -1,0 +1,89 @@
+import Crypto
+import Foundation
+
+/// What `wrn-dist data verify` found out about a folder: every record was read.
+public struct DatasetVerification: Sendable, CustomStringConvertible {
+  /// How the files relate to the real CIFAR-10.
+  public enum Origin: String, Sendable {
+    /// Every file has the official SHA-256 sum.
+    case official = "the real CIFAR-10: every SHA-256 sum is the official one"
+    /// Names and sizes are the official ones, contents are not.
+    case modified = "names and sizes of the real CIFAR-10, but other contents"
+    /// Some other data set in this format.
+    case other = "not the real CIFAR-10"
+  }
+
+  /// Name and number of records of each file.
+  public let files: [(name: String, records: Int)]
+  /// Images of each class, in the training and the test set.
+  public let classCounts: (training: [Int], test: [Int])
+  /// The class names.
+  public let classNames: [String]
+  /// How the files relate to the real CIFAR-10.
+  public let origin: Origin
+
+  /// SHA-256 of the files of the official archive cifar-10-binary.tar.gz.
+  static let officialSums = [
+    "data_batch_1.bin":
+      "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+    "data_batch_2.bin":
+      "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+    "data_batch_3.bin":
+      "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+    "data_batch_4.bin":
+      "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+    "data_batch_5.bin":
+      "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+    "test_batch.bin":
+      "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+  ]
+
+  /// Reads every record of a folder.
+  ///
+  /// - Throws: ``DatasetError`` at the first defect: sizes, labels, class names.
+  public init(directory: String) throws {
+    let dataset = try CIFAR10(directory: directory)
+    let folder = try CIFAR10.folder(directory)
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder).filter {
+      $0.hasSuffix(".bin")
+    }.sorted()
+    classNames = dataset.classNames
+    classCounts = (
+      try Self.countClasses(dataset.training), try Self.countClasses(dataset.test)
+    )
+    var files: [(String, Int)] = []
+    var sums: [String: String] = [:]
+    for name in names {
+      let file = try CIFAR10.open("\(folder)/\(name)")
+      files.append((name, file.bytes.count / CIFAR10.recordByteCount))
+      var hash = SHA256()
+      hash.update(bufferPointer: file.bytes)
+      sums[name] = hash.finalize().map { String(format: "%02x", $0) }.joined()
+    }
+    self.files = files
+    let hasOfficialShape =
+      Set(names) == Set(Self.officialSums.keys) && files.allSatisfy { $0.1 == 10_000 }
+    origin =
+      !hasOfficialShape ? .other : sums == Self.officialSums ? .official : .modified
+  }
+
+  private static func countClasses(_ split: CIFAR10.Split) throws -> [Int] {
+    var counts = [Int](repeating: 0, count: CIFAR10.classCount)
+    let pixels = UnsafeMutablePointer<Float>.allocate(capacity: 3072)
+    defer { pixels.deallocate() }
+    for index in 0..<split.count { counts[Int(try split.readRecord(at: index, pixels: pixels))] += 1 }
+    return counts
+  }
+
+  /// The report, several lines.
+  public var description: String {
+    let fileLines = files.map { "\($0.name): \($0.records) records" }
+    let width = classNames.map(\.count).max() ?? 0
+    let classLines = classNames.indices.map { c in
+      let name = classNames[c].padding(toLength: width, withPad: " ", startingAt: 0)
+      return "\(name)  \(classCounts.training[c]) training, \(classCounts.test[c]) test"
+    }
+    return (fileLines + classLines + ["this is \(origin.rawValue)", "no defect found"])
+      .joined(separator: "\n")
+  }
+}

@@ -1,0 +1,102 @@
+import Tensors
+
+/// Ten classes of drawn shapes and textures in CIFAR-10's format, for runs and tests without the real data.
+///
+/// Class is decided by form alone: position, size, rotation, colours, background, clutter, an occluding bar and noise are random. Each
+/// image is a pure function of (seed, split, index), computed with IEEE operations only, so one seed gives the same bytes on every
+/// machine.
+public struct SyntheticCIFAR10: Sendable {
+  /// Images of the embedded training set.
+  public static let trainingCount = 10_000
+  /// Images of the embedded test set.
+  public static let testCount = 2_000
+  /// The names of classes 0…9.
+  public static let classNames = [
+    "disc", "ring", "square", "triangle", "cross", "stripes", "checkerboard", "dots", "target",
+    "half-moon",
+  ]
+
+  /// The number of images.
+  let count: Int
+  private let seed: UInt64
+  private let purpose: String
+
+  /// Describes the images of a split, `training` or `test`.
+  init(seed: UInt64, split: String, count: Int) {
+    self.seed = seed
+    self.count = count
+    purpose = "synthetic \(split) image"
+  }
+
+  /// Makes the embedded data set, whose images are drawn when they are read.
+  public static func dataset(seed: UInt64 = 0) -> CIFAR10 {
+    CIFAR10(
+      training: CIFAR10.Split(
+        synthetic: SyntheticCIFAR10(seed: seed, split: "training", count: trainingCount)),
+      test: CIFAR10.Split(synthetic: SyntheticCIFAR10(seed: seed, split: "test", count: testCount)),
+      classNames: classNames)
+  }
+
+  /// Draws a record: label, then red, green and blue planes of 32×32 bytes.
+  func draw(_ index: Int, into record: UnsafeMutableRawBufferPointer) {
+    var source = Draws(RandomStream(seed: seed, purpose: purpose, step: UInt64(index)))
+    let label = source.integer(below: 10)
+    let background = Gradient(&source)
+    let clutter = (0..<3).map { _ in Spot(&source) }
+    let figure = Figure(label, &source, contrastingWith: background)
+    let bar = Bar(&source)
+    let noise = 8 + source.integer(below: 48)
+    record[0] = UInt8(label)
+    for y in 0..<32 {
+      for x in 0..<32 {
+        let (px, py) = (Double(x), Double(y))
+        var color = background.color(px, py)
+        for spot in clutter where spot.covers(px, py) { color = spot.color }
+        if figure.covers(px, py) { color = figure.color }
+        if bar.covers(px, py) { color = bar.color }
+        for c in 0..<3 {
+          let value = color[c] + Double(source.integer(below: 2 * noise + 1) - noise)
+          record[1 + 1024 * c + 32 * y + x] = UInt8(max(0, min(255, value)))
+        }
+      }
+    }
+  }
+}
+
+/// Successive numbers of a stream.
+struct Draws {
+  private let stream: RandomStream
+  private var index: UInt64 = 0
+
+  init(_ stream: RandomStream) { self.stream = stream }
+
+  /// A whole number below `bound`.
+  mutating func integer(below bound: Int) -> Int {
+    defer { index += 1 }
+    return stream.integer(index, below: bound)
+  }
+
+  /// A number in [low, high).
+  mutating func number(_ low: Double, _ high: Double) -> Double {
+    defer { index += 1 }
+    return low + (high - low) * stream.uniform(index)
+  }
+
+  /// A colour, each channel whole.
+  mutating func color() -> SIMD4<Double> {
+    let (r, g, b) = (integer(below: 256), integer(below: 256), integer(below: 256))
+    return SIMD4(Double(r), Double(g), Double(b), 0)
+  }
+
+  /// A direction, by rejection: a point of the unit disc brought to its edge.
+  mutating func direction() -> (x: Double, y: Double) {
+    while true {
+      let (x, y) = (number(-1, 1), number(-1, 1))
+      let square = x * x + y * y
+      if square > 0.01 && square <= 1 {
+        let length = square.squareRoot()
+        return (x / length, y / length)
+      }
+    }
+  }
+}

@@ -1,0 +1,35 @@
+import COpenMPI
+import Collectives
+
+extension MPICommunicator {
+  /// Asks for the rank and size within a communicator.
+  static func place(in communicator: MPI_Comm?) throws -> (rank: Int, size: Int) {
+    var rank: Int32 = 0
+    var size: Int32 = 0
+    try MPIError.check(MPI_Comm_rank(communicator, &rank), in: "MPI_Comm_rank", rank: nil)
+    try MPIError.check(MPI_Comm_size(communicator, &size), in: "MPI_Comm_size", rank: nil)
+    return (Int(rank), Int(size))
+  }
+
+  /// Asks for the rank and size among the ranks that share this host's memory; collective.
+  static func localPlace(in world: MPI_Comm?, rank: Int) throws -> (rank: Int, size: Int) {
+    var local = COpenMPI_COMM_NULL()
+    try MPIError.check(
+      MPI_Comm_split_type(
+        world, Int32(MPI_COMM_TYPE_SHARED), Int32(rank), COpenMPI_INFO_NULL(), &local),
+      in: "MPI_Comm_split_type", rank: rank)
+    let place = try place(in: local)
+    try MPIError.check(MPI_Comm_free(&local), in: "MPI_Comm_free", rank: rank)
+    return place
+  }
+
+  /// Asks for the host's name.
+  static func processorName(rank: Int) throws -> String {
+    var characters = [CChar](repeating: 0, count: Int(MPI_MAX_PROCESSOR_NAME) + 1)
+    var length: Int32 = 0
+    try MPIError.check(
+      MPI_Get_processor_name(&characters, &length), in: "MPI_Get_processor_name", rank: rank)
+    return String(
+      decoding: characters.prefix(Int(length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+}

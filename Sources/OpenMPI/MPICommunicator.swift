@@ -1,0 +1,119 @@
+import COpenMPI
+import Collectives
+import Glibc
+
+/// All ranks of an MPI job.
+///
+/// Works on a duplicate of `MPI_COMM_WORLD`, so that no other user of MPI in this process can mix
+/// its messages with ours. Errors come back as ``CommunicationError`` instead of ending the job.
+/// The duplicate lives until ``MPIEnvironment/finalize()``.
+public final class MPICommunicator: Communicator {
+  /// This process's number, 0 ..< `worldSize`.
+  public let rank: Int
+  /// The number of ranks.
+  public let worldSize: Int
+  /// This rank's number among the ranks of its host.
+  public let localRank: Int
+  /// The number of ranks on this host.
+  public let localSize: Int
+  /// The host's name, as MPI knows it.
+  public let processorName: String
+
+  private let communicator: MPI_Comm?
+  // Scratch tables of Int32, which MPI wants; kept so that an exchange allocates nothing.
+  private let sendTable: MPITable
+  private let receiveTable: MPITable
+
+  /// Duplicates the world; collective, after `MPI_Init_thread`.
+  init() throws {
+    var world = COpenMPI_COMM_WORLD()
+    try MPIError.check(
+      MPI_Comm_set_errhandler(world, COpenMPI_ERRORS_RETURN()), in: "MPI_Comm_set_errhandler",
+      rank: nil)
+    try MPIError.check(MPI_Comm_dup(world, &world), in: "MPI_Comm_dup", rank: nil)
+    communicator = world
+    (rank, worldSize) = try Self.place(in: world)
+    (localRank, localSize) = try Self.localPlace(in: world, rank: rank)
+    processorName = try Self.processorName(rank: rank)
+    sendTable = MPITable(rankCount: worldSize)
+    receiveTable = MPITable(rankCount: worldSize)
+  }
+
+  /// Returns when every rank has called it (`MPI_Barrier`).
+  ///
+  /// - Throws: ``CommunicationError`` if the exchange fails.
+  public func barrier() throws {
+    try MPIError.check(MPI_Barrier(communicator), in: "MPI_Barrier", rank: rank)
+  }
+
+  /// Copies `root`'s bytes to every rank (`MPI_Bcast`, in pieces of at most 1 GiB).
+  ///
+  /// - Parameters:
+  ///   - bytes: Sent at the root, overwritten elsewhere; the same length on every rank.
+  ///   - root: The sending rank.
+  /// - Throws: ``CommunicationError`` if the exchange fails.
+  public func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) throws {
+    precondition(root >= 0 && root < worldSize, "the root of a broadcast must be a rank")
+    var first = 0
+    while first < bytes.count {
+      let count = min(bytes.count - first, 1 << 30)
+      try MPIError.check(
+        MPI_Bcast(
+          bytes.baseAddress.map { $0 + first }, Int32(count), COpenMPI_BYTE(), Int32(root),
+          communicator), in: "MPI_Bcast", rank: rank)
+      first += count
+    }
+  }
+
+  /// Gives every rank the bytes of all ranks, one rank's after another's (`MPI_Allgatherv`).
+  ///
+  /// - Parameters:
+  ///   - send: This rank's bytes; `send.count == counts[rank]`.
+  ///   - receive: Room for exactly the sum of `counts`; does not overlap `send`.
+  ///   - counts: Every rank's byte count, the same table on every rank.
+  /// - Throws: ``CommunicationError`` if the exchange fails or exceeds 2^31 − 1 bytes.
+  public func allGather(
+    _ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer, counts: [Int]
+  ) throws {
+    checkAllGather(sendByteCount: send.count, receiveByteCount: receive.count, counts: counts)
+    try receiveTable.fill(counts, for: "allGather", rank: rank)
+    try MPIError.check(
+      MPI_Allgatherv(
+        send.baseAddress, Int32(send.count), COpenMPI_BYTE(), receive.baseAddress,
+        receiveTable.counts, receiveTable.offsets, COpenMPI_BYTE(), communicator),
+      in: "MPI_Allgatherv", rank: rank)
+  }
+
+  /// Sends a piece of `send` to every rank and receives one from every rank (`MPI_Alltoallv`).
+  ///
+  /// - Parameters:
+  ///   - send: The pieces for ranks 0, 1, …, one after another.
+  ///   - sendCounts: Their byte counts.
+  ///   - receive: Room for the pieces from ranks 0, 1, …, one after another; does not overlap
+  ///     `send`.
+  ///   - receiveCounts: Their byte counts; what `sendCounts` says at the sender.
+  /// - Throws: ``CommunicationError`` if the exchange fails or exceeds 2^31 − 1 bytes a rank.
+  public func allToAll(
+    _ send: UnsafeRawBufferPointer, sendCounts: [Int],
+    into receive: UnsafeMutableRawBufferPointer, receiveCounts: [Int]
+  ) throws {
+    checkAllToAll(
+      sendByteCount: send.count, sendCounts: sendCounts,
+      receiveByteCount: receive.count, receiveCounts: receiveCounts)
+    try sendTable.fill(sendCounts, for: "allToAll", rank: rank)
+    try receiveTable.fill(receiveCounts, for: "allToAll", rank: rank)
+    try MPIError.check(
+      MPI_Alltoallv(
+        send.baseAddress, sendTable.counts, sendTable.offsets, COpenMPI_BYTE(),
+        receive.baseAddress, receiveTable.counts, receiveTable.offsets, COpenMPI_BYTE(),
+        communicator), in: "MPI_Alltoallv", rank: rank)
+  }
+
+  /// Ends the whole job at once with an exit code (`MPI_Abort`), without waiting for anyone.
+  ///
+  /// - Parameter exitCode: What `mpirun` reports, 1 … 255.
+  public func abort(exitCode: Int32) -> Never {
+    MPI_Abort(communicator, exitCode)
+    _exit(exitCode)
+  }
+}

@@ -1,0 +1,66 @@
+import COpenMPI
+import Collectives
+import Foundation
+
+/// The start and the end of Open MPI within this process.
+public enum MPIEnvironment {
+  /// Tells whether a launcher such as `mpirun` started this process.
+  ///
+  /// Decided from environment variables, before `MPI_Init`. Where it is false use
+  /// ``SoloCommunicator``: starting Open MPI would start a daemon for a world of one.
+  public static var isLaunchedByMPI: Bool {
+    LaunchEnvironment(ProcessInfo.processInfo.environment).isLaunchedByMPI
+  }
+
+  /// Connects this process with the other ranks (`MPI_Init_thread`, funneled).
+  ///
+  /// Collective: every rank calls it once, from the thread that will communicate.
+  ///
+  /// - Returns: All ranks of the job.
+  /// - Throws: ``CommunicationError`` if Open MPI cannot start.
+  public static func initialize() throws -> MPICommunicator {
+    precondition(!isInitialized, "Open MPI can be started only once in a process")
+    var provided: Int32 = 0
+    try MPIError.check(
+      MPI_Init_thread(nil, nil, Int32(MPI_THREAD_FUNNELED), &provided), in: "MPI_Init_thread",
+      rank: nil)
+    guard provided >= Int32(MPI_THREAD_FUNNELED) else {
+      throw CommunicationError(
+        "This Open MPI was built without thread support (MPI_THREAD_FUNNELED): install one that "
+          + "has it, such as the package libopenmpi-dev.")
+    }
+    return try MPICommunicator()
+  }
+
+  /// Leaves the job in good order (`MPI_Finalize`).
+  ///
+  /// Collective: every rank calls it as its last exchange. Does nothing if Open MPI was not started
+  /// or has been left already.
+  ///
+  /// - Throws: ``CommunicationError`` if a peer cannot be reached any more.
+  public static func finalize() throws {
+    guard isInitialized, !isFinalized else { return }
+    try MPIError.check(MPI_Finalize(), in: "MPI_Finalize", rank: nil)
+  }
+
+  /// The library's name and version, for example `Open MPI v4.1.4`.
+  public static var libraryVersion: String {
+    var text = [CChar](repeating: 0, count: Int(MPI_MAX_LIBRARY_VERSION_STRING))
+    var length: Int32 = 0
+    guard MPI_Get_library_version(&text, &length) == Int32(MPI_SUCCESS) else { return "unknown" }
+    let bytes = text.prefix(Int(length)).map { UInt8(bitPattern: $0) }
+    return String(String(decoding: bytes, as: UTF8.self).prefix { $0 != "," && $0 != "\n" })
+  }
+
+  private static var isInitialized: Bool {
+    var flag: Int32 = 0
+    MPI_Initialized(&flag)
+    return flag != 0
+  }
+
+  private static var isFinalized: Bool {
+    var flag: Int32 = 0
+    MPI_Finalized(&flag)
+    return flag != 0
+  }
+}

@@ -1,0 +1,74 @@
+import Foundation
+import SwiftProtobuf
+
+/// A TensorBoard event file: `events.out.tfevents.SECONDS.HOST`, records of length, check, event, check.
+final class EventFile {
+  private let file: OutputFile
+
+  /// Creates a new file in a folder.
+  ///
+  /// - Parameters:
+  ///   - directory: The folder that TensorBoard calls a run.
+  ///   - completedSteps: The steps already done; TensorBoard then drops later points of the run's older files.
+  /// - Throws: ``CheckpointError`` if the file cannot be written.
+  init(directory: String, startingAfter completedSteps: Int) throws {
+    let seconds = Int(Date().timeIntervalSince1970)
+    let host = ProcessInfo.processInfo.hostName
+    var path = "\(directory)/events.out.tfevents.\(seconds).\(host)"
+    // Two runs in one second: names must differ and sort in the order of writing.
+    var suffix = 1
+    while FileManager.default.fileExists(atPath: path) {
+      path = "\(directory)/events.out.tfevents.\(seconds).\(host).\(suffix)"
+      suffix += 1
+    }
+    file = try OutputFile(path)
+    var version = WrnDist_Event()
+    version.fileVersion = "brain.Event:2"
+    try write(version, step: 0)
+    var start = WrnDist_Event()
+    start.sessionLog.status = .start
+    try write(start, step: completedSteps + 1)
+  }
+
+  /// Writes some scalars of one step.
+  ///
+  /// - Throws: ``CheckpointError`` if they cannot be written.
+  func write(_ scalars: [(tag: String, value: Float)], step: Int) throws {
+    var event = WrnDist_Event()
+    event.summary.value = scalars.map { scalar in
+      var value = WrnDist_Summary.Value()
+      value.tag = scalar.tag
+      value.simpleValue = scalar.value
+      return value
+    }
+    try write(event, step: step)
+  }
+
+  /// Writes a text, which TensorBoard shows as Markdown.
+  ///
+  /// - Throws: ``CheckpointError`` if it cannot be written.
+  func write(text: String, tag: String, step: Int) throws {
+    var value = WrnDist_Summary.Value()
+    value.tag = tag
+    value.metadata.pluginData.pluginName = "text"
+    value.tensor.dtype = 7  // DT_STRING
+    value.tensor.tensorShape.dim = [.with { $0.size = 1 }]
+    value.tensor.stringVal = [Data(text.utf8)]
+    var event = WrnDist_Event()
+    event.summary.value = [value]
+    try write(event, step: step)
+  }
+
+  private func write(_ event: WrnDist_Event, step: Int) throws {
+    var event = event
+    event.wallTime = Date().timeIntervalSince1970
+    event.step = Int64(step)
+    let payload: [UInt8] = try event.serializedBytes()
+    let length = withUnsafeBytes(of: UInt64(payload.count).littleEndian) { Array($0) }
+    var record = length
+    withUnsafeBytes(of: CRC32C.masked(length).littleEndian) { record += $0 }
+    record += payload
+    withUnsafeBytes(of: CRC32C.masked(payload).littleEndian) { record += $0 }
+    try record.withUnsafeBytes { try file.write($0) }
+  }
+}

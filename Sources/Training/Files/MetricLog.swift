@@ -1,0 +1,97 @@
+import Foundation
+
+/// `metrics.jsonl`: one JSON object a line, one line for every step and every evaluation.
+final class MetricLog {
+  private let file: OutputFile
+  private var line: [UInt8] = []
+
+  /// Opens the file; lines of steps after `completedSteps`, and a torn last line, are removed first.
+  ///
+  /// So a resumed run's file reads as if it had never stopped.
+  ///
+  /// - Throws: ``CheckpointError`` if the file cannot be written.
+  init(_ path: String, keepingStepsThrough completedSteps: Int) throws {
+    if completedSteps > 0 { try Self.cutBack(path, to: completedSteps) }
+    file = try OutputFile(path, appending: completedSteps > 0)
+    line.reserveCapacity(512)
+  }
+
+  /// Writes a step's line, without allocating memory.
+  ///
+  /// - Parameters:
+  ///   - result: What the step found.
+  ///   - step: Its number.
+  ///   - imagesPerSecond: The speed of the step.
+  /// - Throws: ``CheckpointError`` if it cannot be written.
+  func write(_ result: TrainingStep.Result, step: Int, imagesPerSecond: Float) throws {
+    begin(#"{"kind":"train","step":"#)
+    append(step)
+    append(#","loss":"#, result.loss)
+    append(#","learning_rate":"#, result.learningRate)
+    append(#","images_per_second":"#, imagesPerSecond)
+    append(#","gradient_norm":"#, result.gradientNorm)
+    try end()
+  }
+
+  /// Writes an evaluation's line.
+  ///
+  /// - Throws: ``CheckpointError`` if it cannot be written.
+  func write(_ result: Evaluation.Result, step: Int, statistics: String) throws {
+    begin(#"{"kind":"eval","step":"#)
+    append(step)
+    append(#","loss":"#, Float(result.loss))
+    append(#","accuracy":"#, Float(result.accuracy))
+    append(#","examples":"#)
+    append(result.exampleCount)
+    append(#","statistics":""#)
+    append(statistics)
+    append("\"")
+    try end()
+  }
+
+  private func begin(_ text: StaticString) {
+    line.removeAll(keepingCapacity: true)
+    append(text)
+  }
+
+  private func end() throws {
+    append("}\n")
+    try line.withUnsafeBytes { try file.write($0) }
+  }
+
+  private func append(_ text: StaticString) {
+    line.append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+  }
+
+  private func append(_ text: String) { line.append(contentsOf: text.utf8) }
+
+  private func append(_ number: Int) { line.append(contentsOf: number.description.utf8) }
+
+  /// Appends a number as the shortest text that reads back as the same Float; JSON has no NaN, so `null` stands for it.
+  private func append(_ key: StaticString, _ value: Float) {
+    append(key)
+    if value.isFinite {
+      // At most 15 bytes, which a String holds without allocating.
+      line.append(contentsOf: value.description.utf8)
+    } else {
+      append("null" as StaticString)
+    }
+  }
+
+  private static func cutBack(_ path: String, to completedSteps: Int) throws {
+    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return }
+    let whole = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
+    let kept = whole.filter { line in
+      struct Line: Decodable { let step: Int }
+      guard let decoded = try? JSONDecoder().decode(Line.self, from: Data(line.utf8)) else {
+        return false
+      }
+      return decoded.step <= completedSteps
+    }
+    let temporary = path + ".tmp"
+    let file = try OutputFile(temporary)
+    try Array(kept.map { $0 + "\n" }.joined().utf8).withUnsafeBytes { try file.write($0) }
+    try file.close()
+    try OutputFile.rename(temporary, to: path)
+  }
+}

@@ -1,0 +1,196 @@
+import Foundation
+
+/// Where a run's lines go: a terminal, a log file, a test.
+public protocol Console: AnyObject {
+  /// Shows a line that stays.
+  func write(_ line: String)
+  /// Shows a line that the next one replaces; does nothing where lines cannot be replaced.
+  func showLive(_ line: String)
+}
+
+/// Rank 0's record of a run: report lines, `metrics.jsonl`, TensorBoard files, checkpoints.
+public final class RunRecorder {
+  private let configuration: TrainingConfiguration
+  private let networkName: String
+  private let output: OutputDirectory
+  private let console: any Console
+  private let metrics: MetricLog
+  private let trainEvents: EventFile
+  private let evalEvents: EventFile
+  private let trainingCount: Int
+  private let clock = ContinuousClock()
+  private let runStart: ContinuousClock.Instant
+  private var lastStep: ContinuousClock.Instant
+  private var windowStart: ContinuousClock.Instant
+  private var lastLive: ContinuousClock.Instant
+  private var window = Window()
+  private var lastEvaluation: Evaluation.Result?
+  private var firstStep = 1
+
+  /// What has happened since the last report.
+  private struct Window {
+    var steps = 0
+    var lossSum = 0.0
+    var lastResult: TrainingStep.Result?
+  }
+
+  /// Opens the output files; a resumed run's files are cut back to what was done.
+  ///
+  /// - Parameters:
+  ///   - configuration: The run.
+  ///   - networkName: For example `WRN-22-1`.
+  ///   - output: The run's folder.
+  ///   - completedSteps: The steps already done.
+  ///   - trainingCount: Images of the training set.
+  ///   - console: Where report lines go.
+  /// - Throws: ``CheckpointError`` if a file cannot be written.
+  public init(
+    _ configuration: TrainingConfiguration, networkName: String, output: OutputDirectory,
+    completedSteps: Int, trainingCount: Int, console: any Console
+  ) throws {
+    self.configuration = configuration
+    self.networkName = networkName
+    self.output = output
+    self.console = console
+    self.trainingCount = trainingCount
+    metrics = try MetricLog(output.path("metrics.jsonl"), keepingStepsThrough: completedSteps)
+    trainEvents = try EventFile(directory: output.path("train"), startingAfter: completedSteps)
+    evalEvents = try EventFile(directory: output.path("eval"), startingAfter: completedSteps)
+    runStart = clock.now
+    lastStep = runStart
+    windowStart = runStart
+    lastLive = runStart
+  }
+
+  /// Says what is about to run. Called when all memory is planned, just before the first step.
+  ///
+  /// - Parameters:
+  ///   - layout: Ranks and threads in words.
+  ///   - plannedByteCount: The memory planned by one rank.
+  ///   - completedSteps: The steps already done.
+  /// - Throws: ``CheckpointError`` if a file cannot be written.
+  public func begin(layout: String, plannedByteCount: Int, completedSteps: Int) throws {
+    let epochs = Double(configuration.steps * configuration.batchSize) / Double(trainingCount)
+    console.write(
+      "\(networkName), \(configuration.steps) steps of \(configuration.batchSize) images "
+        + "(\(String(format: "%.1f", epochs)) epochs) in \(configuration.microbatches) microbatches")
+    console.write(
+      "\(layout), engine \(configuration.engine.rawValue), \(plannedByteCount >> 20) MiB planned a rank")
+    console.write("output in \(output.path)")
+    if completedSteps > 0 { console.write("resuming after step \(completedSteps)") }
+    let settings = configuration.settings.map { "    \($0.name): \($0.value)" }
+    try trainEvents.write(
+      text: settings.joined(separator: "\n"), tag: "configuration", step: completedSteps + 1)
+    firstStep = completedSteps + 1
+    startWindow()
+    lastStep = clock.now
+  }
+
+  /// Notes a step, without allocating memory unless a terminal shows it.
+  func record(_ result: TrainingStep.Result, step: Int) throws {
+    let now = clock.now
+    let rate = Double(configuration.batchSize) / (now - lastStep).inSeconds
+    lastStep = now
+    window.steps += 1
+    window.lossSum += Double(result.loss)
+    window.lastResult = result
+    try metrics.write(result, step: step, imagesPerSecond: Float(rate))
+    if (now - lastLive).inSeconds >= 0.5 {
+      lastLive = now
+      let perStep = (now - windowStart).inSeconds / Double(window.steps)
+      console.showLive(
+        ProgressReport.live(
+          step: step, of: configuration.steps, loss: result.loss,
+          imagesPerSecond: Double(configuration.batchSize) / perStep,
+          secondsLeft: perStep * Double(configuration.steps - step)))
+    }
+  }
+
+  /// Writes a checkpoint of the current state.
+  func saveCheckpoint(_ model: ModelState, step: Int) throws {
+    let state = Checkpoint.State(
+      step: step, streamPosition: step * configuration.batchSize, seed: configuration.seed,
+      network: networkName,
+      configuration: Dictionary(uniqueKeysWithValues: configuration.settings.map { ($0.name, $0.value) }),
+      files: [:])
+    try CheckpointFolder(output.path("checkpoints")).save(
+      model, state: state, keeping: configuration.keepCheckpoints)
+    // Writing is no training: it must not look like a slow step.
+    lastStep = clock.now
+  }
+
+  /// Prints Trax's report lines and writes its TensorBoard tags for the window since the last report.
+  func reportTraining(step: Int, model: ModelState) throws {
+    guard let last = window.lastResult else { return }
+    let seconds = (clock.now - windowStart).inSeconds
+    let loss = window.lossSum / Double(window.steps)
+    if step == 1 {
+      let count = model.network.parameterCount
+      ProgressReport.weights(step: step, count: count).forEach(console.write)
+    } else {
+      console.write("")
+    }
+    console.write(ProgressReport.ran(step: step, steps: window.steps, seconds: seconds))
+    console.write(
+      ProgressReport.metric(step: step, task: "train", name: "CrossEntropyLoss", value: loss))
+    let weights = model.parameters.elements.reduce(0.0) { $0 + Double($1) * Double($1) }
+    try trainEvents.write(
+      [
+        ("metrics/CrossEntropyLoss", Float(loss)),
+        ("training/learning_rate", last.learningRate),
+        ("training/steps per second", Float(Double(window.steps) / seconds)),
+        ("training/gradients_l2", last.gradientNorm),
+        ("training/weights_l2", Float(weights.squareRoot())),
+        ("training/loss", Float(loss)),
+      ], step: step)
+  }
+
+  /// Prints an evaluation's lines and writes it to both logs.
+  func record(_ result: Evaluation.Result, step: Int) throws {
+    lastEvaluation = result
+    console.write(
+      ProgressReport.metric(step: step, task: "eval", name: "CrossEntropyLoss", value: result.loss))
+    console.write(
+      ProgressReport.metric(step: step, task: "eval", name: "Accuracy", value: result.accuracy))
+    try metrics.write(result, step: step, statistics: configuration.evalStatistics.rawValue)
+    try evalEvents.write(
+      [
+        ("metrics/CrossEntropyLoss", Float(result.loss)),
+        ("metrics/Accuracy", Float(result.accuracy)),
+      ], step: step)
+  }
+
+  /// Begins the next window; evaluation and checkpoints before it do not count.
+  func startWindow() {
+    window = Window()
+    windowStart = clock.now
+    lastStep = windowStart
+  }
+
+  /// Says how the run ended and what to try next.
+  public func finish() {
+    console.write("")
+    let steps = configuration.steps - firstStep + 1
+    if steps <= 0 {
+      console.write(
+        "nothing to do: the run in \(output.path) has its \(firstStep - 1) steps already; "
+          + "raise --steps to go on, or give another --output-dir.")
+      return
+    }
+    let seconds = (clock.now - runStart).inSeconds
+    var line = "done: \(steps) steps in \(String(format: "%.1f", seconds)) s"
+    if let found = lastEvaluation {
+      let percent = String(format: "%.2f", 100 * found.accuracy)
+      line +=
+        ", test accuracy \(percent) % (\(found.correctCount) of \(found.exampleCount) images, "
+        + "\(configuration.evalStatistics.rawValue) statistics)"
+    }
+    console.write(line)
+    console.write("results are in \(output.path)")
+  }
+}
+
+extension Duration {
+  /// The duration in seconds.
+  var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
+}

@@ -1,0 +1,132 @@
+import Collectives
+import DataParallel
+import Datasets
+import Networks
+import Tensors
+
+/// Which step does what: the loop over steps, with reports, evaluations and checkpoints.
+///
+/// Every rank runs the same loop; rank 0 has a ``RunRecorder`` and writes what there is to write.
+public final class Trainer {
+  private let configuration: TrainingConfiguration
+  private let model: ModelState
+  private let communicator: any Communicator
+  private let loader: BatchLoader
+  private let step: TrainingStep
+  private let evaluation: Evaluation?
+  private let recorder: RunRecorder?
+  private let stop: StopAgreement
+  private let firstStep: Int
+
+  /// Plans all memory of a run and starts loading its first batch.
+  ///
+  /// - Parameters:
+  ///   - configuration: What to compute.
+  ///   - model: The state to start from.
+  ///   - completedSteps: The steps already done.
+  ///   - dataset: Training and test images.
+  ///   - pool: This rank's threads.
+  ///   - communicator: The ranks.
+  ///   - recorder: Writes reports; on rank 0 alone.
+  ///   - stop: A request to stop early.
+  /// - Throws: `MicrobatchPlan.InvalidPlan` or `WorldSizeError` if the batch cannot be divided.
+  public init(
+    _ configuration: TrainingConfiguration, model: ModelState, completedSteps: Int,
+    dataset: CIFAR10, pool: WorkerPool, communicator: any Communicator, recorder: RunRecorder?,
+    stop: StopRequest
+  ) throws {
+    self.configuration = configuration
+    self.model = model
+    self.communicator = communicator
+    self.recorder = recorder
+    self.stop = StopAgreement(stop, communicator: communicator)
+    firstStep = completedSteps + 1
+    let plan = try MicrobatchPlan(
+      globalBatchSize: configuration.batchSize, microbatchCount: configuration.microbatches,
+      rank: communicator.rank, worldSize: communicator.worldSize)
+    let engine = configuration.engine.make()
+    step = TrainingStep(
+      model, plan: plan, configuration: configuration, engine: engine, pool: pool,
+      communicator: communicator)
+    evaluation =
+      configuration.evalEvery == 0
+      ? nil
+      : Evaluation(
+        model, split: dataset.test, configuration: configuration, engine: engine, pool: pool,
+        communicator: communicator)
+    let batchSize = configuration.batchSize
+    // Trax takes one batch of its shuffled stream for itself before the first step (model-spec trap 13).
+    let swallowed = configuration.shuffle == .queue ? 1 : 0
+    loader = BatchLoader(
+      split: dataset.training,
+      sequence: SampleSequence(
+        mode: configuration.shuffle, count: dataset.training.count, seed: configuration.seed),
+      localRange: plan.localImages, firstStep: firstStep,
+      firstPosition: { ($0 - 1 + swallowed) * batchSize })
+  }
+
+  /// The bytes of all memory that this rank planned for the run.
+  public var plannedByteCount: Int {
+    model.byteCount + step.byteCount + (evaluation?.byteCount ?? 0)
+  }
+
+  /// Trains to the last step. Every rank calls it.
+  ///
+  /// - Throws: ``TrainingStopped`` after a request to stop, ``TrainingDiverged`` if the loss is no longer a number (both
+  ///   on every rank), `DatasetError`, `CheckpointError` or `CommunicationError` on the rank that meets one.
+  public func run() throws {
+    defer { loader.stop() }
+    for number in firstStep..<max(configuration.steps + 1, firstStep) {
+      let batch = try loader.next()
+      let result = try step(batch.images.pointer, labels: batch.labels.pointer, step: number)
+      guard result.loss.isFinite && result.gradientNorm.isFinite else {
+        throw TrainingDiverged(step: number)
+      }
+      try recorder?.record(result, step: number)
+      let stopping = try stop.isMadeAnywhere()
+      let isLast = number == configuration.steps
+      if isLast || stopping || isMultiple(number, of: configuration.checkpointEvery) {
+        try recorder?.saveCheckpoint(model, step: number)
+      }
+      if isLast || isReportStep(number) {
+        try recorder?.reportTraining(step: number, model: model)
+        if let evaluation {
+          let found = try evaluation(index: evaluationIndex(number))
+          try recorder?.record(found, step: number)
+        }
+        recorder?.startWindow()
+      }
+      if stopping && !isLast {
+        throw TrainingStopped(step: number, outputDirectory: configuration.outputDirectory)
+      }
+    }
+  }
+
+  /// Trax reports after the first step and then at regular intervals.
+  private func isReportStep(_ step: Int) -> Bool {
+    let interval = configuration.evalEvery > 0 ? configuration.evalEvery : 1000
+    return step == 1 || step.isMultiple(of: interval)
+  }
+
+  /// The number of evaluations before the one at `step`, a pure function, so that a resumed run goes on in the stream.
+  private func evaluationIndex(_ step: Int) -> Int {
+    let interval = configuration.evalEvery
+    if step == 1 { return 0 }
+    // Step 1 has one of its own unless every step has.
+    let before = (step - 1) / interval
+    return interval == 1 ? before : before + 1
+  }
+
+  private func isMultiple(_ step: Int, of interval: Int) -> Bool {
+    interval > 0 && step.isMultiple(of: interval)
+  }
+}
+
+extension TrainingConfiguration.Engine {
+  /// Makes the engine.
+  public func make() -> any ConvolutionEngine {
+    switch self {
+    case .blas: BLASConvolutionEngine()
+    }
+  }
+}

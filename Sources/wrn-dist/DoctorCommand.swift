@@ -1,0 +1,75 @@
+import ArgumentParser
+import BLASKernels
+import Collectives
+import Foundation
+import OpenMPI
+
+/// What a machine offers to a run, and what to mend.
+struct DoctorCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "doctor",
+    abstract: "Says what this machine offers to a run: CPU, cores and binding, BLAS, MPI, limits.",
+    discussion: "Start it under mpirun with the options of a run to see what each rank would get.")
+
+  func run() throws {
+    try Ranks.run { communicator in
+      let binding = CoreBinding.current()
+      let placements = try RankPlacement.gather(binding.placement, communicator: communicator)
+      guard communicator.rank == 0 else { return }
+      let threads = placements.indices.map {
+        RankPlacement.defaultThreadCount(rank: $0, placements: placements)
+      }
+      print(render(binding, placements, threads))
+      let advice = advice(binding, placements, threads)
+      print(advice.isEmpty ? "nothing to mend" : advice.map { "advice: \($0)" }.joined(separator: "\n"))
+    }
+  }
+
+  private func render(
+    _ binding: CoreBinding, _ placements: [RankPlacement], _ threads: [Int]
+  ) -> String {
+    let hosts = Dictionary(grouping: placements.indices) { placements[$0].hostHash }.values
+    let perHost = hosts.map(\.count).sorted().map(String.init).joined(separator: ", ")
+    let rows = [
+      ("host", binding.hostName),
+      ("CPU", Machine.cpuModel),
+      ("vector units", Machine.vectorUnits.isEmpty ? "none known" : Machine.vectorUnits),
+      ("cores", "\(binding.onlineCoreCount) online, rank 0 may use \(binding.usableCores.count)"),
+      ("memory", Machine.memory),
+      ("BLAS", "\(BLASLibrary.configuration), kernels for \(BLASLibrary.coreName)"),
+      ("engine", "blas (im2col and sgemm, one thread per product)"),
+      ("MPI", MPIEnvironment.libraryVersion),
+      ("ranks", "\(placements.count) on \(hosts.count) host\(hosts.count == 1 ? "" : "s") (\(perHost))"),
+      ("threads", "by default " + threads.map(String.init).joined(separator: ", ") + " (rank 0, 1, …)"),
+      ("open files", Machine.limit(.openFiles)),
+      ("file size", Machine.limit(.fileSize)),
+      ("locked memory", Machine.limit(.lockedMemory)),
+    ]
+    return rows.map { name, value in
+      name.padding(toLength: 14, withPad: " ", startingAt: 0) + value
+    }.joined(separator: "\n")
+  }
+
+  private func advice(
+    _ binding: CoreBinding, _ placements: [RankPlacement], _ threads: [Int]
+  ) -> [String] {
+    var result: [String] = []
+    let local = placements.filter { $0.hostHash == binding.placement.hostHash }
+    if binding.usableCores.count < binding.onlineCoreCount && local.count == 1 {
+      result.append(
+        "rank 0 is bound to \(binding.usableCores.count) of \(binding.onlineCoreCount) cores and is alone "
+          + "on its host; mpirun --bind-to none gives it all of them.")
+    }
+    if local.count > binding.onlineCoreCount {
+      result.append(
+        "\(local.count) ranks share \(binding.onlineCoreCount) cores; pass mpirun --mca mpi_yield_when_idle 1 "
+          + "so that waiting ranks leave them to working ones.")
+    }
+    if getuid() == 0 && ProcessInfo.processInfo.environment["OMPI_ALLOW_RUN_AS_ROOT"] == nil {
+      result.append(
+        "mpirun refuses to run as root unless OMPI_ALLOW_RUN_AS_ROOT=1 and "
+          + "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 are set; an ordinary user needs neither.")
+    }
+    return result
+  }
+}

@@ -1,0 +1,83 @@
+import ArgumentParser
+import Collectives
+import DataParallel
+import Datasets
+import Foundation
+import Networks
+import Training
+
+/// An error as the user sees it: one sentence and an exit code.
+struct Failure {
+  private let error: any Error
+
+  /// Wraps an error of any kind.
+  init(_ error: any Error) { self.error = error }
+
+  /// What the process exits with.
+  var exitCode: Int32 {
+    switch error {
+    case let failure as StartupFailure: failure.exitCode
+    case let failure as AgreedFailure: failure.verdict.failure.exitCode
+    case is DatasetError: ExitCodes.badData
+    case let failure as CheckpointError: failure.exitCode
+    case is CommunicationError, is LayoutDigest.Mismatch: ExitCodes.peerFailure
+    case is UsageError, is WideResNet.InvalidConfiguration, is MicrobatchPlan.InvalidPlan,
+      is WorldSizeError:
+      ExitCodes.usage
+    case is TrainingStopped: ExitCodes.stopped
+    case is TrainingDiverged: ExitCodes.diverged
+    case let code as ExitCode: code.rawValue
+    default:
+      // What is left is the argument parser's, or nobody's.
+      error is CleanExit || WRNDist.exitCode(for: error) != .failure
+        ? WRNDist.exitCode(for: error).rawValue : ExitCodes.internal
+    }
+  }
+
+  /// What is wrong, where, and how to mend it.
+  var sentence: String { "\(error)" }
+
+  /// Tells whether every rank meets this error, so that rank 0 speaks for all.
+  var isOnEveryRank: Bool {
+    error is AgreedFailure || error is LayoutDigest.Mismatch || error is TrainingStopped
+      || error is TrainingDiverged
+  }
+
+  /// Prints the error if this is rank 0, and ends the process.
+  ///
+  /// Before ranks are connected all of them meet the same error; the others leave rank 0 the time to say it, because
+  /// `mpirun` ends the job when the first one exits.
+  func exit() -> Never {
+    let rank = LaunchEnvironment(ProcessInfo.processInfo.environment).rank ?? 0
+    if rank == 0 {
+      report()
+    } else if exitCode != 0 {
+      Thread.sleep(forTimeInterval: 2)
+    }
+    Foundation.exit(exitCode)
+  }
+
+  /// Prints the error: help to standard output, anything else to standard error.
+  private func report() {
+    if error is ExitCode { return }
+    let isParserError = WRNDist.exitCode(for: error) != .failure
+    if isParserError {
+      let message = WRNDist.fullMessage(for: error)
+      (exitCode == 0 ? FileHandle.standardOutput : .standardError).write(Data((message + "\n").utf8))
+    } else {
+      FileHandle.standardError.write(Data("wrn-dist: error: \(sentence)\n".utf8))
+    }
+  }
+}
+
+/// A failure at the start of some rank, known to all.
+struct AgreedFailure: Error, CustomStringConvertible {
+  /// Who failed, and why.
+  let verdict: StartupAgreement.Verdict
+
+  /// The sentence, with the rank if it is not the one that speaks.
+  var description: String {
+    verdict.rank == 0
+      ? verdict.failure.message : "rank \(verdict.rank): \(verdict.failure.message)"
+  }
+}

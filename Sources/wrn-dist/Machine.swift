@@ -1,0 +1,65 @@
+import Foundation
+
+/// What the operating system says about this machine.
+enum Machine {
+  /// The CPU's name, for example `AMD EPYC 9634`.
+  static var cpuModel: String { cpuField("model name") ?? cpuField("CPU part") ?? "unknown" }
+
+  /// The vector instruction sets that matter to a run, for example `avx2 fma avx512f`.
+  static var vectorUnits: String {
+    let flags = Set((cpuField("flags") ?? cpuField("Features") ?? "").split(separator: " "))
+    let known: [Substring] = ["avx2", "fma", "avx512f", "avx512_bf16", "asimd", "sve"]
+    return known.filter(flags.contains).joined(separator: " ")
+  }
+
+  /// The memory installed and available.
+  static var memory: String {
+    let total = memoryField("MemTotal") ?? 0
+    let available = memoryField("MemAvailable") ?? 0
+    return "\(gibibytes(total)) installed, \(gibibytes(available)) available"
+  }
+
+  /// The bytes of memory available to a new program, if the system tells.
+  static var availableMemory: Int? { memoryField("MemAvailable") }
+
+  /// A kind of resource limit, by its number in Linux's `<sys/resource.h>`; not all of the macros import.
+  enum Limit: UInt32 {
+    case fileSize = 1
+    case openFiles = 7
+    case lockedMemory = 8
+  }
+
+  /// A resource limit of this process.
+  static func limit(_ resource: Limit) -> String {
+    var limits = rlimit()
+    guard getrlimit(__rlimit_resource_t(resource.rawValue), &limits) == 0 else { return "unknown" }
+    return limits.rlim_cur == rlim_t.max ? "unlimited" : String(limits.rlim_cur)
+  }
+
+  /// The most memory this process has held at once, in bytes.
+  static var peakMemory: Int {
+    var usage = rusage()
+    return getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 ? usage.ru_maxrss * 1024 : 0
+  }
+
+  private static func gibibytes(_ bytes: Int) -> String {
+    String(format: "%.1f GiB", Double(bytes) / Double(1 << 30))
+  }
+
+  private static func cpuField(_ name: String) -> String? {
+    field(name, in: "/proc/cpuinfo")
+  }
+
+  private static func memoryField(_ name: String) -> Int? {
+    field(name, in: "/proc/meminfo").flatMap { Int($0.prefix { $0.isNumber }) }.map { $0 * 1024 }
+  }
+
+  private static func field(_ name: String, in file: String) -> String? {
+    guard let text = try? String(contentsOfFile: file, encoding: .utf8) else { return nil }
+    for line in text.split(separator: "\n") where line.hasPrefix(name) {
+      let parts = line.split(separator: ":", maxSplits: 1)
+      if parts.count == 2 { return parts[1].trimmingCharacters(in: .whitespaces) }
+    }
+    return nil
+  }
+}

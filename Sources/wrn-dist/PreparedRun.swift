@@ -1,0 +1,141 @@
+import Collectives
+import DataParallel
+import Datasets
+import Foundation
+import Networks
+import Tensors
+import Training
+
+/// What a training run needs before its first step: data, network, threads, a folder, a state to start from.
+struct PreparedRun {
+  /// The configuration with everything filled in.
+  private(set) var configuration: TrainingConfiguration
+  /// Where the images come from.
+  let source: DataSource
+  /// Parameters, statistics and moments; zeros until ``start(_:)``.
+  let model: ModelState
+  /// This rank's threads.
+  let pool: WorkerPool
+  /// Writes reports; on rank 0 alone, after ``start(_:)``.
+  private(set) var recorder: RunRecorder?
+  private let console: StandardConsole?
+
+  /// Opens data and plans the network on one rank.
+  ///
+  /// - Throws: `DatasetError`, `CheckpointError`, ``UsageError``, `MicrobatchPlan.InvalidPlan`, `WorldSizeError`.
+  init(
+    _ configuration: TrainingConfiguration, _ options: TrainingOptions, threadCount: Int,
+    _ communicator: any Communicator
+  ) throws {
+    var configuration = configuration
+    _ = try MicrobatchPlan(
+      globalBatchSize: configuration.batchSize, microbatchCount: configuration.microbatches,
+      rank: communicator.rank, worldSize: communicator.worldSize)
+    source = try DataSource(configuration.data)
+    configuration.steps = options.steps(
+      configuration, trainingCount: source.dataset.training.count)
+    let network = WideResNet(
+      try WideResNet.Configuration(
+        depth: configuration.depth, widenFactor: configuration.widenFactor))
+    if configuration.outputDirectory.isEmpty {
+      configuration.outputDirectory = Self.defaultOutputDirectory(network)
+    }
+    self.configuration = configuration
+    model = ModelState(network)
+    pool = WorkerPool(workerCount: threadCount)
+    console = communicator.rank == 0 ? StandardConsole() : nil
+  }
+
+  /// Brings all ranks to one state: that of a checkpoint, of a file of weights, or a fresh one. Every rank calls it.
+  ///
+  /// Rank 0 alone reads and writes files, so the others need not see its disk.
+  ///
+  /// - Returns: The steps already done.
+  /// - Throws: `AgreedFailure` on every rank if rank 0 fails; `LayoutDigest.Mismatch` if ranks see different data.
+  mutating func start(_ communicator: any Communicator) throws -> Int {
+    try source.requireEqual(on: communicator)
+    var completedSteps = try Ranks.together(communicator) {
+      communicator.rank == 0 ? try load() : 0
+    }
+    try withUnsafeMutableBytes(of: &completedSteps) { try communicator.broadcast($0, root: 0) }
+    try model.broadcast(root: 0, on: communicator)
+    var digest = LayoutDigest()
+    for parameter in model.network.parameterLayout.parameters {
+      digest.combine("\(parameter.name) \(parameter.shape)")
+    }
+    for store in model.stores { digest.combine(UnsafeRawBufferPointer(store.bytes)) }
+    try digest.requireEqual("the network's layout or its initial parameters", on: communicator)
+    let steps = completedSteps
+    let opened = try Ranks.together(communicator) {
+      communicator.rank == 0 ? try openRecorder(completedSteps: steps) : nil
+    }
+    recorder = opened
+    return completedSteps
+  }
+
+  /// Fills the model from where the run starts, and returns the steps already done.
+  private func load() throws -> Int {
+    model.network.initialize(
+      model.parameters, model.runningStatistics, seed: configuration.seed)
+    if let checkpoint = try checkpointToResume() {
+      try requireSameIdentity(checkpoint)
+      try checkpoint.load(into: model)
+      return checkpoint.state?.step ?? 0
+    }
+    if let path = configuration.initialWeights {
+      let hasStatistics = try Checkpoint(path).loadWeights(into: model)
+      console?.write(
+        "weights from \(path)" + (hasStatistics ? "" : ", which has no running statistics: fresh ones"))
+    }
+    return 0
+  }
+
+  private func checkpointToResume() throws -> Checkpoint? {
+    let folder = configuration.outputDirectory
+    switch configuration.resume {
+    case "auto":
+      let (checkpoint, warnings) = try OutputDirectory.latestCheckpoint(in: folder)
+      for warning in warnings { console?.write("warning: \(warning)") }
+      return checkpoint
+    case "never":
+      if OutputDirectory.holdsRun(folder) {
+        throw StartupFailure(
+          exitCode: ExitCodes.cannotCreate,
+          message: "\(folder) holds a run already; give another --output-dir, or --resume auto to go on with it.")
+      }
+      return nil
+    default:
+      return try Checkpoint(configuration.resume)
+    }
+  }
+
+  /// Refuses a checkpoint that was made under settings which decide the bits.
+  private func requireSameIdentity(_ checkpoint: Checkpoint) throws {
+    guard let saved = checkpoint.state?.configuration else { return }
+    for (name, value) in configuration.identity where saved[name] != value {
+      throw CheckpointError(
+        .bad,
+        "\(checkpoint.path) was made with --\(name) \(saved[name] ?? "unknown") but this run has --\(name) "
+          + "\(value); give the same value, or start a new run from its weights with --init and another --output-dir.")
+    }
+  }
+
+  private func openRecorder(completedSteps: Int) throws -> RunRecorder? {
+    guard let console else { return nil }
+    let output = try OutputDirectory(creating: configuration.outputDirectory)
+    try output.write(ConfigurationFile.render(configuration.settings), to: "config.yaml")
+    console.write(source.description)
+    return try RunRecorder(
+      configuration, networkName: model.network.configuration.name, output: output,
+      completedSteps: completedSteps, trainingCount: source.dataset.training.count,
+      console: console)
+  }
+
+  /// `runs/20261123-180000-WRN-22-1`: every run without a name gets a new folder.
+  private static func defaultOutputDirectory(_ network: WideResNet) -> String {
+    let formatter = DateFormatter()
+    formatter.locale = Locale(identifier: "en_US_POSIX")
+    formatter.dateFormat = "yyyyMMdd-HHmmss"
+    return "runs/\(formatter.string(from: Date()))-\(network.configuration.name)"
+  }
+}

@@ -1,0 +1,84 @@
+import ArgumentParser
+import Collectives
+import DataParallel
+import Datasets
+import Foundation
+import Networks
+import OpenMPI
+import Tensors
+import Training
+
+/// Trains a network; the default command.
+struct TrainCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "train",
+    abstract: "Trains a Wide ResNet; under mpirun all ranks train one network together.",
+    discussion: """
+      Without flags it reproduces Trax's WideResnet(widen_factor=1) on the data that --data auto finds. The output \
+      folder gets config.yaml, metrics.jsonl, TensorBoard logs in train/ and eval/, and checkpoints/.
+      """)
+
+  @OptionGroup var options: TrainingOptions
+
+  func run() throws {
+    let options = try options.joinedWithFile()
+    let configuration = try options.configuration()
+    let stop = StopSignals.install()
+    try Ranks.run { communicator in
+      try requireEqualFlags(configuration, options, communicator)
+      let threads = try Threads(communicator)
+      var run = try Ranks.together(communicator) {
+        try PreparedRun(
+          configuration, options, threadCount: threads.count(asked: configuration.threads),
+          communicator)
+      }
+      let completedSteps = try run.start(communicator)
+      let trainer = try Ranks.together(communicator) {
+        try Trainer(
+          run.configuration, model: run.model, completedSteps: completedSteps,
+          dataset: run.source.dataset, pool: run.pool, communicator: communicator,
+          recorder: run.recorder, stop: stop)
+      }
+      try run.recorder?.begin(
+        layout: "\(communicator.worldSize) rank(s) × \(run.pool.workerCount) thread(s)",
+        plannedByteCount: trainer.plannedByteCount, completedSteps: completedSteps)
+      try trainer.run()
+      run.recorder?.finish()
+    }
+  }
+
+  /// Refuses ranks that were started with different flags or by different programs.
+  private func requireEqualFlags(
+    _ configuration: TrainingConfiguration, _ options: TrainingOptions,
+    _ communicator: any Communicator
+  ) throws {
+    var digest = LayoutDigest()
+    digest.combine(WRNDist.configuration.version)
+    // Folders may have other names on other hosts, and threads change nothing.
+    let free: Set = ["data", "output-dir", "threads", "init", "resume"]
+    for (name, value) in configuration.settings where !free.contains(name) {
+      digest.combine(name)
+      digest.combine(value)
+    }
+    digest.combine("\(options.length.epochs ?? 0)")
+    try digest.requireEqual("the program or the flags", on: communicator)
+  }
+}
+
+extension TrainingOptions {
+  /// Puts the settings of `--config` before the flags of the command line, so that the flags win.
+  ///
+  /// - Throws: ``UsageError`` if the file cannot be used.
+  func joinedWithFile() throws -> TrainingOptions {
+    guard let config else { return self }
+    let settings = try ConfigurationFile.arguments(config)
+    do {
+      _ = try TrainingOptions.parse(settings)
+    } catch {
+      throw UsageError("--config \(config): \(TrainingOptions.message(for: error)).")
+    }
+    var flags = Array(CommandLine.arguments.dropFirst())
+    if flags.first == "train" { flags.removeFirst() }
+    return try TrainingOptions.parse(settings + flags)
+  }
+}
