@@ -45,6 +45,27 @@ let program: [Target] = [
     swiftSettings: strict)
 ]
 
+// Linked under malloc's names, so that a program which depends on it counts its own allocations.
+let countedFunctions = [
+  "malloc", "calloc", "realloc", "memalign", "aligned_alloc", "posix_memalign",
+]
+let defineSymbols = countedFunctions.flatMap { ["-Xlinker", "--defsym=\($0)=counted_\($0)"] }
+
+let tests: [Target] = [
+  .target(name: "TestSupport", dependencies: ["Collectives"], path: "Tests/TestSupport"),
+  .target(
+    name: "AllocationCounter", path: "Tests/AllocationCounter",
+    linkerSettings: [.unsafeFlags(defineSymbols)]),
+  .executableTarget(
+    name: "rank-worker",
+    dependencies: ["Collectives", "OpenMPI", "AllocationCounter"], path: "Tests/RankWorker",
+    swiftSettings: strict),
+  .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "TestSupport"]),
+  .testTarget(
+    name: "OpenMPITests", dependencies: ["Collectives", "OpenMPI", "TestSupport", "rank-worker"]),
+  .testTarget(name: "LaunchTests", dependencies: ["TestSupport"]),
+]
+
 let package = Package(
   name: "wrn-dist",
   products: [.executable(name: "wrn-dist", targets: ["wrn-dist"])],
@@ -54,4 +75,4 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-protobuf.git", from: "1.39.0"),
     .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
   ],
-  targets: libraries + program)
+  targets: libraries + program + tests)

@@ -1,9 +1,10 @@
+import Collectives
 import Foundation
 import Training
 
 /// Standard output: report lines, and between them a live line if it is a terminal.
 final class StandardConsole: Console {
-  private let isTerminal = isatty(STDOUT_FILENO) == 1
+  private let isTerminal = StandardConsole.reachesTerminal
   private var liveWidth = 0
 
   /// Prints a line, in place of the live one if there is one.
@@ -17,6 +18,20 @@ final class StandardConsole: Console {
     guard isTerminal else { return }
     put(blank + line)
     liveWidth = line.count
+  }
+
+  /// Tells whether a person's terminal shows this process's standard output.
+  ///
+  /// Open MPI gives every rank a pseudo-terminal even if its own output goes to a file, so there the parent's output
+  /// decides: that is `mpirun` on its own host, and a daemon without a terminal elsewhere.
+  private static var reachesTerminal: Bool {
+    guard isatty(STDOUT_FILENO) == 1 else { return false }
+    guard LaunchEnvironment(ProcessInfo.processInfo.environment).isLaunchedByMPI else {
+      return true
+    }
+    let target = try? FileManager.default.destinationOfSymbolicLink(
+      atPath: "/proc/\(getppid())/fd/\(STDOUT_FILENO)")
+    return target?.hasPrefix("/dev/pts/") ?? false || target?.hasPrefix("/dev/tty") ?? false
   }
 
   /// What removes the live line.

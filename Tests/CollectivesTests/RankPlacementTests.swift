@@ -1,0 +1,64 @@
+import Collectives
+import TestSupport
+import Testing
+
+@Suite struct RankPlacementTests {
+  private func threads(_ ranks: [(host: String, cores: Range<Int>)]) -> [Int] {
+    let placements = ranks.map { RankPlacement(hostName: $0.host, cores: CoreSet($0.cores)) }
+    return placements.indices.map {
+      RankPlacement.defaultThreadCount(rank: $0, placements: placements)
+    }
+  }
+
+  @Test func coresAreSharedOnlyWithOverlappingRanksOfTheSameHost() {
+    #expect(threads([("a", 0..<8)]) == [8])
+    #expect(threads([("a", 0..<8), ("a", 0..<8)]) == [4, 4])
+    #expect(threads([("a", 0..<8), ("b", 0..<8)]) == [8, 8])
+    #expect(threads([("a", 0..<4), ("a", 4..<8)]) == [4, 4])
+    #expect(threads([("a", 0..<8), ("a", 0..<8), ("a", 0..<8)]) == [2, 2, 2])
+    #expect(threads([("a", 0..<2), ("a", 0..<2), ("a", 0..<2), ("a", 0..<2)]) == [1, 1, 1, 1])
+    #expect(threads([("a", 0..<1), ("a", 0..<1)]) == [1, 1])
+    #expect(threads([("a", 0..<6), ("a", 4..<8), ("a", 6..<8)]) == [3, 1, 1])
+    #expect(threads([("a", 0..<100), ("a", 64..<70), ("b", 0..<100)]) == [50, 3, 100])
+  }
+
+  @Test func coreSetsCountAndIntersect() {
+    #expect(CoreSet([]).count == 0)
+    #expect(CoreSet([0, 63, 64, 200]).count == 4)
+    #expect(CoreSet([0, 0, 0]).count == 1)
+    #expect(CoreSet([200]).intersects(CoreSet([3, 200])))
+    #expect(!CoreSet([200]).intersects(CoreSet([3])))
+    #expect(!CoreSet([]).intersects(CoreSet([3])))
+  }
+
+  @Test func allRanksLearnAllPlacements() throws {
+    let gathered = try ThreadCommunicator.run(worldSize: 3) { world in
+      try RankPlacement.gather(
+        RankPlacement(
+          hostName: world.rank == 2 ? "b" : "a", cores: CoreSet([world.rank, 100 * world.rank])),
+        communicator: world)
+    }
+    for placements in gathered {
+      #expect(placements.count == 3)
+      #expect(placements[0].hostHash == placements[1].hostHash)
+      #expect(placements[0].hostHash != placements[2].hostHash)
+      #expect(placements.map(\.cores.count) == [1, 2, 2])
+      #expect(placements[2].cores.intersects(CoreSet([200])))
+    }
+  }
+
+  @Test func onlyRanksBoundToFewerCoresThanThreadsAreFound() {
+    func problem(threads: Int, usable: Int, online: Int) -> String? {
+      PinnedRank.problem(
+        rank: 0, threadCount: threads, usableCoreCount: usable, onlineCoreCount: online)
+    }
+    #expect(problem(threads: 4, usable: 4, online: 8) == nil)
+    #expect(problem(threads: 9, usable: 8, online: 8) == nil)
+    #expect(problem(threads: 1, usable: 1, online: 8) == nil)
+    #expect(
+      problem(threads: 4, usable: 1, online: 8)
+        == "Rank 0 is bound to 1 core of 8 but --threads 4 asks for more: start it with mpirun "
+        + "--bind-to none or mpirun --map-by slot:PE=4 --bind-to core, or lower --threads to 1.")
+    #expect(problem(threads: 4, usable: 2, online: 8)?.contains("2 cores of 8") == true)
+  }
+}

@@ -1,0 +1,94 @@
+import Collectives
+import Testing
+
+@Suite struct ReductionScheduleTests {
+  private static let lengths = [0, 1, 2, 3, 7, 31, 64, 127, 1_023, 1_024, 1_025, 2_049, 3_001]
+
+  @Test(arguments: lengths)
+  func floatsEqualThePlainTree(length: Int) {
+    var numbers = TestNumbers(seed: UInt64(length) + 1)
+    for leafCount in [1, 2, 3, 5, 6, 8, 11] {
+      let padded = length + 5
+      let leaves = (0..<leafCount * padded).map { _ in numbers.float() }
+      var summed = leaves
+      let schedule = ReductionSchedule(
+        tree: ReductionTree(leafCount: leafCount), leaves: 0..<leafCount)
+      schedule.combine(&summed, stride: padded, elements: 0..<length)
+      for element in 0..<length {
+        let wanted = referenceSum((0..<leafCount).map { leaves[$0 * padded + element] }, +)
+        #expect(sameBits(summed[element], wanted))
+      }
+      for leaf in 0..<leafCount {
+        for gap in leaf * padded + length..<(leaf + 1) * padded {
+          #expect(sameBits(summed[gap], leaves[gap]), "an element beyond the range was changed")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: lengths)
+  func doublesEqualThePlainTree(length: Int) {
+    var numbers = TestNumbers(seed: UInt64(length) + 1)
+    for leafCount in [1, 2, 3, 5, 6, 8, 11] {
+      let leaves = (0..<leafCount * length).map { _ in numbers.double() }
+      var summed = leaves
+      let schedule = ReductionSchedule(
+        tree: ReductionTree(leafCount: leafCount), leaves: 0..<leafCount)
+      schedule.combine(&summed, stride: length, elements: 0..<length)
+      for element in 0..<length {
+        let wanted = referenceSum((0..<leafCount).map { leaves[$0 * length + element] }, +)
+        #expect(sameBits(summed[element], wanted))
+      }
+    }
+  }
+
+  @Test func everySegmentOfAnUnalignedRunIsItsOwnTree() {
+    var numbers = TestNumbers(seed: 5)
+    let tree = ReductionTree(leafCount: 13)
+    let length = 37
+    for first in 0..<13 {
+      for end in first + 1...13 {
+        let schedule = ReductionSchedule(tree: tree, leaves: first..<end)
+        let leaves = (0..<(end - first) * length).map { _ in numbers.double() }
+        var summed = leaves
+        schedule.combine(&summed, stride: length, elements: 0..<length)
+        #expect(schedule.segments == tree.segments(of: first..<end))
+        for (segment, position) in zip(schedule.segments, schedule.resultPositions) {
+          for element in 0..<length {
+            let own = tree.leaves(of: segment).map { leaves[($0 - first) * length + element] }
+            #expect(sameBits(summed[position * length + element], referenceSum(own, +)))
+          }
+        }
+      }
+    }
+  }
+
+  @Test func anyPartitionOfTheElementsGivesTheSameBits() {
+    var numbers = TestNumbers(seed: 6)
+    let schedule = ReductionSchedule(tree: ReductionTree(leafCount: 7), leaves: 0..<7)
+    let length = 2_600
+    let leaves = (0..<7 * length).map { _ in numbers.float() }
+    var whole = leaves
+    schedule.combine(&whole, stride: length, elements: 0..<length)
+    for _ in 0..<20 {
+      var parts = leaves
+      var first = 0
+      while first < length {
+        let end = min(length, first + 1 + numbers.below(900))
+        schedule.combine(&parts, stride: length, elements: first..<end)
+        first = end
+      }
+      #expect(zip(whole, parts).prefix(length).allSatisfy { sameBits($0, $1) })
+    }
+  }
+
+  @Test func theOrderOfAdditionsShowsInTheBits() {
+    // A control: if the plain loop gave the same, the tests above would prove nothing.
+    var numbers = TestNumbers(seed: 7)
+    let leaves = (0..<8).map { _ in Float(numbers.below(1 << 24)) * 0.1 }
+    var summed = leaves
+    ReductionSchedule(tree: ReductionTree(leafCount: 8), leaves: 0..<8)
+      .combine(&summed, stride: 1, elements: 0..<1)
+    #expect(summed[0] != leaves.reduce(0, +))
+  }
+}

@@ -1,0 +1,54 @@
+import Collectives
+import Testing
+
+@Suite struct SoloCommunicatorTests {
+  @Test func everyExchangeIsACopy() {
+    let solo = SoloCommunicator()
+    #expect(solo.rank == 0 && solo.worldSize == 1)
+    solo.barrier()
+    var bytes: [UInt8] = [1, 2, 3]
+    bytes.withUnsafeMutableBytes { solo.broadcast($0, root: 0) }
+    #expect(bytes == [1, 2, 3])
+    var gathered = [UInt8](repeating: 0, count: 3)
+    bytes.withUnsafeBytes { send in
+      gathered.withUnsafeMutableBytes { solo.allGather(send, into: $0, counts: [3]) }
+    }
+    #expect(gathered == bytes)
+    var exchanged = [UInt8](repeating: 0, count: 3)
+    bytes.withUnsafeBytes { send in
+      exchanged.withUnsafeMutableBytes {
+        solo.allToAll(send, sendCounts: [3], into: $0, receiveCounts: [3])
+      }
+    }
+    #expect(exchanged == bytes)
+  }
+
+  @Test func nothingCanBeExchanged() {
+    let solo = SoloCommunicator()
+    let empty = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+    solo.broadcast(empty, root: 0)
+    solo.allGather(UnsafeRawBufferPointer(empty), into: empty, counts: [0])
+    solo.allToAll(
+      UnsafeRawBufferPointer(empty), sendCounts: [0], into: empty, receiveCounts: [0])
+  }
+
+  @Test func abortEndsTheProcessWithTheCode() async {
+    await #expect(processExitsWith: .exitCode(42)) { SoloCommunicator().abort(exitCode: 42) }
+  }
+
+  @Test func aCountThatDoesNotFitTraps() async {
+    await #expect(processExitsWith: .failure) {
+      var receive: [UInt8] = [0, 0]
+      receive.withUnsafeMutableBytes {
+        SoloCommunicator().allGather(
+          UnsafeRawBufferPointer(start: nil, count: 0), into: $0, counts: [2])
+      }
+    }
+  }
+
+  @Test func aRootOutsideTheWorldTraps() async {
+    await #expect(processExitsWith: .failure) {
+      SoloCommunicator().broadcast(UnsafeMutableRawBufferPointer(start: nil, count: 0), root: 1)
+    }
+  }
+}

@@ -1,0 +1,73 @@
+import Collectives
+import TestSupport
+import Testing
+
+@Suite struct TreeReductionTests {
+  @Test(arguments: 1...8)
+  func everyRankHoldsTheBitsOfThePlainTree(worldSize: Int) throws {
+    var numbers = TestNumbers(seed: UInt64(worldSize))
+    for round in 0..<12 {
+      let leafCount = worldSize + numbers.below(25)
+      for length in [0, 1, worldSize - 1, 13, 257] {
+        let leaves = (0..<leafCount).map { _ in (0..<length).map { _ in numbers.double() } }
+        let wanted = (0..<length).map { element in
+          referenceSum(leaves.map { $0[element] }, +)
+        }
+        let results = try ThreadCommunicator.run(worldSize: worldSize) { communicator in
+          let reduction = TreeReduction(
+            tree: ReductionTree(leafCount: leafCount), communicator: communicator,
+            maximumElementCount: 257)
+          var own: [Double] = reduction.ownedLeaves.flatMap { leaves[$0] } + [0]
+          var result = [Double](repeating: 0.5, count: length + 1)
+          try reduction.allReduce(&own, count: length, into: &result)
+          return result
+        }
+        for (rank, result) in results.enumerated() {
+          #expect(result[length] == 0.5, "rank \(rank) wrote beyond the result")
+          for element in 0..<length {
+            #expect(
+              sameBits(result[element], wanted[element]),
+              "round \(round), \(leafCount) leaves, rank \(rank), element \(element)")
+          }
+        }
+      }
+    }
+  }
+
+  @Test func aWorldOfOneDoesNotCommunicate() throws {
+    let counts = try ThreadCommunicator.run(worldSize: 1) { communicator in
+      let reduction = TreeReduction(
+        tree: ReductionTree(leafCount: 3), communicator: communicator, maximumElementCount: 2)
+      var leaves = [1.0, 10, 2, 20, 3, 30]
+      var result = [0.0, 0]
+      try reduction.allReduce(&leaves, count: 2, into: &result)
+      #expect(result == [6, 60])
+      return communicator.exchangeCount
+    }
+    #expect(counts == [0])
+  }
+
+  @Test func severalRanksExchangeOnce() throws {
+    let counts = try ThreadCommunicator.run(worldSize: 3) { communicator in
+      let reduction = TreeReduction(
+        tree: ReductionTree(leafCount: 8), communicator: communicator, maximumElementCount: 1)
+      var leaves = [Double](repeating: 1, count: reduction.ownedLeaves.count)
+      var result = [0.0]
+      try reduction.allReduce(&leaves, count: 1, into: &result)
+      #expect(result == [8])
+      return communicator.exchangeCount
+    }
+    #expect(counts == [1, 1, 1])
+  }
+
+  @Test func aVectorLongerThanPlannedTraps() async {
+    await #expect(processExitsWith: .failure) {
+      let reduction = TreeReduction(
+        tree: ReductionTree(leafCount: 1), communicator: SoloCommunicator(),
+        maximumElementCount: 1)
+      var leaves = [1.0, 2]
+      var result = [0.0, 0]
+      try reduction.allReduce(&leaves, count: 2, into: &result)
+    }
+  }
+}

@@ -1,0 +1,44 @@
+import TestSupport
+import Testing
+
+@Suite struct QuickstartTests {
+  /// A stub of mpirun that leaves what wrn-dist leaves.
+  private static let training = #"""
+    while [ $# -gt 0 ]; do [ "$1" != --output-dir ] || output=$2; shift; done
+    mkdir -p "$output"
+    {
+      echo '{"kind":"eval","step":100,"loss":2.0,"accuracy":0.25,"examples":1280}'
+      echo '{"kind":"train","step":300,"loss":1.5}'
+      echo '{"kind":"eval","step":300,"loss":1.5,"accuracy":0.4375,"examples":1280}'
+    } >"$output/metrics.jsonl"
+    """#
+
+  @Test func itPreparesTrainsAndEndsWithTheResult() throws {
+    let fixture = try ScriptFixture()
+    try fixture.setCores(2)
+    try fixture.stub("mpirun", Self.training)
+    let output = try fixture.run("quickstart", ["--steps", "50"])
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    let build = try #require(fixture.calls.firstIndex { $0.hasPrefix("swift build") })
+    let train = try #require(fixture.calls.firstIndex { $0.hasPrefix("mpirun") })
+    #expect(build < train)
+    let command = fixture.calls[train]
+    #expect(
+      command.hasPrefix(
+        "mpirun -np 4 --hostfile \(fixture.path)/hostfiles/localhost --oversubscribe "))
+    #expect(command.contains("train --data auto --steps 300 --eval-every 100 --output-dir "))
+    #expect(command.hasSuffix("--steps 50"))
+    #expect(output.lines.contains { $0.hasPrefix("$ mpirun -np 4 ") })
+    #expect(output.standardOutput.contains("Accuracy after the last step: 43.8 %"))
+    #expect(output.standardOutput.contains("Everything is in \(fixture.path)/runs/quickstart-"))
+    #expect(output.standardOutput.contains("What to try next"))
+  }
+
+  @Test func aFailingRunIsNotPraised() throws {
+    let fixture = try ScriptFixture()
+    try fixture.stub("mpirun", "exit 65")
+    let output = try fixture.run("quickstart")
+    #expect(output.exitCode == 65)
+    #expect(!output.standardOutput.contains("What to try next"))
+  }
+}

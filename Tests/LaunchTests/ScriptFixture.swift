@@ -1,0 +1,107 @@
+import Foundation
+import TestSupport
+
+/// A copy of the launch scripts in a folder of its own, on a machine made of stubs.
+///
+/// Only the stubs and a few harmless tools are on PATH, so nothing is installed, built or submitted
+/// and what this machine happens to have does not matter. Every stub notes its call in a log.
+final class ScriptFixture: Sendable {
+  private let folder: TemporaryFolder
+
+  /// Makes the copy with stubs for a machine that has everything.
+  init() throws {
+    folder = try TemporaryFolder()
+    for name in ["launch", "hostfiles"] {
+      try folder.copyScripts(Self.repository.appendingPathComponent(name))
+    }
+    for tool in Self.tools {
+      try FileManager.default.createDirectory(
+        at: folder.url.appendingPathComponent("tools"), withIntermediateDirectories: true)
+      try FileManager.default.createSymbolicLink(
+        atPath: "\(path)/tools/\(tool)",
+        withDestinationPath: try BuiltProducts.installed(tool))
+    }
+    let all = [
+      "pkg-config", "libopenmpi-dev", "openmpi-bin", "libopenblas-dev", "shellcheck",
+      "util-linux",
+    ]
+    try setInstalled(all)
+    try stub("dpkg-query", #"grep -qx -- "${@: -1}" "$FIXTURE/installed" && printf installed"#)
+    try stub(
+      "apt-get",
+      #"""
+      [ "$1" = install ] || exit 0
+      for word; do
+        case $word in install | -*) ;; *) echo "$word" >>"$FIXTURE/installed" ;; esac
+      done
+      """#
+    )
+    try stub("swift", #"[ "$1" != --version ] || echo "Swift version 6.3.1 (swift-6.3.1-RELEASE)""#)
+    try stub("id", "echo 0")
+    try setCores(8)
+    try stub("mpirun", "exit 0")
+    try folder.writeScript(".build/release/wrn-dist", "#!/bin/bash\n")
+  }
+
+  /// The repository whose scripts are tested.
+  static let repository = URL(fileURLWithPath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+
+  private static let tools = [
+    "awk", "basename", "bash", "cat", "date", "dirname", "env", "grep", "head", "mkdir", "sed",
+    "sleep", "sort", "tail", "wc",
+  ]
+
+  /// The root of the copy.
+  var path: String { folder.path }
+  /// The stubs' calls so far, one a line: name and arguments.
+  var calls: [String] { folder.read("log").split(separator: "\n").map(String.init) }
+
+  /// Writes a stub that notes its call and runs a body.
+  func stub(_ name: String, _ body: String) throws {
+    try folder.writeScript(
+      "stubs/\(name)", "#!/bin/bash\necho \"\(name) $*\" >>\"$FIXTURE/log\"\n\(body)\n")
+  }
+
+  /// Removes a stub: the machine does not have this program.
+  func remove(_ name: String) throws {
+    try FileManager.default.removeItem(atPath: "\(path)/stubs/\(name)")
+  }
+
+  /// Sets what `dpkg-query` knows.
+  func setInstalled(_ packages: [String]) throws {
+    try folder.write("installed", packages.map { $0 + "\n" }.joined())
+  }
+
+  /// Sets the machine's whole cores, and its hardware threads if each core has several.
+  func setCores(_ cores: Int, threadsPerCore: Int = 1) throws {
+    try folder.writeScript("stubs/nproc", "#!/bin/bash\necho \(cores * threadsPerCore)\n")
+    try folder.writeScript(
+      "stubs/lscpu",
+      """
+      #!/bin/bash
+      [ $# -gt 0 ] || { echo 'Thread(s) per core: \(threadsPerCore)'; exit; }
+      for ((i = 0; i < \(cores * threadsPerCore); i++)); do echo "$((i % \(cores))),0"; done
+      """)
+  }
+
+  /// Writes a file into the copy.
+  @discardableResult
+  func write(_ name: String, _ text: String) throws -> String { try folder.write(name, text) }
+
+  /// Reads a file of the copy.
+  func read(_ name: String) -> String { folder.read(name) }
+
+  /// Runs a script of the copy from another folder.
+  func run(
+    _ script: String, _ arguments: [String] = [], environment: [String: String] = [:],
+    whileRunning: (pid_t) throws -> Void = { _ in }
+  ) throws -> ProcessRun.Output {
+    let variables = ["PATH": "\(path)/stubs:\(path)/tools", "FIXTURE": path, "HOME": path]
+    return try ProcessRun(
+      "\(path)/launch/\(script)", arguments,
+      environment: variables.merging(environment) { $1 }, workingFolder: "/",
+      limit: .seconds(60)
+    ).run(whileRunning: whileRunning)
+  }
+}

@@ -1,0 +1,127 @@
+import TestSupport
+import Testing
+
+@Suite struct TrainScriptTests {
+  private func command(
+    _ arguments: [String], cores: Int = 8, threadsPerCore: Int = 1,
+    hosts: String? = nil
+  ) throws -> String {
+    let fixture = try ScriptFixture()
+    try fixture.setCores(cores, threadsPerCore: threadsPerCore)
+    var words = ["--dry-run"]
+    if let hosts { words += ["--hostfile", try fixture.write("hosts", hosts)] }
+    let output = try fixture.run("train", words + arguments)
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    #expect(!fixture.calls.contains { $0.hasPrefix("mpirun") }, "a dry run starts nothing")
+    return (output.lines.last ?? "").replacingOccurrences(of: fixture.path, with: "ROOT")
+  }
+
+  private static let end = "-x OPENBLAS_NUM_THREADS=1 ROOT/.build/release/wrn-dist train"
+  private static let shared = "--oversubscribe --bind-to none --mca mpi_yield_when_idle 1"
+  private static let keepalive =
+    "--mca oob_tcp_keepalive_time 10 --mca oob_tcp_keepalive_intvl 5 "
+    + "--mca oob_tcp_keepalive_probes 3"
+
+  @Test(arguments: [
+    (1, 8, "--map-by slot:PE=8 --bind-to core"), (2, 8, "--map-by slot:PE=4 --bind-to core"),
+    (3, 8, "--map-by slot:PE=2 --bind-to core"), (4, 8, "--map-by slot:PE=2 --bind-to core"),
+    (8, 8, "--map-by slot:PE=1 --bind-to core"), (2, 2, "--map-by slot:PE=1 --bind-to core"),
+    (9, 8, shared), (4, 2, shared), (2, 1, shared),
+  ])
+  func coresAreSharedOutOrShared(ranks: Int, cores: Int, placement: String) throws {
+    #expect(
+      try command(["-np", "\(ranks)"], cores: cores)
+        == "$ mpirun -np \(ranks) \(placement) \(Self.end)")
+  }
+
+  @Test func hardwareThreadsAreNotTakenForCores() throws {
+    #expect(try command(["-np", "2"], cores: 4, threadsPerCore: 2).contains("slot:PE=2 "))
+  }
+
+  @Test func coresCanBeStated() throws {
+    #expect(try command(["-np", "2", "--cores", "32"], cores: 4).contains("slot:PE=16 "))
+    #expect(try command(["-np", "2", "--cores-per-rank", "3"], cores: 2).contains("slot:PE=3 "))
+  }
+
+  @Test func withoutANumberFourRanksOrAllSlotsAreUsed() throws {
+    #expect(try command([]).hasPrefix("$ mpirun -np 4 "))
+    #expect(
+      try command([], hosts: "# mine\na slots=2\n\nb slots=3 max_slots=3 # comment\n")
+        .hasPrefix("$ mpirun -np 5 --hostfile ROOT/hosts --map-by slot:PE=2 "))
+    #expect(
+      try command([], hosts: "a slots=1\na slots=1\nb\tslots=2\n").hasPrefix("$ mpirun -np 4 "))
+    #expect(try command([], cores: 6, hosts: "a\nb\n").hasPrefix("$ mpirun -np 12 "))
+  }
+
+  @Test func severalHostsGetTheNetworkSettings() throws {
+    #expect(
+      try command(["--interface", "10.0.0.0/16"], hosts: "a slots=2\nb slots=2\n")
+        == "$ mpirun -np 4 --hostfile ROOT/hosts --map-by slot:PE=4 --bind-to core "
+        + "--mca btl_tcp_if_include 10.0.0.0/16 --mca oob_tcp_if_include 10.0.0.0/16 "
+        + "\(Self.keepalive) \(Self.end)")
+    #expect(try command([], hosts: "a slots=2\nb slots=2\n").contains(Self.keepalive))
+    #expect(try !command([], hosts: "a slots=2\n").contains("keepalive"))
+  }
+
+  @Test func flagsAndSettingsArePassedOnQuoted() throws {
+    #expect(
+      try command(["-np", "1", "--mca", "pml", "ob1", "--", "--output-dir", "a b", "--steps", "5"])
+        .hasSuffix(
+          "-x OPENBLAS_NUM_THREADS=1 --mca pml ob1 ROOT/.build/release/wrn-dist train "
+            + "--output-dir a\\ b --steps 5"))
+  }
+
+  @Test func rootIsAllowedAndTold() throws {
+    let fixture = try ScriptFixture()
+    try fixture.stub(
+      "mpirun",
+      #"echo "allowed ${OMPI_ALLOW_RUN_AS_ROOT:-no} ${OMPI_ALLOW_RUN_AS_ROOT_CONFIRM:-no}""#)
+    let asRoot = try fixture.run("train", ["-np", "2"])
+    #expect(asRoot.standardOutput.contains("OMPI_ALLOW_RUN_AS_ROOT=1"))
+    #expect(asRoot.lines.last == "allowed 1 1")
+    try fixture.stub("id", "echo 1000")
+    let asUser = try fixture.run("train", ["-np", "2"])
+    #expect(!asUser.standardOutput.contains("root"))
+    #expect(asUser.lines.last == "allowed no no")
+  }
+
+  @Test func theCommandThatIsPrintedIsRunAndItsCodeReturned() throws {
+    let fixture = try ScriptFixture()
+    try fixture.stub("mpirun", "exit 76")
+    let output = try fixture.run("train", ["-np", "2", "--", "--steps", "3"])
+    #expect(output.exitCode == 76)
+    let printed = try #require(output.lines.last { $0.hasPrefix("$ ") })
+    #expect(fixture.calls.filter { $0.hasPrefix("mpirun") } == [String(printed.dropFirst(2))])
+  }
+
+  @Test(arguments: [
+    (["-np"], "-np needs a value"), (["-np", "0"], "must be a positive number, not '0'"),
+    (["-np", "two"], "must be a positive number"), (["--steps", "5"], "go after --"),
+    (["--hostfile", "/nowhere"], "'/nowhere' cannot be read"), (["--mca", "pml"], "needs a value"),
+  ])
+  func mistakesAreUsageErrors(arguments: [String], sentence: String) throws {
+    let output = try ScriptFixture().run("train", arguments)
+    #expect(output.exitCode == 64)
+    #expect(output.standardError.contains(sentence))
+    #expect(output.standardError.split(separator: "\n").count == 1)
+  }
+
+  @Test(arguments: [
+    ("a:4\n", "says host:N"), ("a slots=2\r\n", "Windows line ends"), ("# none\n", "names no host"),
+  ])
+  func foreignHostFilesAreRefused(hosts: String, sentence: String) throws {
+    let fixture = try ScriptFixture()
+    let file = try fixture.write("hosts", hosts)
+    let output = try fixture.run("train", ["--hostfile", file])
+    #expect(output.exitCode == 64)
+    #expect(output.standardError.contains(sentence))
+  }
+
+  @Test func anUnpreparedMachineIsSentToSetup() throws {
+    let fixture = try ScriptFixture()
+    try fixture.remove("mpirun")
+    let output = try fixture.run("train", ["-np", "2"])
+    #expect(output.exitCode == 69)
+    #expect(output.standardError.contains("mpirun is not in your PATH: run "))
+  }
+}

@@ -1,0 +1,36 @@
+import TestSupport
+import Testing
+
+/// What a job reports when a rank fails; `mpirun --timeout` (exit code 110) bounds every wait.
+@Suite(.serialized) struct FaultTests {
+  @Test(
+    arguments: [("trap", 132), ("exit", 3), ("kill", 137), ("abort", 42), ("throw", 69)]
+      as [(String, Int32)], 2...4)
+  func aFailingRankEndsTheJobWithItsCode(fault: (how: String, exitCode: Int32), ranks: Int) throws {
+    var job = MPIRun(ranks: ranks, "rank-worker", ["fault", fault.how])
+    job.timeout = .seconds(60)
+    let output = try job.run()
+    #expect(output.exitCode == fault.exitCode, "\(output.standardError)")
+    #expect(!output.timedOut)
+    #expect(output.lines.isEmpty)
+  }
+
+  @Test func aHangingRankIsEndedByTheTimeout() throws {
+    var job = MPIRun(ranks: 2, "rank-worker", ["fault", "hang"])
+    job.timeout = .seconds(3)
+    #expect(try job.run().exitCode == 110)
+  }
+
+  @Test func theErrorNamesTheRankAndTheCause() throws {
+    let output = try MPIRun(ranks: 3, "rank-worker", ["fault", "throw"]).run()
+    #expect(output.standardError.contains("[rank 2 of 3] the last rank throws"))
+  }
+
+  @Test(arguments: 2...4)
+  func unequalCountsAreReportedByTheFunnel(ranks: Int) throws {
+    let output = try MPIRun(ranks: ranks, "rank-worker", ["unequal"]).run()
+    #expect(output.exitCode == 69)
+    #expect(output.standardError.contains("MPI_Bcast failed on rank "))
+    #expect(output.standardError.contains("MPI_ERR_TRUNCATE"))
+  }
+}

@@ -1,0 +1,87 @@
+import TestSupport
+import Testing
+
+/// Jobs of the rank worker under the real `mpirun`.
+@Suite(.serialized) struct RankJobTests {
+  @Test(arguments: 1...4)
+  func everyRankKnowsItsPlace(ranks: Int) throws {
+    let output = try MPIRun(ranks: ranks, "rank-worker", ["place"]).run()
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    #expect(output.lines.count == ranks)
+    for rank in 0..<ranks {
+      let start = "rank \(rank) of \(ranks), local \(rank) of \(ranks), on "
+      #expect(output.lines.contains { $0.hasPrefix(start) && $0.count > start.count })
+    }
+  }
+
+  @Test func aPlainProcessDoesNotStartOpenMPI() throws {
+    let output = try ProcessRun(
+      BuiltProducts.executable("rank-worker"), ["place"],
+      environment: MPIRun.environment(adding: [:])
+    ).run()
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    #expect(output.lines == ["solo"])
+  }
+
+  @Test(arguments: 1...4)
+  func everyExchangeMovesTheRightBytes(ranks: Int) throws {
+    let output = try MPIRun(ranks: ranks, "rank-worker", ["exchanges"]).run()
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    #expect(
+      output.lines.sorted()
+        == (0..<ranks).map { "rank \($0) of \(ranks): all exchanges are right" })
+  }
+
+  @Test func treeReductionHasTheSameBitsForEveryNumberOfRanks() throws {
+    let alone = try ProcessRun(
+      BuiltProducts.executable("rank-worker"), ["tree"],
+      environment: MPIRun.environment(adding: [:])
+    ).run()
+    #expect(alone.lines.count == 1 && alone.lines[0].hasPrefix("tree "))
+    for ranks in 1...4 {
+      let output = try MPIRun(ranks: ranks, "rank-worker", ["tree"]).run()
+      #expect(output.exitCode == 0, "\(output.standardError)")
+      #expect(output.lines.count == ranks)
+      #expect(Set(output.lines) == Set(alone.lines), "\(ranks) ranks")
+    }
+  }
+
+  @Test func aBroadcastAboveOneGibibyteGoesInPieces() throws {
+    let output = try MPIRun(ranks: 2, "rank-worker", ["large-broadcast"]).run()
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    #expect(output.lines.sorted() == (0..<2).map { "rank \($0): large broadcast is right" })
+  }
+
+  @Test func whatMPICannotCountIsRefused() throws {
+    let output = try MPIRun(ranks: 2, "rank-worker", ["too-large"]).run()
+    #expect(output.exitCode == 69)
+    #expect(
+      output.standardError.contains(
+        "would move 2147483648 bytes in one allGather, but MPI counts at most 2147483647"))
+  }
+
+  @Test(arguments: 1...4)
+  func everyRankLearnsAllPlacements(ranks: Int) throws {
+    let output = try MPIRun(ranks: ranks, "rank-worker", ["placements"]).run()
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    #expect(output.lines.count == ranks)
+    for rank in 0..<ranks {
+      let start = "rank \(rank) sees itself, \(ranks) ranks on 1 host; usable "
+      #expect(output.lines.contains { $0.hasPrefix(start) })
+    }
+  }
+
+  @Test func exchangesAllocateNothingOfTheirOwn() throws {
+    // One rank under mpirun uses MPI's calls, but Open MPI has nothing to allocate for them.
+    let output = try MPIRun(ranks: 1, "rank-worker", ["allocations"]).run()
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    #expect(output.lines == ["control 1, exchanges 0, reductions 0, without MPI 0"])
+  }
+
+  @Test func moreOutputThanAPipeHoldsArrivesWhole() throws {
+    let output = try MPIRun(ranks: 2, "rank-worker", ["flood"]).run()
+    #expect(output.exitCode == 0)
+    #expect(output.lines.count == 10_000)
+    #expect(output.standardError.split(separator: "\n").count == 10_000)
+  }
+}

@@ -1,0 +1,22 @@
+import Collectives
+import Glibc
+
+extension RankWorker {
+  /// Lets the last rank end in a given way while the others wait for it.
+  static func fail(_ communicator: any Communicator, how: String) throws {
+    try communicator.barrier()
+    if communicator.rank == communicator.worldSize - 1 {
+      switch how {
+      case "trap": fatalError("the last rank traps")
+      case "exit": exit(3)
+      case "kill": kill(getpid(), SIGKILL)
+      case "abort": communicator.abort(exitCode: 42)
+      case "throw": throw CommunicationError("the last rank throws")
+      case "hang": while true { sleep(1) }
+      default: exit(64)
+      }
+    }
+    try communicator.barrier()
+    line("rank \(communicator.rank) passed a barrier that the last rank never reached")
+  }
+}

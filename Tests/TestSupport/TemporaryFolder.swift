@@ -1,0 +1,76 @@
+import Foundation
+
+/// A folder of its own for one test, removed with everything in it when the object goes.
+public final class TemporaryFolder: Sendable {
+  /// Where it is.
+  public let url: URL
+
+  /// Makes an empty folder with a unique name.
+  ///
+  /// - Throws: The file system's error if it cannot be made.
+  public init() throws {
+    url = FileManager.default.temporaryDirectory
+      .appendingPathComponent("wrn-dist-test-\(UUID().uuidString)", isDirectory: true)
+    try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+  }
+
+  deinit { try? FileManager.default.removeItem(at: url) }
+
+  /// Its path.
+  public var path: String { url.path }
+
+  /// Writes a text file into it, making the folders on the way.
+  ///
+  /// - Parameters:
+  ///   - name: The file's path within the folder.
+  ///   - text: Its contents.
+  /// - Returns: The file's full path.
+  /// - Throws: The file system's error if it cannot be written.
+  @discardableResult
+  public func write(_ name: String, _ text: String) throws -> String {
+    let file = url.appendingPathComponent(name)
+    try FileManager.default.createDirectory(
+      at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+    try Data(text.utf8).write(to: file)
+    return file.path
+  }
+
+  /// Writes a script into it that can be run.
+  ///
+  /// Another process (`install`) makes the file that is run. If this one did, a child that another
+  /// test starts at that moment would inherit the open file, and running it would fail with "text
+  /// file busy".
+  ///
+  /// - Parameters:
+  ///   - name: The script's path within the folder.
+  ///   - text: Its contents.
+  /// - Throws: The file system's error if it cannot be written.
+  public func writeScript(_ name: String, _ text: String) throws {
+    let draft = try write(name + ".draft", text)
+    try run("install", ["-m", "755", draft, url.appendingPathComponent(name).path])
+    try FileManager.default.removeItem(atPath: draft)
+  }
+
+  /// Copies a folder of scripts into it, by another process for the same reason.
+  ///
+  /// - Parameter source: The folder, which keeps its name.
+  /// - Throws: The file system's error if it cannot be copied.
+  public func copyScripts(_ source: URL) throws {
+    try run("cp", ["-R", source.path, path])
+  }
+
+  private func run(_ tool: String, _ arguments: [String]) throws {
+    let output = try ProcessRun(BuiltProducts.installed(tool), arguments).run()
+    guard output.exitCode == 0 else {
+      throw BuiltProducts.Missing(description: "\(tool) failed: \(output.standardError)")
+    }
+  }
+
+  /// Reads a text file in it.
+  ///
+  /// - Parameter name: The file's path within the folder.
+  /// - Returns: Its contents, empty if there is no such file.
+  public func read(_ name: String) -> String {
+    (try? String(contentsOf: url.appendingPathComponent(name), encoding: .utf8)) ?? ""
+  }
+}
