@@ -64,6 +64,9 @@ let tests: [Target] = [
   .testTarget(
     name: "OpenMPITests", dependencies: ["Collectives", "OpenMPI", "TestSupport", "rank-worker"]),
   .testTarget(name: "LaunchTests", dependencies: ["TestSupport"]),
+  .testTarget(
+    name: "CommandLineTests", dependencies: ["TestSupport", "wrn-dist", "rank-worker"],
+    exclude: ["Snapshots"]),
 ]
 
 let package = Package(

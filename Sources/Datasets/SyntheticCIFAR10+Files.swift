@@ -12,7 +12,8 @@ extension SyntheticCIFAR10 {
   public static func write(to directory: String, seed: UInt64 = 0) throws {
     let manager = FileManager.default
     if let held = try? manager.contentsOfDirectory(atPath: directory), !held.isEmpty {
-      throw DatasetError("\(directory) is not empty; give a folder that does not exist yet.")
+      throw DatasetError(
+        .cannotCreate, "\(directory) is not empty; give a folder that does not exist yet.")
     }
     let temporary = directory + ".tmp-\(ProcessInfo.processInfo.processIdentifier)"
     do {
@@ -32,7 +33,8 @@ extension SyntheticCIFAR10 {
       try manager.moveItem(atPath: temporary, toPath: directory)
     } catch {
       try? manager.removeItem(atPath: temporary)
-      throw DatasetError("\(directory) cannot be written; is the disk full or the folder protected?")
+      throw DatasetError(
+        .cannotCreate, "\(directory) cannot be written; is the disk full or the folder protected?")
     }
   }
 

@@ -4,7 +4,9 @@ import Foundation
 public protocol Console: AnyObject {
   /// Shows a line that stays.
   func write(_ line: String)
-  /// Shows a line that the next one replaces; does nothing where lines cannot be replaced.
+  /// Tells whether lines can be replaced: a terminal can, a file cannot.
+  var isLive: Bool { get }
+  /// Shows a line that the next one replaces; only where ``isLive``.
   func showLive(_ line: String)
 }
 
@@ -18,6 +20,7 @@ public final class RunRecorder {
   private let trainEvents: EventFile
   private let evalEvents: EventFile
   private let trainingCount: Int
+  private let dataFingerprint: String
   private let clock = ContinuousClock()
   private let runStart: ContinuousClock.Instant
   private var lastStep: ContinuousClock.Instant
@@ -42,17 +45,19 @@ public final class RunRecorder {
   ///   - output: The run's folder.
   ///   - completedSteps: The steps already done.
   ///   - trainingCount: Images of the training set.
+  ///   - dataFingerprint: Tells the data set from others.
   ///   - console: Where report lines go.
   /// - Throws: ``CheckpointError`` if a file cannot be written.
   public init(
     _ configuration: TrainingConfiguration, networkName: String, output: OutputDirectory,
-    completedSteps: Int, trainingCount: Int, console: any Console
+    completedSteps: Int, trainingCount: Int, dataFingerprint: String, console: any Console
   ) throws {
     self.configuration = configuration
     self.networkName = networkName
     self.output = output
     self.console = console
     self.trainingCount = trainingCount
+    self.dataFingerprint = dataFingerprint
     metrics = try MetricLog(output.path("metrics.jsonl"), keepingStepsThrough: completedSteps)
     trainEvents = try EventFile(directory: output.path("train"), startingAfter: completedSteps)
     evalEvents = try EventFile(directory: output.path("eval"), startingAfter: completedSteps)
@@ -95,7 +100,7 @@ public final class RunRecorder {
     window.lossSum += Double(result.loss)
     window.lastResult = result
     try metrics.write(result, step: step, imagesPerSecond: Float(rate))
-    if (now - lastLive).inSeconds >= 0.5 {
+    if console.isLive && (now - lastLive).inSeconds >= 0.5 {
       lastLive = now
       let perStep = (now - windowStart).inSeconds / Double(window.steps)
       console.showLive(
@@ -110,7 +115,7 @@ public final class RunRecorder {
   func saveCheckpoint(_ model: ModelState, step: Int) throws {
     let state = Checkpoint.State(
       step: step, streamPosition: step * configuration.batchSize, seed: configuration.seed,
-      network: networkName,
+      network: networkName, dataFingerprint: dataFingerprint,
       configuration: Dictionary(uniqueKeysWithValues: configuration.settings.map { ($0.name, $0.value) }),
       files: [:])
     try CheckpointFolder(output.path("checkpoints")).save(

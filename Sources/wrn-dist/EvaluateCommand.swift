@@ -41,7 +41,7 @@ struct EvaluateCommand: ParsableCommand {
       let prepared = try Ranks.together(communicator) {
         try Prepared(self, threadCount: threads.count(asked: self.threads))
       }
-      try prepared.source.requireEqual(on: communicator)
+      _ = try prepared.source.agreedFingerprint(on: communicator)
       let model = try loadModel(communicator)
       let evaluation = Evaluation(
         model, split: prepared.source.dataset.test, configuration: prepared.configuration,

@@ -18,7 +18,8 @@ struct Failure {
     switch error {
     case let failure as StartupFailure: failure.exitCode
     case let failure as AgreedFailure: failure.verdict.failure.exitCode
-    case is DatasetError: ExitCodes.badData
+    case let failure as DatasetError:
+      failure.kind == .bad ? ExitCodes.badData : ExitCodes.cannotCreate
     case let failure as CheckpointError: failure.exitCode
     case is CommunicationError, is LayoutDigest.Mismatch: ExitCodes.peerFailure
     case is UsageError, is WideResNet.InvalidConfiguration, is MicrobatchPlan.InvalidPlan,
@@ -36,6 +37,11 @@ struct Failure {
 
   /// What is wrong, where, and how to mend it.
   var sentence: String { "\(error)" }
+
+  /// The line that rank 0 prints for all; to stop on request is no error.
+  var line: String {
+    error is TrainingStopped ? "wrn-dist: \(sentence)" : "wrn-dist: error: \(sentence)"
+  }
 
   /// Tells whether every rank meets this error, so that rank 0 speaks for all.
   var isOnEveryRank: Bool {
@@ -65,7 +71,7 @@ struct Failure {
       let message = WRNDist.fullMessage(for: error)
       (exitCode == 0 ? FileHandle.standardOutput : .standardError).write(Data((message + "\n").utf8))
     } else {
-      FileHandle.standardError.write(Data("wrn-dist: error: \(sentence)\n".utf8))
+      FileHandle.standardError.write(Data("\(line)\n".utf8))
     }
   }
 }

@@ -53,9 +53,9 @@ struct PreparedRun {
   /// - Returns: The steps already done.
   /// - Throws: `AgreedFailure` on every rank if rank 0 fails; `LayoutDigest.Mismatch` if ranks see different data.
   mutating func start(_ communicator: any Communicator) throws -> Int {
-    try source.requireEqual(on: communicator)
+    let fingerprint = try source.agreedFingerprint(on: communicator)
     var completedSteps = try Ranks.together(communicator) {
-      communicator.rank == 0 ? try load() : 0
+      communicator.rank == 0 ? try load(dataFingerprint: fingerprint) : 0
     }
     try withUnsafeMutableBytes(of: &completedSteps) { try communicator.broadcast($0, root: 0) }
     try model.broadcast(root: 0, on: communicator)
@@ -67,18 +67,19 @@ struct PreparedRun {
     try digest.requireEqual("the network's layout or its initial parameters", on: communicator)
     let steps = completedSteps
     let opened = try Ranks.together(communicator) {
-      communicator.rank == 0 ? try openRecorder(completedSteps: steps) : nil
+      communicator.rank == 0
+        ? try openRecorder(completedSteps: steps, dataFingerprint: fingerprint) : nil
     }
     recorder = opened
     return completedSteps
   }
 
   /// Fills the model from where the run starts, and returns the steps already done.
-  private func load() throws -> Int {
+  private func load(dataFingerprint: String) throws -> Int {
     model.network.initialize(
       model.parameters, model.runningStatistics, seed: configuration.seed)
     if let checkpoint = try checkpointToResume() {
-      try requireSameIdentity(checkpoint)
+      try requireSameIdentity(checkpoint, dataFingerprint: dataFingerprint)
       try checkpoint.load(into: model)
       return checkpoint.state?.step ?? 0
     }
@@ -110,17 +111,25 @@ struct PreparedRun {
   }
 
   /// Refuses a checkpoint that was made under settings which decide the bits.
-  private func requireSameIdentity(_ checkpoint: Checkpoint) throws {
-    guard let saved = checkpoint.state?.configuration else { return }
+  private func requireSameIdentity(_ checkpoint: Checkpoint, dataFingerprint: String) throws {
+    guard let state = checkpoint.state else { return }
+    let saved = state.configuration
     for (name, value) in configuration.identity where saved[name] != value {
       throw CheckpointError(
         .bad,
         "\(checkpoint.path) was made with --\(name) \(saved[name] ?? "unknown") but this run has --\(name) "
           + "\(value); give the same value, or start a new run from its weights with --init and another --output-dir.")
     }
+    guard state.dataFingerprint == dataFingerprint else {
+      throw CheckpointError(
+        .bad,
+        "\(checkpoint.path) was trained on another data set (--data \(saved["data"] ?? "unknown")) than "
+          + "--data \(configuration.data) gives now; give the same data, or start a new run from its weights "
+          + "with --init and another --output-dir.")
+    }
   }
 
-  private func openRecorder(completedSteps: Int) throws -> RunRecorder? {
+  private func openRecorder(completedSteps: Int, dataFingerprint: String) throws -> RunRecorder? {
     guard let console else { return nil }
     let output = try OutputDirectory(creating: configuration.outputDirectory)
     try output.write(ConfigurationFile.render(configuration.settings), to: "config.yaml")
@@ -128,7 +137,7 @@ struct PreparedRun {
     return try RunRecorder(
       configuration, networkName: model.network.configuration.name, output: output,
       completedSteps: completedSteps, trainingCount: source.dataset.training.count,
-      console: console)
+      dataFingerprint: dataFingerprint, console: console)
   }
 
   /// `runs/20261123-180000-WRN-22-1`: every run without a name gets a new folder.

@@ -25,7 +25,7 @@ enum Ranks {
     } catch {
       let failure = Failure(error)
       if failure.isOnEveryRank || communicator.worldSize == 1 {
-        if communicator.rank == 0 { write("wrn-dist: error: \(failure.sentence)") }
+        if communicator.rank == 0 { write(failure.line) }
         try MPIEnvironment.finalize()
         throw ExitCode(failure.exitCode)
       }

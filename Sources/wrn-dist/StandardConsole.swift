@@ -4,7 +4,8 @@ import Training
 
 /// Standard output: report lines, and between them a live line if it is a terminal.
 final class StandardConsole: Console {
-  private let isTerminal = StandardConsole.reachesTerminal
+  /// Tells whether a terminal shows what is written here.
+  let isLive = StandardConsole.reachesTerminal
   private var liveWidth = 0
 
   /// Prints a line, in place of the live one if there is one.
@@ -13,9 +14,8 @@ final class StandardConsole: Console {
     liveWidth = 0
   }
 
-  /// Shows a line until the next one; nothing on anything but a terminal.
+  /// Shows a line until the next one.
   func showLive(_ line: String) {
-    guard isTerminal else { return }
     put(blank + line)
     liveWidth = line.count
   }

@@ -17,8 +17,10 @@ enum StopSignals {
         StopSignals.stop.request()
       }
     }
-    // A reader of our output that goes away is an error of writing, not a reason to die silently.
+    // A reader of our output that goes away is an error of writing, not a reason to die without a word.
     signal(SIGPIPE, SIG_IGN)
+    // Likewise a file that grows beyond its limit.
+    signal(SIGXFSZ, SIG_IGN)
     return request
   }
 }

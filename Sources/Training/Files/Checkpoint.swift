@@ -20,6 +20,8 @@ public struct Checkpoint: Sendable {
     public var seed: UInt64
     /// The network's name, for example `WRN-22-1`.
     public var network: String
+    /// Tells the data set from others (`CIFAR10.fingerprint()`).
+    public var dataFingerprint: String
     /// Every setting by its flag's name.
     public var configuration: [String: String]
     /// Length and SHA-256 of the other files.

@@ -1,0 +1,124 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Bad input gets one sentence, printed once, the contract's exit code, and nothing half-written.
+@Suite struct BadInputTests {
+  /// Runs a command alone and under `mpirun` and checks that both end alike.
+  private func refuse(
+    _ folder: TemporaryFolder, _ arguments: [String], code: Int32, _ words: [String],
+    ranks: [Int?] = [nil, 2, 3], environment: [String: String] = [:]
+  ) throws {
+    for ranks in ranks {
+      var job = Job(folder, ranks: ranks, arguments)
+      job.environment = environment
+      let output = try job.run()
+      #expect(output.exitCode == code, "\(arguments), \(ranks ?? 0) ranks: \(output.standardError)")
+      #expect(output.errorLines.count == 1, "\(output.standardError)")
+      for word in words {
+        #expect(output.errorLines.first?.contains(word) == true, "\(output.standardError)")
+      }
+      #expect(folder.names("out").isEmpty)
+    }
+  }
+
+  private func training(_ more: [String]) -> [String] {
+    ["train", "--depth", "10", "--steps", "2", "--output-dir", "out"] + more
+  }
+
+  @Test func aMissingDataFolder() throws {
+    try refuse(
+      TemporaryFolder(), training(["--data", "nowhere"]), code: 65,
+      ["the data folder nowhere does not exist", "fetch-cifar10", "--data synthetic"])
+  }
+
+  @Test func aDataFileCutShort() throws {
+    let folder = try TemporaryFolder()
+    try writeData(folder, bytes: 3073 * 2 + 100)
+    try refuse(
+      folder, training(["--data", "data"]), code: 65,
+      ["data_batch_1.bin has 6246 bytes", "not a multiple of 3073"])
+  }
+
+  @Test func aLabelAboveNine() throws {
+    let folder = try TemporaryFolder()
+    try writeData(folder, bytes: 3073 * 3, label: 10)
+    try refuse(
+      folder, training(["--data", "data"]), code: 65, ["data_batch_1.bin", "label 10, above 9"])
+  }
+
+  @Test(arguments: [
+    (["--batch-size", "63"], ["--batch-size 63", "--microbatches 8", "--microbatches 7 would do"]),
+    (["--batch-size", "0"], ["--batch-size 0"]),
+    (["--microbatches", "0"], ["--microbatches 0 must be at least 1"]),
+    (["--depth", "23"], ["--depth 23", "6·n + 4"]),
+    (["--widen-factor", "0"], ["--widen-factor 0"]),
+    (["--steps", "0"], ["--steps 0"]),
+    (["--epochs", "2"], ["--steps and --epochs"]),
+    (["--threads", "0"], ["--threads 0"]),
+    (["--learning-rate=-1"], ["--learning-rate -1"]),
+    (["--learning-rate", "nan"], ["--learning-rate nan"]),
+    (["--beta1", "1"], ["--beta1 1.0"]),
+    (["--eval-batches", "0"], ["--eval-batches"]),
+    (["--shuffle", "maybe"], ["--shuffle"]),
+    (["--frobnicate"], ["Unknown option '--frobnicate'"]),
+    (["stray"], ["Unexpected argument 'stray'"]),
+  ])
+  func flagsThatCannotBe(flags: [String], words: [String]) throws {
+    try refuse(
+      TemporaryFolder(), training(["--data", "synthetic"] + flags), code: 64, words, ranks: [nil, 2])
+  }
+
+  @Test func moreRanksThanMicrobatches() throws {
+    try refuse(
+      TemporaryFolder(), training(["--microbatches", "2"]), code: 64,
+      ["3 ranks cannot share 2 microbatches", "mpirun -np 2"], ranks: [3])
+  }
+
+  @Test func anOutputFolderThatCannotBeWritten() throws {
+    let folder = try TemporaryFolder()
+    try folder.write("file", "in the way")
+    try refuse(
+      folder, ["train", "--steps", "1", "--output-dir", "file/run"], code: 73,
+      ["the output folder file/run cannot be written", "--output-dir"])
+  }
+
+  @Test func aRunThatIsThereAlready() throws {
+    let folder = try TemporaryFolder()
+    try Job.training(folder, output: "run", ["--steps", "1"]).succeed()
+    let arguments = ["train", "--output-dir", "run", "--resume", "never"]
+    try refuse(folder, arguments, code: 73, ["run holds a run already", "--resume auto"])
+  }
+
+  @Test func ranksThatEachBelieveToBeAlone() throws {
+    for (variable, command) in [("SLURM_NTASKS", "mpirun -np 4"), ("PMI_SIZE", "mpirun -np 4")] {
+      try refuse(
+        TemporaryFolder(), training([]), code: 69, [variable, "is alone", command], ranks: [nil],
+        environment: [variable: "4", "SLURM_JOB_ID": "1"])
+    }
+  }
+
+  @Test func aSettingsFileWithMistakes() throws {
+    let folder = try TemporaryFolder()
+    try folder.write("unknown.yaml", "frobnicate: 1\n")
+    try folder.write("broken.yaml", "a: [1\n")
+    try folder.write("list.yaml", "- 1\n")
+    try folder.write("value.yaml", "depth: 23\n")
+    for (file, word) in [
+      ("unknown", "--frobnicate"), ("broken", "is not YAML"), ("list", "must be a mapping"),
+      ("value", "--depth 23"), ("missing", "cannot be read"),
+    ] {
+      try refuse(
+        folder, ["train", "--config", "\(file).yaml", "--output-dir", "out"], code: 64, [word],
+        ranks: [nil])
+    }
+  }
+
+  private func writeData(_ folder: TemporaryFolder, bytes: Int, label: UInt8 = 3) throws {
+    let url = folder.url.appendingPathComponent("data")
+    try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+    for name in ["data_batch_1.bin", "test_batch.bin"] {
+      try Data([UInt8](repeating: label, count: bytes)).write(to: url.appendingPathComponent(name))
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Checkpoints that are damaged, foreign or hostile, as `train`, `evaluate` and `inspect` meet them.
+@Suite struct CheckpointInputTests {
+  private let folder: TemporaryFolder
+  private let checkpoint = "run/checkpoints/step-00000002"
+
+  init() throws {
+    folder = try TemporaryFolder()
+    try Job.training(folder, output: "run", ["--steps", "2"]).succeed()
+  }
+
+  private func refuse(
+    _ arguments: [String], _ word: String, ranks: Int? = nil,
+    sourceLocation: SourceLocation = #_sourceLocation
+  ) throws {
+    let output = try Job(folder, ranks: ranks, arguments).run()
+    #expect(output.exitCode == 65, "\(output.standardError)", sourceLocation: sourceLocation)
+    #expect(output.errorLines.count == 1, sourceLocation: sourceLocation)
+    #expect(
+      output.errorLines.first?.contains(word) == true, "\(output.standardError)",
+      sourceLocation: sourceLocation)
+  }
+
+  private func path(_ name: String) -> String { folder.url.appendingPathComponent(name).path }
+
+  @Test func missing() throws {
+    for command in [["inspect", "gone"], ["evaluate", "--checkpoint", "gone"], ["train", "--init", "gone"]] {
+      try refuse(command, "there is no checkpoint gone")
+    }
+  }
+
+  @Test func anotherNetworkOrOtherSettings() throws {
+    let flags = ["train", "--data", "synthetic", "--depth", "10", "--output-dir", "run"]
+    try refuse(flags + ["--batch-size", "32"], "was made with --batch-size 16")
+    try refuse(flags + ["--batch-size", "16", "--seed", "5"], "--seed 0 but this run has --seed 5", ranks: 2)
+    let other = ["train", "--depth", "16", "--data", "synthetic", "--output-dir", "new", "--init", checkpoint]
+    try refuse(other, "does not fit the network", ranks: 2)
+    #expect(folder.names("new").isEmpty)
+  }
+
+  @Test func anotherDataSet() throws {
+    try Job(folder, ["data", "synthesize", "other", "--seed", "1"]).succeed()
+    try refuse(
+      ["train", "--depth", "10", "--batch-size", "16", "--data", "other", "--output-dir", "run", "--steps", "3"],
+      "was trained on another data set")
+  }
+
+  @Test func truncated() throws {
+    let model = path("\(checkpoint)/model.safetensors")
+    let whole = try Data(contentsOf: URL(fileURLWithPath: model))
+    try whole.prefix(whole.count / 2).write(to: URL(fileURLWithPath: model))
+    try refuse(["inspect", checkpoint], "it was cut short or replaced")
+    try refuse(["evaluate", "--checkpoint", model, "--data", "synthetic"], "but only", ranks: 2)
+    // The only checkpoint is damaged: to start over silently would throw the run away.
+    try refuse(
+      ["train", "--depth", "10", "--batch-size", "16", "--data", "synthetic", "--output-dir", "run"],
+      "no checkpoint in run/checkpoints is whole")
+  }
+
+  @Test func aFlippedBit() throws {
+    let model = URL(fileURLWithPath: path("\(checkpoint)/model.safetensors"))
+    var bytes = try Data(contentsOf: model)
+    bytes[bytes.count - 7] ^= 1
+    try bytes.write(to: model)
+    try refuse(["inspect", "--digest", checkpoint], "its SHA-256 is not the one in state.json")
+  }
+
+  @Test func hostileHeaders() throws {
+    func file(_ length: UInt64, _ header: String) throws -> String {
+      var bytes = withUnsafeBytes(of: length.littleEndian) { Data($0) }
+      bytes += Data(header.utf8)
+      let name = "hostile-\(UUID().uuidString).safetensors"
+      try bytes.write(to: folder.url.appendingPathComponent(name))
+      return name
+    }
+    func whole(_ header: String) throws -> String { try file(UInt64(header.utf8.count), header) }
+    let tensor = #""a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}"#
+    for (name, word) in [
+      (try file(.max, "{}"), "claims 18446744073709551615 bytes"),
+      (try file(50, "{}"), "but only 2 follow"),
+    ] {
+      try refuse(["inspect", name], word)
+    }
+    for (header, word) in [
+      ("{\(tensor),\(tensor)}", "occurs twice"),
+      (#"{"a":{"dtype":"F99","shape":[0],"data_offsets":[0,0]}}"#, "no dtype that the format knows"),
+      (#"{"a":{"dtype":"F32","shape":[0],"data_offsets":[-4,0]}}"#, "no valid data_offsets"),
+      (#"{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,36]}}"#, "need 36 bytes but only 0 follow"),
+    ] {
+      let name = try whole(header)
+      try refuse(["inspect", name], word)
+      try refuse(["evaluate", "--checkpoint", name, "--data", "synthetic"], word)
+    }
+  }
+}

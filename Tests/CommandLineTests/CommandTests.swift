@@ -1,0 +1,117 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The commands beside `train`.
+@Suite struct CommandTests {
+  private struct Report: Decodable {
+    let loss: Double
+    let accuracy: Double
+    let examples: Int
+    let confusion: [[Int]]
+    let class_accuracy: [Double]
+  }
+
+  @Test func evaluateAgreesWithTheRunItself() throws {
+    let folder = try TemporaryFolder()
+    let run = try Job.training(
+      folder, output: "run", ["--steps", "3", "--eval-every", "3", "--eval-batches", "all"]
+    ).succeed()
+    let flags = ["evaluate", "--checkpoint", "run", "--data", "synthetic", "--batch-size", "16"]
+    let text = try Job(folder, flags).succeed()
+    let last = run.lines.last { $0.contains("eval  CrossEntropyLoss") } ?? "none"
+    #expect(text.standardOutput.contains("loss      " + last.suffix(10)))
+    let reports = try [nil, 1, 3].map { ranks in
+      try Job(folder, ranks: ranks, flags + ["--json"]).succeed().standardOutput
+    }
+    #expect(Set(reports).count == 1, "the ranks change nothing")
+    let report = try JSONDecoder().decode(Report.self, from: Data(reports[0].utf8))
+    #expect(report.examples == 2000)
+    #expect(report.confusion.flatMap { $0 }.reduce(0, +) == 2000)
+    let correct = report.confusion.indices.map { report.confusion[$0][$0] }
+    #expect(report.accuracy == Double(correct.reduce(0, +)) / 2000)
+    for (label, row) in report.confusion.enumerated() {
+      #expect(report.class_accuracy[label] == Double(correct[label]) / Double(row.reduce(0, +)))
+    }
+    for (row, line) in zip(report.confusion, text.lines.suffix(10)) {
+      #expect(line.split(separator: " ").suffix(10).map { Int($0) } == row.map { $0 })
+    }
+  }
+
+  @Test func evaluateWithRunningStatisticsAndLogits() throws {
+    let folder = try TemporaryFolder()
+    try Job.training(folder, output: "run", ["--steps", "3"]).succeed()
+    let flags = ["evaluate", "--checkpoint", "run", "--data", "synthetic", "--eval-batches", "4"]
+    var files: [Data] = []
+    for (statistics, ranks) in [("running", 1), ("running", 3), ("batch", 2)] {
+      let name = "\(statistics)-\(ranks).safetensors"
+      let output = try Job(
+        folder, ranks: ranks, flags + ["--eval-statistics", statistics, "--logits-output", name]
+      ).succeed()
+      #expect(output.standardOutput.contains("WRN-10-1, \(statistics) statistics"))
+      files.append(try Data(contentsOf: folder.url.appendingPathComponent(name)))
+      let shown = try Job(folder, ["inspect", name]).succeed()
+      #expect(shown.lines.first == "logits  F32  [256, 10]")
+    }
+    #expect(files[0] == files[1])
+    #expect(files[0] != files[2])
+  }
+
+  @Test func inspectShowsTensorsAndState() throws {
+    let folder = try TemporaryFolder()
+    try Job.training(folder, output: "run", ["--steps", "2", "--seed", "9"]).succeed()
+    let shown = try Job(folder, ["inspect", "run/checkpoints/step-00000002"]).succeed()
+    let text = shown.standardOutput
+    #expect(text.contains("[16, 3, 3, 3]") && text.contains("groups.2.blocks.0.norm2.running_var"))
+    #expect(text.contains("WRN-10-1 after step 2") && text.contains("stream position 32, seed 9"))
+    #expect(text.contains("  batch-size: 16"))
+    #expect(shown.lines.last == "digest \(try folder.digest("run"))")
+    let bare = try folder.digest("run/checkpoints/step-00000002/model.safetensors")
+    #expect(try bare != folder.digest("run"), "a folder's digest has the optimizer in it")
+  }
+
+  @Test func dataIsWrittenAndVerified() throws {
+    let folder = try TemporaryFolder()
+    try Job(folder, ["data", "synthesize", "set"]).succeed()
+    let verified = try Job(folder, ["data", "verify", "set"]).succeed()
+    #expect(verified.standardOutput.contains("data_batch_5.bin: 2000 records"))
+    #expect(verified.lines.suffix(2) == ["this is not the real CIFAR-10", "no defect found"])
+    try Job.training(folder, output: "embedded", ["--steps", "2"]).succeed()
+    try Job(
+      folder,
+      ["--depth", "10", "--batch-size", "16", "--data", "set", "--steps", "2", "--output-dir", "files"]
+    ).succeed()
+    #expect(try folder.digest("files") == folder.digest("embedded"))
+    let again = try Job(folder, ["data", "synthesize", "set"]).run()
+    #expect(again.exitCode == 73)
+    #expect(again.standardError.contains("set is not empty"))
+  }
+
+  @Test func doctorLooksAtEveryRank() throws {
+    let folder = try TemporaryFolder()
+    let alone = try Job(folder, ["doctor"]).succeed()
+    for row in ["CPU", "cores", "BLAS", "MPI", "ranks", "threads", "open files"] {
+      #expect(alone.lines.contains { $0.hasPrefix(row) }, "\(row)")
+    }
+    let three = try Job(folder, ranks: 3, ["doctor"]).succeed()
+    #expect(three.standardOutput.contains("3 on 1 host (3)"))
+  }
+
+  @Test func benchmarkStepIsMachineReadable() throws {
+    struct Result: Decodable {
+      let network: String
+      let images_per_second: Double
+      let step_milliseconds: Double
+      let n: Int
+      let ranks: Int
+    }
+    let folder = try TemporaryFolder()
+    let flags = ["benchmark", "step", "--depth", "10", "--batch-size", "16", "--steps", "2", "--json"]
+    for ranks in [nil, 2] {
+      let output = try Job(folder, ranks: ranks, flags).succeed()
+      let result = try JSONDecoder().decode(Result.self, from: Data(output.standardOutput.utf8))
+      #expect(result.network == "WRN-10-1" && result.n == 2 && result.ranks == ranks ?? 1)
+      #expect(abs(result.images_per_second * result.step_milliseconds / 16_000 - 1) < 0.01)
+    }
+  }
+}

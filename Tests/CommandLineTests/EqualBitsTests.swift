@@ -1,0 +1,65 @@
+import TestSupport
+import Testing
+
+/// The promise: one seed gives bitwise the same parameters for every number of ranks and threads.
+@Suite struct EqualBitsTests {
+  private static let layouts = [(1, 2), (2, 1), (2, 2), (3, 1), (3, 2), (4, 1), (4, 2)]
+
+  /// Trains alone on one thread, then in every other layout, and compares digests and logs.
+  private func check(_ flags: [String], layouts: [(ranks: Int, threads: Int)]) throws {
+    let folder = try TemporaryFolder()
+    let flags = flags + ["--eval-every", "3", "--eval-batches", "5"]
+    try Job.training(folder, output: "alone", flags + ["--threads", "1"]).succeed()
+    let digest = try folder.digest("alone")
+    let metrics = folder.metrics("alone")
+    #expect(metrics.filter { $0.contains(#""kind":"eval""#) }.count >= 2)
+    for (ranks, threads) in layouts {
+      let run = "ranks-\(ranks)-threads-\(threads)"
+      try Job.training(folder, ranks: ranks, output: run, flags + ["--threads", "\(threads)"])
+        .succeed()
+      #expect(try folder.digest(run) == digest, "\(run)")
+      #expect(folder.metrics(run) == metrics, "\(run)")
+    }
+  }
+
+  @Test func eightMicrobatches() throws {
+    try check(["--steps", "6"], layouts: [(1, 1)] + Self.layouts)
+  }
+
+  @Test func microbatchesThatNoNumberOfRanksDivides() throws {
+    try check(
+      ["--steps", "4", "--batch-size", "21", "--microbatches", "7"], layouts: [(2, 2), (3, 1), (4, 1)])
+  }
+
+  @Test func statisticsOfEachMicrobatch() throws {
+    try check(["--steps", "4", "--batch-norm", "microbatch"], layouts: [(2, 2), (3, 1)])
+  }
+
+  @Test func theFullNetwork() throws {
+    try check(
+      ["--steps", "3", "--depth", "22", "--widen-factor", "2"], layouts: [(1, 2), (2, 1), (3, 1), (4, 1)])
+  }
+
+  @Test func evaluationOnTheRootAlone() throws {
+    try check(["--steps", "3", "--eval-ranks", "root"], layouts: [(3, 1)])
+  }
+
+  @Test func openBLASThreadsDoNotMatter() throws {
+    let folder = try TemporaryFolder()
+    var digests: Set<String> = []
+    for count in ["1", "2", "5"] {
+      var job = Job.training(folder, output: count, ["--steps", "3", "--threads", "2"])
+      job.environment = ["OPENBLAS_NUM_THREADS": count]
+      try job.succeed()
+      digests.insert(try folder.digest(count))
+    }
+    #expect(digests.count == 1)
+  }
+
+  @Test func anotherSeedGivesOtherBits() throws {
+    let folder = try TemporaryFolder()
+    try Job.training(folder, output: "a", ["--steps", "1"]).succeed()
+    try Job.training(folder, output: "b", ["--steps", "1", "--seed", "1"]).succeed()
+    #expect(try folder.digest("a") != folder.digest("b"))
+  }
+}

@@ -1,0 +1,99 @@
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+/// Faults on the way: the job ends by itself, names the cause once, and what was saved stays whole.
+@Suite struct FaultTests {
+  @Test func aKilledRankEndsTheJobAndNothingIsLost() throws {
+    let folder = try TemporaryFolder()
+    let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
+    let job = Job.training(
+      folder, ranks: 3, output: "run", ["--steps", "100000", "--checkpoint-every", "2"])
+    let output = try job.run { mpirun in
+      try waitForLines(5, in: log)
+      let ranks = try children(of: mpirun)
+      #expect(ranks.count == 3)
+      kill(try #require(ranks.last), SIGKILL)
+    }
+    // 110 would be mpirun's own timeout: the ranks that are left waited for ever.
+    #expect(output.exitCode == 137, "\(output.standardError)")
+    try Job(folder, ["inspect", "run"]).succeed()
+    let saved = folder.read("run/checkpoints/latest").filter(\.isNumber)
+    let steps = ["--steps", "\((Int(saved) ?? 0) + 1)"]
+    try Job.training(folder, ranks: 2, output: "run", steps).succeed()
+    try Job.training(folder, output: "whole", steps).succeed()
+    #expect(try folder.digest("run") == folder.digest("whole"))
+  }
+
+  @Test func aBadRecordInTheMiddleOfARun() throws {
+    let folder = try TemporaryFolder()
+    try Job(folder, ["data", "synthesize", "data"]).succeed()
+    let file = folder.url.appendingPathComponent("data/data_batch_1.bin")
+    var bytes = try Data(contentsOf: file)
+    bytes[3073 * 50] = 77
+    try bytes.write(to: file)
+    let flags = ["--data", "data", "--shuffle", "none", "--steps", "100"]
+    for ranks in [nil, 3] {
+      let output = try Job.training(folder, ranks: ranks, output: "run", flags).run()
+      #expect(output.exitCode == 65, "\(output.standardError)")
+      #expect(output.errorLines.count == 1)
+      let line = output.errorLines.first ?? ""
+      #expect(line.contains("data_batch_1.bin: record 50 has label 77, above 9"))
+      let prefix = #/^\[rank [0-2] of 3 on .+\] error: /#
+      if ranks != nil { #expect(line.firstMatch(of: prefix) != nil, "\(line)") }
+    }
+  }
+
+  @Test func aFullDisk() throws {
+    let folder = try TemporaryFolder()
+    let program = try BuiltProducts.executable("wrn-dist")
+    let flags = "--depth 10 --batch-size 16 --data synthetic --eval-every 0 --steps 3 --output-dir run"
+    // A file of more than 100 KiB cannot be written; the weights need 400.
+    let output = try ProcessRun(
+      "/bin/bash", ["-c", "ulimit -f 100; exec '\(program)' \(flags)"],
+      environment: MPIRun.environment(adding: [:]), workingFolder: folder.path
+    ).run()
+    #expect(output.exitCode == 74, "\(output.standardError)")
+    #expect(output.errorLines.count == 1)
+    #expect(output.standardError.contains("model.safetensors failed: File too large"))
+    #expect(folder.names("run/checkpoints").isEmpty, "nothing half-written")
+  }
+
+  @Test func aRunThatDiverges() throws {
+    let folder = try TemporaryFolder()
+    for ranks in [nil, 2] {
+      let output = try Job.training(
+        folder, ranks: ranks, output: "run", ["--steps", "50", "--learning-rate", "1e30"]
+      ).run()
+      #expect(output.exitCode == 76, "\(output.standardError)")
+      #expect(output.errorLines.count == 1)
+      #expect(output.standardError.contains("the run diverged"))
+      #expect(folder.names("run/checkpoints").isEmpty)
+    }
+  }
+
+  @Test func aRankBoundToFewerCoresThanThreads() throws {
+    let cores = ProcessInfo.processInfo.activeProcessorCount
+    let folder = try TemporaryFolder()
+    let output = try ProcessRun(
+      BuiltProducts.installed("taskset"),
+      ["-c", "0", BuiltProducts.executable("wrn-dist"), "train", "--threads", "2", "--output-dir", "run"],
+      environment: MPIRun.environment(adding: [:]), workingFolder: folder.path
+    ).run { child in if cores == 1 { kill(child, SIGKILL) } }
+    // A machine of a single core cannot show it: a rank there is not bound, it has all there is.
+    guard cores > 1 else { return }
+    #expect(output.exitCode == 64)
+    #expect(output.errorLines.count == 1)
+    #expect(output.standardError.contains("bound to 1 core of \(cores) but --threads 2 asks for more"))
+    #expect(folder.names("run").isEmpty)
+  }
+
+  /// The processes that a process has started.
+  private func children(of parent: pid_t) throws -> [pid_t] {
+    let path = "/proc/\(parent)/task/\(parent)/children"
+    return try String(contentsOfFile: path, encoding: .utf8).split(separator: " ").compactMap {
+      pid_t($0.trimmingCharacters(in: .whitespacesAndNewlines))
+    }
+  }
+}

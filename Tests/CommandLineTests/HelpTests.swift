@@ -1,0 +1,30 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The help texts are part of the contract: a change to one must be meant.
+///
+/// After a change that is meant, run `Tests/CommandLineTests/Snapshots/update`.
+@Suite struct HelpTests {
+  private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    .appendingPathComponent("Snapshots")
+
+  @Test(arguments: [
+    "wrn-dist", "train", "evaluate", "inspect", "benchmark-step", "data", "data-synthesize", "data-verify", "doctor",
+  ])
+  func helpIsTheSnapshot(name: String) throws {
+    let words = name == "wrn-dist" ? [] : name.split(separator: "-").map(String.init)
+    let output = try Job(TemporaryFolder(), words + ["--help"]).succeed()
+    let snapshot = try String(contentsOf: Self.folder.appendingPathComponent("\(name).txt"), encoding: .utf8)
+    #expect(output.standardOutput == snapshot)
+    #expect(output.standardError.isEmpty)
+  }
+
+  @Test func helpAndVersionUnderMPIRunArePrintedOnce() throws {
+    let folder = try TemporaryFolder()
+    let help = try Job(folder, ranks: 3, ["--help"]).succeed()
+    #expect(help.standardOutput.split(separator: "USAGE:").count == 2)
+    let version = try Job(folder, ranks: 2, ["--version"]).succeed()
+    #expect(version.lines.count == 1)
+  }
+}

@@ -1,0 +1,92 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// A `wrn-dist` command in a folder of its own, alone or under the real `mpirun`.
+struct Job {
+  /// Where it runs.
+  let folder: TemporaryFolder
+  /// The ranks; nil: without `mpirun`.
+  var ranks: Int?
+  /// The command's arguments.
+  var arguments: [String]
+  /// Variables in addition to this process's.
+  var environment: [String: String] = [:]
+  /// Further options of `mpirun`.
+  var options: [String] = []
+
+  /// Describes a command.
+  init(_ folder: TemporaryFolder, ranks: Int? = nil, _ arguments: [String]) {
+    self.folder = folder
+    self.ranks = ranks
+    self.arguments = arguments
+  }
+
+  /// A training run of a small network on synthetic images that takes a second or two.
+  static func training(
+    _ folder: TemporaryFolder, ranks: Int? = nil, output: String, _ more: [String] = []
+  ) -> Job {
+    Job(
+      folder, ranks: ranks,
+      [
+        "train", "--depth", "10", "--batch-size", "16", "--data", "synthetic", "--eval-every", "0",
+        "--output-dir", output,
+      ] + more)
+  }
+
+  /// Runs it to its end.
+  func run(whileRunning: (pid_t) throws -> Void = { _ in }) throws -> ProcessRun.Output {
+    if let ranks {
+      var run = MPIRun(ranks: ranks, "wrn-dist", arguments)
+      run.environment = environment
+      run.workingFolder = folder.path
+      run.options = options
+      return try run.run(whileRunning: whileRunning)
+    }
+    return try ProcessRun(
+      BuiltProducts.executable("wrn-dist"), arguments,
+      environment: MPIRun.environment(adding: environment), workingFolder: folder.path,
+      limit: .seconds(120)
+    ).run(whileRunning: whileRunning)
+  }
+
+  /// Runs it and expects that it succeeds.
+  @discardableResult
+  func succeed(sourceLocation: SourceLocation = #_sourceLocation) throws -> ProcessRun.Output {
+    let output = try run()
+    #expect(output.exitCode == 0, "\(output.standardError)", sourceLocation: sourceLocation)
+    return output
+  }
+}
+
+extension TemporaryFolder {
+  /// The digest of all tensors of a run's latest checkpoint, as `inspect --digest` prints it.
+  func digest(_ run: String) throws -> String {
+    let output = try Job(self, ["inspect", "--digest", run]).succeed()
+    let digest = output.lines.first ?? ""
+    #expect(digest.count == 64 && output.lines.count == 1)
+    return digest
+  }
+
+  /// The lines of a run's `metrics.jsonl` without the speed, the one number that differs from run to run.
+  func metrics(_ run: String) -> [String] {
+    read("\(run)/metrics.jsonl").split(separator: "\n").map {
+      String($0.replacing(/"images_per_second":[^,]*,/, with: ""))
+    }
+  }
+
+  /// The names of the files and folders inside a folder; none if there is no such folder.
+  func names(_ name: String) -> [String] {
+    let path = url.appendingPathComponent(name).path
+    return ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted()
+  }
+}
+
+extension ProcessRun.Output {
+  /// The lines that the program, not `mpirun`, wrote about an error.
+  var errorLines: [String] {
+    standardError.split(separator: "\n").map(String.init).filter {
+      $0.contains("rror: ") || $0.hasPrefix("wrn-dist: ")
+    }
+  }
+}

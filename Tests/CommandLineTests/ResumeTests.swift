@@ -1,0 +1,109 @@
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+/// A resumed run's parameters are bitwise those of the uninterrupted one, with any number of ranks.
+@Suite struct ResumeTests {
+  @Test(arguments: [(1, 4), (3, 2), (4, 1), (2, 3)])
+  func goesOnExactly(firstRanks: Int, thenRanks: Int) throws {
+    let folder = try TemporaryFolder()
+    let flags = ["--eval-every", "2", "--eval-batches", "3", "--checkpoint-every", "4"]
+    try Job.training(folder, output: "whole", flags + ["--steps", "9"]).succeed()
+    try Job.training(folder, ranks: firstRanks, output: "parts", flags + ["--steps", "5"]).succeed()
+    let resumed = try Job.training(
+      folder, ranks: thenRanks, output: "parts", flags + ["--steps", "9", "--threads", "2"]
+    ).succeed()
+    #expect(resumed.standardOutput.contains("resuming after step 5"))
+    #expect(try folder.digest("parts") == folder.digest("whole"))
+    let train = { (run: String) in folder.metrics(run).filter { $0.contains(#""kind":"train""#) } }
+    #expect(train("parts") == train("whole"))
+    #expect(train("parts").count == 9)
+  }
+
+  @Test func anOlderCheckpointReplacesWhatCameAfterIt() throws {
+    let folder = try TemporaryFolder()
+    let flags = ["--steps", "6", "--checkpoint-every", "2"]
+    try Job.training(folder, output: "run", flags).succeed()
+    let digest = try folder.digest("run")
+    let metrics = folder.metrics("run")
+    try Job.training(
+      folder, ranks: 2, output: "run", flags + ["--resume", "run/checkpoints/step-00000002"]
+    ).succeed()
+    #expect(try folder.digest("run") == digest)
+    #expect(folder.metrics("run") == metrics)
+  }
+
+  @Test(arguments: [SIGUSR1, SIGTERM, SIGINT])
+  func aSignalStopsAfterACheckpoint(signal: Int32) throws {
+    let folder = try TemporaryFolder()
+    let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
+    let stopped = try Job.training(folder, output: "run", ["--steps", "100000"]).run { child in
+      try waitForLines(3, in: log)
+      kill(child, signal)
+    }
+    #expect(stopped.exitCode == 75)
+    #expect(stopped.errorLines.count == 1)
+    #expect(stopped.standardError.contains("stopped on request after step"))
+    let step = folder.metrics("run").count
+    #expect(folder.names("run/checkpoints") == ["latest", "step-" + padded(step)])
+    try compareWithWhole(folder, step: step)
+  }
+
+  @Test func theSignalOfABatchSystemReachesAllRanks() throws {
+    let folder = try TemporaryFolder()
+    let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
+    let job = Job.training(folder, ranks: 3, output: "run", ["--steps", "100000"])
+    let stopped = try job.run { mpirun in
+      try waitForLines(3, in: log)
+      kill(mpirun, SIGUSR1)
+    }
+    #expect(stopped.exitCode == 75)
+    #expect(stopped.errorLines.count == 1)
+    try compareWithWhole(folder, step: folder.metrics("run").count)
+  }
+
+  /// Goes on for two steps and compares with a run that never stopped.
+  private func compareWithWhole(_ folder: TemporaryFolder, step: Int) throws {
+    let steps = ["--steps", "\(step + 2)"]
+    try Job.training(folder, ranks: 2, output: "run", steps).succeed()
+    try Job.training(folder, output: "whole", steps).succeed()
+    #expect(try folder.digest("run") == folder.digest("whole"))
+    #expect(folder.metrics("run") == folder.metrics("whole"))
+  }
+
+  @Test func aFinishedRunIsLeftAlone() throws {
+    let folder = try TemporaryFolder()
+    try Job.training(folder, output: "run", ["--steps", "2"]).succeed()
+    let metrics = folder.metrics("run")
+    let again = try Job.training(folder, output: "run", ["--steps", "2"]).succeed()
+    #expect(again.standardOutput.contains("nothing to do"))
+    #expect(folder.metrics("run") == metrics)
+  }
+
+  @Test func weightsStartANewRun() throws {
+    let folder = try TemporaryFolder()
+    try Job.training(folder, output: "first", ["--steps", "2"]).succeed()
+    let file = "first/checkpoints/step-00000002/model.safetensors"
+    try Job.training(folder, output: "a", ["--steps", "1", "--init", file]).succeed()
+    try Job.training(folder, ranks: 3, output: "b", ["--steps", "1", "--init", "first"]).succeed()
+    #expect(try folder.digest("a") == folder.digest("b"))
+    try Job.training(folder, output: "fresh", ["--steps", "1"]).succeed()
+    #expect(try folder.digest("a") != folder.digest("fresh"))
+  }
+
+  private func padded(_ step: Int) -> String {
+    String(repeating: "0", count: 8 - String(step).count) + String(step)
+  }
+}
+
+/// Waits until a file has some lines; gives up after a minute.
+func waitForLines(_ count: Int, in path: String) throws {
+  for _ in 0..<6000 {
+    let text = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
+    if text.filter({ $0 == "\n" }).count >= count { return }
+    usleep(10_000)
+  }
+  struct NothingWritten: Error {}
+  throw NothingWritten()
+}
