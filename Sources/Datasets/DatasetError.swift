@@ -14,7 +14,7 @@ public struct DatasetError: Error, CustomStringConvertible, Sendable {
   public let description: String
 
   /// Makes an error from its sentence.
-  public init(_ kind: Kind = .bad, _ description: String) {
+  public init(_ description: String, kind: Kind = .bad) {
     self.kind = kind
     self.description = description
   }

@@ -13,7 +13,7 @@ extension SyntheticCIFAR10 {
     let manager = FileManager.default
     if let held = try? manager.contentsOfDirectory(atPath: directory), !held.isEmpty {
       throw DatasetError(
-        .cannotCreate, "\(directory) is not empty; give a folder that does not exist yet.")
+        "\(directory) is not empty; give a folder that does not exist yet.", kind: .cannotCreate)
     }
     let temporary = directory + ".tmp-\(ProcessInfo.processInfo.processIdentifier)"
     do {
@@ -34,7 +34,8 @@ extension SyntheticCIFAR10 {
     } catch {
       try? manager.removeItem(atPath: temporary)
       throw DatasetError(
-        .cannotCreate, "\(directory) cannot be written; is the disk full or the folder protected?")
+        "\(directory) cannot be written; is the disk full or the folder protected?",
+        kind: .cannotCreate)
     }
   }
 
