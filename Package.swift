@@ -58,7 +58,9 @@ let tests: [Target] = [
     linkerSettings: [.unsafeFlags(defineSymbols)]),
   .executableTarget(
     name: "rank-worker",
-    dependencies: ["Collectives", "OpenMPI", "AllocationCounter"], path: "Tests/RankWorker",
+    dependencies: [
+      "Collectives", "OpenMPI", "Networks", "Datasets", "Training", "AllocationCounter",
+    ], path: "Tests/RankWorker",
     swiftSettings: strict),
   .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "TestSupport"]),
   .testTarget(
@@ -67,6 +69,7 @@ let tests: [Target] = [
   .testTarget(
     name: "CommandLineTests", dependencies: ["TestSupport", "wrn-dist", "rank-worker"],
     exclude: ["Snapshots"]),
+  .testTarget(name: "DocumentationTests"),
 ]
 
 let package = Package(

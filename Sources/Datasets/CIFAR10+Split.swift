@@ -53,12 +53,12 @@ extension CIFAR10 {
         Self.unpack(record, into: pixels)
         return record[0]
       case .synthetic(let set):
-        return withUnsafeTemporaryAllocation(
-          byteCount: CIFAR10.recordByteCount, alignment: 16
-        ) { record in
-          set.draw(index, into: record)
-          Self.unpack(UnsafeRawBufferPointer(record), into: pixels)
-          return record[0]
+        // On the stack: temporary allocations of this size would go to the heap.
+        var record = InlineArray<3073, UInt8>(repeating: 0)
+        return withUnsafeMutableBytes(of: &record) { bytes in
+          set.draw(index, into: bytes)
+          Self.unpack(UnsafeRawBufferPointer(bytes), into: pixels)
+          return bytes[0]
         }
       }
     }

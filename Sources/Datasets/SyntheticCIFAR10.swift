@@ -42,7 +42,7 @@ public struct SyntheticCIFAR10: Sendable {
     var source = Draws(RandomStream(seed: seed, purpose: purpose, step: UInt64(index)))
     let label = source.integer(below: 10)
     let background = Gradient(&source)
-    let clutter = (0..<3).map { _ in Spot(&source) }
+    let clutter: InlineArray<3, Spot> = [Spot(&source), Spot(&source), Spot(&source)]
     let figure = Figure(label, &source, contrastingWith: background)
     let bar = Bar(&source)
     let noise = 8 + source.integer(below: 48)
@@ -51,7 +51,7 @@ public struct SyntheticCIFAR10: Sendable {
       for x in 0..<32 {
         let (px, py) = (Double(x), Double(y))
         var color = background.color(px, py)
-        for spot in clutter where spot.covers(px, py) { color = spot.color }
+        for i in clutter.indices where clutter[i].covers(px, py) { color = clutter[i].color }
         if figure.covers(px, py) { color = figure.color }
         if bar.covers(px, py) { color = bar.color }
         for c in 0..<3 {

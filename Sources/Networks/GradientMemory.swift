@@ -45,16 +45,22 @@ final class GradientMemory {
 
   /// Sums the microbatches' gradients of one layer, in tree order, into the segments.
   func combine(_ range: Range<Int>, pool: WorkerPool) {
-    // Element-wise, so the size of a piece decides nothing but the cost of handing it out.
-    let piece = 16_384
-    pool.run((range.count + piece - 1) / piece) { i, _ in
-      let elements = i * piece..<min((i + 1) * piece, range.count)
-      schedule.combine(leaves.pointer, stride: range.count, elements: elements)
-      for (segment, position) in zip(segments, schedule.resultPositions) {
-        let sum = leaves.pointer + (position * range.count + elements.lowerBound)
-        (segment.pointer + (range.lowerBound + elements.lowerBound)).update(
-          from: sum, count: elements.count)
-      }
+    let pieceCount = (range.count + Self.pieceSize - 1) / Self.pieceSize
+    pool.run(pieceCount, with: (self, range)) { context, i, _ in
+      let (memory, range) = context
+      memory.combine(range, elements: i * Self.pieceSize..<min((i + 1) * Self.pieceSize, range.count))
+    }
+  }
+
+  // Element-wise, so the size of a piece decides nothing but the cost of handing it out.
+  private static let pieceSize = 16_384
+
+  private func combine(_ range: Range<Int>, elements: Range<Int>) {
+    schedule.combine(leaves.pointer, stride: range.count, elements: elements)
+    for (segment, position) in zip(segments, schedule.resultPositions) {
+      let sum = leaves.pointer + (position * range.count + elements.lowerBound)
+      (segment.pointer + (range.lowerBound + elements.lowerBound)).update(
+        from: sum, count: elements.count)
     }
   }
 }

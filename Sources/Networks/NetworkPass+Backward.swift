@@ -33,15 +33,15 @@ extension NetworkPass {
 
   private func backwardHead(_ memory: GradientMemory, _ run: MicrobatchRun) throws {
     let norm = norm(network.norm)
-    let channels = network.norm.channels
     let z = groupActivations[groupActivations.count - 1].last
-    pool.run(run.localCount) { m, _ in
+    pool.run(run.localCount, with: (self, norm, z, memory, run)) { context, m, _ in
+      let (pass, norm, z, memory, run) = context
       let first = run.firstImage(m)
-      let offset = first * channels * head.pixels
-      head.backward(
+      let offset = first * pass.network.norm.channels * pass.head.pixels
+      pass.head.backward(
         first: first, imageCount: run.imageCount(m), activation: z.pointer + offset,
-        map: norm.normalizedReLU(m), parameters: parameters,
-        leaf: memory.leaf(m, of: network.head.range),
+        map: norm.normalizedReLU(m), parameters: pass.parameters,
+        leaf: memory.leaf(m, of: pass.network.head.range),
         inputGradient: ConvolutionInputGradient(
           gradient: memory.outer.pointer + offset, mean: norm.mean(m), sums: norm.sums(m)))
     }
@@ -105,15 +105,17 @@ extension NetworkPass {
     run: MicrobatchRun, memory: GradientMemory, arriving source: GradientSource,
     into target: Tensor? = nil
   ) {
-    let geometry = layer.geometry
-    pool.run(run.localCount) { m, worker in
+    let context = (self, layer, input, norm, run, memory, source, target)
+    pool.run(run.localCount, with: context) { context, m, worker in
+      let (pass, layer, input, norm, run, memory, source, target) = context
+      let geometry = layer.geometry
       let first = run.firstImage(m)
       let leaf = memory.leaf(m, of: layer.range)
-      engine.backward(
+      pass.engine.backward(
         geometry, imageCount: run.imageCount(m),
         input: ConvolutionInput(
           activation: input + first * geometry.inputCount, normalization: norm?.normalizedReLU(m)),
-        weight: weight(layer), prepared: prepared(layer),
+        weight: pass.weight(layer), prepared: pass.prepared(layer),
         outputGradient: source.operand(m, offset: first * geometry.outputCount),
         weightGradient: leaf,
         biasGradient: layer.bias == nil ? nil : leaf + layer.weight.range.count,
@@ -121,7 +123,7 @@ extension NetworkPass {
           ConvolutionInputGradient(
             gradient: $0.pointer + first * geometry.inputCount, mean: norm?.mean(m),
             sums: norm?.sums(m))
-        }, scratch: scratch(worker))
+        }, scratch: pass.scratch(worker))
     }
     memory.combine(layer.range, pool: pool)
   }
@@ -130,7 +132,8 @@ extension NetworkPass {
   private func doubled(
     _ source: GradientSource, into target: Tensor, _ run: MicrobatchRun
   ) -> GradientSource {
-    pool.run(run.localCount) { m, _ in
+    pool.run(run.localCount, with: (source, target, run)) { context, m, _ in
+      let (source, target, run) = context
       let count = source.activationCountPerImage
       let first = run.firstImage(m) * count
       let operand = source.operand(m, offset: first)

@@ -27,14 +27,14 @@ extension NetworkPass {
     for (g, group) in network.groups.enumerated() {
       x = try forward(group, groupActivations[g], x, run, statistics, next: normAfter(group: g))
     }
-    let norm = norm(network.norm)
-    pool.run(run.localCount) { m, _ in
+    pool.run(run.localCount, with: (self, x, labels, run)) { context, m, _ in
+      let (pass, x, labels, run) = context
       let first = run.firstImage(m)
-      head.forward(
+      pass.head.forward(
         m, first: first, imageCount: run.imageCount(m),
-        activation: x.pointer + first * network.norm.channels * head.pixels,
-        map: norm.normalizedReLU(m), parameters: parameters, labels: labels + first,
-        lossScale: 1 / Double(run.globalImageCount))
+        activation: x.pointer + first * pass.network.norm.channels * pass.head.pixels,
+        map: pass.norm(pass.network.norm).normalizedReLU(m), parameters: pass.parameters,
+        labels: labels + first, lossScale: 1 / Double(run.globalImageCount))
     }
     var lossSum = 0.0
     try run.reduction.allReduce(head.lossSums.pointer, count: 1, into: &lossSum)
@@ -96,26 +96,28 @@ extension NetworkPass {
     to output: Tensor, run: MicrobatchRun, adding addend: Tensor? = nil,
     feeding next: BatchNormalization? = nil
   ) {
-    let geometry = layer.geometry
-    let bias = layer.bias.map { UnsafePointer(parameters.pointer + $0.range.lowerBound) }
-    pool.run(run.localCount) { m, worker in
+    let context = (self, layer, input, norm, output, run, addend, next)
+    pool.run(run.localCount, with: context) { context, m, worker in
+      let (pass, layer, input, norm, output, run, addend, next) = context
+      let geometry = layer.geometry
       let first = run.firstImage(m)
-      engine.forward(
+      pass.engine.forward(
         geometry, imageCount: run.imageCount(m),
         input: ConvolutionInput(
           activation: input + first * geometry.inputCount, normalization: norm?.normalizedReLU(m)),
-        weight: weight(layer), prepared: prepared(layer), bias: bias,
+        weight: pass.weight(layer), prepared: pass.prepared(layer), bias: pass.bias(layer),
         output: ConvolutionOutput(
           activation: output.pointer + first * geometry.outputCount,
           addend: addend.map { UnsafePointer($0.pointer + first * geometry.outputCount) },
           sums: next?.sums(m)),
-        scratch: scratch(worker))
+        scratch: pass.scratch(worker))
     }
   }
 
   /// Makes z = 2·y in place: a group of one block adds y to an empty series, which is y itself.
   private func double(_ y: Tensor, _ run: MicrobatchRun, feeding next: BatchNormalization) {
-    pool.run(run.localCount) { m, _ in
+    pool.run(run.localCount, with: (y, run, next)) { context, m, _ in
+      let (y, run, next) = context
       let count = y.elementCountPerImage
       let values = y.pointer + run.firstImage(m) * count
       for i in 0..<run.imageCount(m) * count { values[i] *= 2 }

@@ -24,6 +24,7 @@ public final class NetworkPass {
   let norms: [BatchNormalization]
   let head: ClassifierHead
   let gradients: GradientMemory?
+  private let layers: [ConvolutionLayer]
   private let preparedWeights: [AlignedBuffer<Float>]
   private let scratch: [AlignedBuffer<Float>]
   private let scope: BatchNormalizationScope
@@ -60,14 +61,15 @@ public final class NetworkPass {
       BatchNormalization(
         norm, pixels: pixels, microbatchCount: microbatches.count, scope: scope)
     }
-    let lastImage = network.layersInOrder.last?.geometry
+    layers = network.layersInOrder
+    let lastImage = layers.last?.geometry
     head = ClassifierHead(
       network.head, pixels: (lastImage?.outputHeight ?? 0) * (lastImage?.outputWidth ?? 0),
       imageCount: images, microbatchCount: microbatches.count)
     gradients =
       purpose == .training
       ? GradientMemory(network, imageCount: images, microbatches: microbatches, tree: tree) : nil
-    preparedWeights = network.layersInOrder.sorted { $0.index < $1.index }.map {
+    preparedWeights = layers.sorted { $0.index < $1.index }.map {
       AlignedBuffer(count: engine.preparedWeightCount($0.geometry))
     }
     let scratchCount = network.convolutions.map {
@@ -94,12 +96,11 @@ public final class NetworkPass {
 
   /// Brings all kernels into the engine's own form.
   func prepareWeights() {
-    let layers = network.layersInOrder
-    pool.run(layers.count) { i, _ in
-      let layer = layers[i]
-      engine.prepareWeight(
-        layer.geometry, parameters.pointer + layer.weight.range.lowerBound,
-        into: preparedWeights[layer.index].pointer)
+    pool.run(layers.count, with: self) { pass, i, _ in
+      let layer = pass.layers[i]
+      pass.engine.prepareWeight(
+        layer.geometry, pass.parameters.pointer + layer.weight.range.lowerBound,
+        into: pass.preparedWeights[layer.index].pointer)
     }
   }
 
@@ -109,6 +110,11 @@ public final class NetworkPass {
   /// A convolution's kernel, `RSCK`.
   func weight(_ layer: ConvolutionLayer) -> UnsafePointer<Float> {
     UnsafePointer(parameters.pointer + layer.weight.range.lowerBound)
+  }
+
+  /// A convolution's bias, if it has one.
+  func bias(_ layer: ConvolutionLayer) -> UnsafePointer<Float>? {
+    layer.bias.map { UnsafePointer(parameters.pointer + $0.range.lowerBound) }
   }
 
   /// A convolution's kernel in the engine's own form.

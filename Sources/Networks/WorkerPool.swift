@@ -15,7 +15,7 @@ public final class WorkerPool: @unchecked Sendable {
   private var busyWorkers = 0
   private var isStopping = false
   private var itemCount = 0
-  private var body: ((Int, Int) -> Void)?
+  private var work: (any SharedWork)?
   private let nextItem = Atomic<Int>(0)
 
   /// Starts `workerCount` − 1 threads.
@@ -46,39 +46,47 @@ public final class WorkerPool: @unchecked Sendable {
 
   deinit { if !isStopping { stop() } }
 
-  /// Calls `body(item, worker)` once for every item in `0..<itemCount`, and returns when all calls have returned.
+  /// Calls `body(context, item, worker)` once for every item in `0..<itemCount`, and returns when all calls have returned.
+  ///
+  /// The body captures nothing and gets what it needs as its context: to hand a capturing closure to other threads costs
+  /// an allocation a call, and a training step makes none.
   ///
   /// - Parameters:
   ///   - itemCount: The number of items.
+  ///   - context: What the body works on; stays on the caller's stack.
   ///   - body: The work; called from several threads at once with different items, and with a worker's number,
   ///     `0..<workerCount`, that no other call has at the same time.
-  public func run(_ itemCount: Int, _ body: (_ item: Int, _ worker: Int) -> Void) {
+  public func run<Context>(
+    _ itemCount: Int, with context: Context,
+    _ body: @escaping (_ context: Context, _ item: Int, _ worker: Int) -> Void
+  ) {
     guard workerCount > 1, itemCount > 1 else {
-      for item in 0..<itemCount { body(item, 0) }
+      for item in 0..<itemCount { body(context, item, 0) }
       return
     }
-    withoutActuallyEscaping(body) { body in
+    withUnsafePointer(to: context) { context in
+      let work = LentWork(context: context, body: body)
       condition.lock()
-      self.body = body
+      self.work = work
       self.itemCount = itemCount
       nextItem.store(0, ordering: .relaxed)
       busyWorkers = workerCount - 1
       generation &+= 1
       condition.broadcast()
       condition.unlock()
-      work(0, itemCount, body)
+      perform(work, itemCount, worker: 0)
       condition.lock()
       while busyWorkers > 0 { condition.wait() }
-      self.body = nil
+      self.work = nil
       condition.unlock()
     }
   }
 
-  private func work(_ worker: Int, _ itemCount: Int, _ body: (Int, Int) -> Void) {
+  private func perform(_ work: some SharedWork, _ itemCount: Int, worker: Int) {
     while true {
       let item = nextItem.wrappingAdd(1, ordering: .relaxed).oldValue
       if item >= itemCount { return }
-      body(item, worker)
+      work.perform(item, worker: worker)
     }
   }
 
@@ -89,9 +97,9 @@ public final class WorkerPool: @unchecked Sendable {
       while generation == seen && !isStopping { condition.wait() }
       if isStopping { break }
       seen = generation
-      let (count, body) = (itemCount, body)
+      let (itemCount, work) = (itemCount, work)
       condition.unlock()
-      if let body { work(worker, count, body) }
+      if let work { perform(work, itemCount, worker: worker) }
       condition.lock()
       busyWorkers -= 1
       if busyWorkers == 0 { condition.broadcast() }
@@ -100,4 +108,18 @@ public final class WorkerPool: @unchecked Sendable {
     condition.broadcast()
     condition.unlock()
   }
+}
+
+/// Work of any type, as the workers see it.
+private protocol SharedWork {
+  func perform(_ item: Int, worker: Int)
+}
+
+/// Work whose context lies on the stack of a caller that waits. Three words, so that `any SharedWork` holds it without
+/// an allocation.
+private struct LentWork<Context>: SharedWork {
+  let context: UnsafePointer<Context>
+  let body: (Context, Int, Int) -> Void
+
+  func perform(_ item: Int, worker: Int) { body(context.pointee, item, worker) }
 }

@@ -12,7 +12,7 @@ public final class Trainer {
   private let model: ModelState
   private let communicator: any Communicator
   private let loader: BatchLoader
-  private let step: TrainingStep
+  private let trainingStep: TrainingStep
   private let evaluation: Evaluation?
   private let recorder: RunRecorder?
   private let stop: StopAgreement
@@ -45,7 +45,7 @@ public final class Trainer {
       globalBatchSize: configuration.batchSize, microbatchCount: configuration.microbatches,
       rank: communicator.rank, worldSize: communicator.worldSize)
     let engine = configuration.engine.make()
-    step = TrainingStep(
+    trainingStep = TrainingStep(
       model, plan: plan, configuration: configuration, engine: engine, pool: pool,
       communicator: communicator)
     evaluation =
@@ -67,7 +67,7 @@ public final class Trainer {
 
   /// The bytes of all memory that this rank planned for the run.
   public var plannedByteCount: Int {
-    model.byteCount + step.byteCount + (evaluation?.byteCount ?? 0)
+    model.byteCount + trainingStep.byteCount + (evaluation?.byteCount ?? 0)
   }
 
   /// Trains to the last step. Every rank calls it.
@@ -75,15 +75,9 @@ public final class Trainer {
   /// - Throws: ``TrainingStopped`` after a request to stop, ``TrainingDiverged`` if the loss is no longer a number (both
   ///   on every rank), `DatasetError`, `CheckpointError` or `CommunicationError` on the rank that meets one.
   public func run() throws {
-    defer { loader.stop() }
+    defer { finish() }
     for number in firstStep..<max(configuration.steps + 1, firstStep) {
-      let batch = try loader.next()
-      let result = try step(batch.images.pointer, labels: batch.labels.pointer, step: number)
-      guard result.loss.isFinite && result.gradientNorm.isFinite else {
-        throw TrainingDiverged(step: number)
-      }
-      try recorder?.record(result, step: number)
-      let stopping = try stop.isMadeAnywhere()
+      let stopping = try step(number)
       let isLast = number == configuration.steps
       if isLast || stopping || isMultiple(number, of: configuration.checkpointEvery) {
         try recorder?.saveCheckpoint(model, step: number)
@@ -101,6 +95,25 @@ public final class Trainer {
       }
     }
   }
+
+  /// Does one step: images, update, log. Every rank calls it, for one step after the other.
+  ///
+  /// After the first few steps it allocates no memory, apart from what Open MPI allocates for itself.
+  ///
+  /// - Returns: Whether some rank was asked to stop.
+  /// - Throws: What ``run()`` throws.
+  package func step(_ number: Int) throws -> Bool {
+    let batch = try loader.next()
+    let result = try trainingStep(batch.images.pointer, labels: batch.labels.pointer, step: number)
+    guard result.loss.isFinite && result.gradientNorm.isFinite else {
+      throw TrainingDiverged(step: number)
+    }
+    try recorder?.record(result, step: number)
+    return try stop.isMadeAnywhere()
+  }
+
+  /// Stops reading ahead.
+  package func finish() { loader.stop() }
 
   /// Trax reports after the first step and then at regular intervals.
   private func isReportStep(_ step: Int) -> Bool {

@@ -86,21 +86,22 @@ public final class TrainingStep {
     try reducer.reduce({ pass.gradientSegments[$0].pointer }, into: gradient.pointer)
     let rate = schedule(step)
     let norm = gradientNorm()
-    pool.run(Self.pieces(gradient.elements.count)) { i, _ in
-      optimizer.step(
-        parameters: model.parameters, gradients: gradient, learningRate: rate, step: step,
-        range: Self.piece(i, of: gradient.elements.count))
+    pool.run(Self.pieces(gradient.elements.count), with: (self, rate, step)) { context, i, _ in
+      let (owner, rate, step) = context
+      owner.optimizer.step(
+        parameters: owner.model.parameters, gradients: owner.gradient, learningRate: rate, step: step,
+        range: Self.piece(i, of: owner.gradient.elements.count))
     }
     return Result(loss: Float(loss), learningRate: Float(rate), gradientNorm: norm)
   }
 
   /// The Euclidean norm of the gradient: squares summed in Double within pieces of fixed size, then over pieces.
   private func gradientNorm() -> Float {
-    let elements = gradient.elements
-    pool.run(normPartials.count) { i, _ in
+    pool.run(normPartials.count, with: (gradient.elements, normPartials)) { context, i, _ in
+      let (elements, partials) = context
       var sum = 0.0
       for j in Self.piece(i, of: elements.count) { sum += Double(elements[j]) * Double(elements[j]) }
-      normPartials.pointer[i] = sum
+      partials.pointer[i] = sum
     }
     return Float(normPartials.elements.reduce(0, +).squareRoot())
   }

@@ -49,6 +49,7 @@ struct RankWorker {
     case "fault": try fail(communicator, how: value)
     case "placements": try printPlacements(communicator)
     case "allocations": try countAllocations(communicator)
+    case "training-allocations": try countTrainingAllocations()
     case "flood": flood(communicator)
     default:
       report("rank-worker does not know the scenario \(arguments)")

@@ -1,0 +1,13 @@
+import TestSupport
+import Testing
+
+/// After warm-up a training step allocates nothing, in any thread: images, passes, reduction, update, log.
+@Suite struct AllocationTests {
+  @Test func aStepAllocatesNothing() throws {
+    let output = try ProcessRun(
+      BuiltProducts.executable("rank-worker"), ["training-allocations"],
+      environment: MPIRun.environment(adding: [:])
+    ).run()
+    #expect(output.standardOutput == "control 1, fifty steps 0\n", "\(output.standardError)")
+  }
+}
