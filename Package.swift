@@ -35,6 +35,11 @@ let libraries: [Target] = [
     exclude: ["Protos/event.proto", "Protos/generate"], swiftSettings: strict),
 ]
 
+// The executable specification, beside the program: only tests may import it.
+let reference: [Target] = [
+  .target(name: "ReferenceKernels", dependencies: ["Tensors"], swiftSettings: strict)
+]
+
 let program: [Target] = [
   .executableTarget(
     name: "wrn-dist",
@@ -70,6 +75,11 @@ let tests: [Target] = [
     name: "CommandLineTests", dependencies: ["TestSupport", "wrn-dist", "rank-worker"],
     exclude: ["Snapshots"]),
   .testTarget(name: "DocumentationTests"),
+  .testTarget(
+    name: "ReferenceVectorTests",
+    dependencies: [
+      "Tensors", "Collectives", "Networks", "DataParallel", "Training", "ReferenceKernels",
+    ], exclude: ["Fixtures"]),
 ]
 
 let package = Package(
@@ -81,4 +91,4 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-protobuf.git", from: "1.39.0"),
     .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
   ],
-  targets: libraries + program + tests)
+  targets: libraries + program + reference + tests)

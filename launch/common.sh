@@ -4,7 +4,7 @@
 # shellcheck disable=SC2034  # the constants are for the scripts that source this file
 
 # Exit codes, those of wrn-dist (sysexits.h).
-readonly EXIT_USAGE=64 EXIT_UNAVAILABLE=69 EXIT_REQUEUE=75
+readonly EXIT_USAGE=64 EXIT_BAD_DATA=65 EXIT_UNAVAILABLE=69 EXIT_CANNOT_CREATE=73 EXIT_REQUEUE=75
 
 # The repository's root: the folder above the one that holds this file.
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)

@@ -16,7 +16,8 @@ public final class TrainingStep {
   private let optimizer: Adam
   private let schedule: LearningRateSchedule
   private let model: ModelState
-  private let gradient: ParameterStore
+  /// The gradient of the last step, averaged over the global batch.
+  package let gradients: ParameterStore
   private let pool: WorkerPool
   private let normPartials: AlignedBuffer<Double>
 
@@ -60,14 +61,17 @@ public final class TrainingStep {
         maximumElementCount: network.largestReductionCount))
     reducer = GradientReducer(
       elementCount: network.parameterCount, tree: plan.tree, communicator: communicator)
-    gradient = ParameterStore(network.parameterLayout)
+    gradients = ParameterStore(network.parameterLayout)
     optimizer = Adam(configuration.optimizer, firstMoment: model.firstMoment, secondMoment: model.secondMoment)
     schedule = .constant(configuration.learningRate)
     normPartials = AlignedBuffer(count: Self.pieces(network.parameterCount))
   }
 
   /// The bytes of all memory that the step planned, without parameters and moments.
-  public var byteCount: Int { pass.byteCount + gradient.bytes.count + reducer.byteCount }
+  public var byteCount: Int { pass.byteCount + gradients.bytes.count + reducer.byteCount }
+
+  /// The logits of this rank's images of the last step, `[images, classes]`.
+  package var logits: UnsafePointer<Float> { pass.logits }
 
   /// Computes step `step` (the first is 1) on this rank's images and updates the model.
   ///
@@ -83,21 +87,21 @@ public final class TrainingStep {
     let loss = try pass.forward(images, labels: labels, run: run, statistics: .batch)
     try pass.updateRunningStatistics(run)
     try pass.backward(images, run: run)
-    try reducer.reduce({ pass.gradientSegments[$0].pointer }, into: gradient.pointer)
+    try reducer.reduce({ pass.gradientSegments[$0].pointer }, into: gradients.pointer)
     let rate = schedule(step)
     let norm = gradientNorm()
-    pool.run(Self.pieces(gradient.elements.count), with: (self, rate, step)) { context, i, _ in
+    pool.run(Self.pieces(gradients.elements.count), with: (self, rate, step)) { context, i, _ in
       let (owner, rate, step) = context
       owner.optimizer.step(
-        parameters: owner.model.parameters, gradients: owner.gradient, learningRate: rate, step: step,
-        range: Self.piece(i, of: owner.gradient.elements.count))
+        parameters: owner.model.parameters, gradients: owner.gradients, learningRate: rate, step: step,
+        range: Self.piece(i, of: owner.gradients.elements.count))
     }
     return Result(loss: Float(loss), learningRate: Float(rate), gradientNorm: norm)
   }
 
   /// The Euclidean norm of the gradient: squares summed in Double within pieces of fixed size, then over pieces.
   private func gradientNorm() -> Float {
-    pool.run(normPartials.count, with: (gradient.elements, normPartials)) { context, i, _ in
+    pool.run(normPartials.count, with: (gradients.elements, normPartials)) { context, i, _ in
       let (elements, partials) = context
       var sum = 0.0
       for j in Self.piece(i, of: elements.count) { sum += Double(elements[j]) * Double(elements[j]) }

@@ -23,7 +23,7 @@ final class ScriptFixture: Sendable {
     }
     let all = [
       "pkg-config", "libopenmpi-dev", "openmpi-bin", "libopenblas-dev", "shellcheck",
-      "util-linux",
+      "util-linux", "curl",
     ]
     try setInstalled(all)
     try stub("dpkg-query", #"grep -qx -- "${@: -1}" "$FIXTURE/installed" && printf installed"#)

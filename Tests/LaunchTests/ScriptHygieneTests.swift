@@ -3,7 +3,9 @@ import TestSupport
 import Testing
 
 @Suite struct ScriptHygieneTests {
-  private static let scripts = ["setup", "test", "quickstart", "train", "slurm.sbatch", "pbs.sh"]
+  private static let scripts = [
+    "setup", "test", "quickstart", "train", "fetch-cifar10", "slurm.sbatch", "pbs.sh",
+  ]
   private static let shellcheck = try? BuiltProducts.installed("shellcheck")
 
   @Test(arguments: scripts)

@@ -30,7 +30,9 @@ import Testing
   @Test func testPackagesComeOnlyWithTheOption() throws {
     let fixture = try ScriptFixture()
     try fixture.setInstalled(
-      ["pkg-config", "libopenmpi-dev", "openmpi-bin", "libopenblas-dev", "util-linux"])
+      [
+        "pkg-config", "libopenmpi-dev", "openmpi-bin", "libopenblas-dev", "util-linux", "curl",
+      ])
     #expect(try fixture.run("setup").exitCode == 0)
     #expect(!fixture.calls.contains { $0.hasPrefix("apt-get") })
     #expect(try fixture.run("setup", ["--test"]).exitCode == 0)

@@ -1,0 +1,109 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// `launch/fetch-cifar10` against a server on loopback: the folder appears complete or not at all.
+@Suite struct FetchTests {
+  private static let name = "cifar-10-batches-bin"
+  private static let files =
+    (1...5).map { "data_batch_\($0).bin" } + ["test_batch.bin", "batches.meta.txt"]
+
+  private let folder: TemporaryFolder
+  private let archive: Data
+  private let sum: String
+
+  /// Makes an archive with files of the right names.
+  init() throws {
+    folder = try TemporaryFolder()
+    for file in Self.files { try folder.write("source/\(Self.name)/\(file)", "contents of \(file)") }
+    (archive, sum) = try Self.pack(folder, "source")
+  }
+
+  private static func pack(_ folder: TemporaryFolder, _ source: String) throws -> (Data, String) {
+    let file = folder.url.appendingPathComponent("\(source).tar.gz").path
+    let tar = try ProcessRun(
+      BuiltProducts.installed("tar"), ["-czf", file, "-C", "\(folder.path)/\(source)", name]
+    ).run()
+    #expect(tar.exitCode == 0, "\(tar.standardError)")
+    let md5 = try ProcessRun(BuiltProducts.installed("md5sum"), [file]).run()
+    return (try Data(contentsOf: URL(fileURLWithPath: file)), String(md5.standardOutput.prefix(32)))
+  }
+
+  private func fetch(
+    _ answer: LoopbackServer.Answer?, into target: String = "data", md5: String? = nil
+  ) throws -> (output: ProcessRun.Output, requests: [String]) {
+    let server = try LoopbackServer(answer.map { ["/cifar.tar.gz": $0] } ?? [:])
+    defer { server.stop() }
+    var environment = ProcessInfo.processInfo.environment
+    environment["CIFAR10_URL"] = "\(server.address)/cifar.tar.gz"
+    environment["CIFAR10_MD5"] = md5 ?? sum
+    for proxy in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] { environment[proxy] = nil }
+    let output = try ProcessRun(
+      ScriptFixture.repository.appendingPathComponent("launch/fetch-cifar10").path, [target],
+      environment: environment, workingFolder: folder.path, limit: .seconds(60)
+    ).run()
+    return (output, server.requests)
+  }
+
+  /// Checks that a fetch failed with one sentence and left nothing.
+  private func refuse(
+    _ answer: LoopbackServer.Answer?, md5: String? = nil, code: Int32, _ words: String,
+    sourceLocation: SourceLocation = #_sourceLocation
+  ) throws {
+    let (output, _) = try fetch(answer, md5: md5)
+    #expect(output.exitCode == code, "\(output.standardError)", sourceLocation: sourceLocation)
+    #expect(output.standardError.contains(words), "\(output.standardError)", sourceLocation: sourceLocation)
+    #expect(try contents("data").isEmpty, sourceLocation: sourceLocation)
+  }
+
+  private func contents(_ name: String) throws -> [String] {
+    try FileManager.default.contentsOfDirectory(atPath: "\(folder.path)/\(name)").sorted()
+  }
+
+  @Test func theArchiveIsUnpackedOnce() throws {
+    let first = try fetch(.body(archive))
+    #expect(first.output.exitCode == 0, "\(first.output.standardError)")
+    #expect(first.requests == ["/cifar.tar.gz"])
+    #expect(try contents("data") == [Self.name])
+    #expect(try contents("data/\(Self.name)") == Self.files.sorted())
+    for file in Self.files { #expect(folder.read("data/\(Self.name)/\(file)") == "contents of \(file)") }
+    let second = try fetch(.body(archive))
+    #expect(second.output.exitCode == 0)
+    #expect(second.output.standardOutput.contains("is there already; nothing to do."))
+    #expect(second.requests.isEmpty)
+  }
+
+  @Test func aWrongSumIsRefused() throws {
+    try refuse(
+      .body(archive), md5: String(repeating: "0", count: 32), code: 65,
+      "has the MD5 sum \(sum) where 00000000000000000000000000000000 is expected")
+  }
+
+  @Test func aMissingArchiveIsANetworkFailure() throws {
+    try refuse(nil, code: 69, "could not be downloaded; is the network up?")
+  }
+
+  @Test func anArchiveCutShortIsANetworkFailure() throws {
+    try refuse(.cutShort(archive), code: 69, "could not be downloaded")
+  }
+
+  @Test func anArchiveWithoutTheFilesIsRefused() throws {
+    try folder.write("other/\(Self.name)/data_batch_1.bin", "alone")
+    let (other, otherSum) = try Self.pack(folder, "other")
+    try refuse(.body(other), md5: otherSum, code: 65, "lacks files of \(Self.name)")
+  }
+
+  @Test func aFolderThatCannotBeMadeIsNamed() throws {
+    try folder.write("file", "in the way")
+    let (output, requests) = try fetch(.body(archive), into: "file/data")
+    #expect(output.exitCode == 73)
+    #expect(output.standardError == "fetch-cifar10: the folder 'file/data' cannot be written; give another one.\n")
+    #expect(requests.isEmpty)
+  }
+
+  @Test func unknownFlagsAreRefused() throws {
+    let (output, _) = try fetch(.body(archive), into: "--force")
+    #expect(output.exitCode == 64)
+    #expect(output.standardError.contains("unknown argument '--force'"))
+  }
+}
