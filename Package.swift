@@ -76,6 +76,9 @@ let tests: [Target] = [
     exclude: ["Snapshots"]),
   .testTarget(name: "DocumentationTests"),
   .testTarget(
+    name: "BLASKernelsTests",
+    dependencies: ["Tensors", "BLASKernels", "ReferenceKernels", "TestSupport"]),
+  .testTarget(
     name: "ReferenceVectorTests",
     dependencies: [
       "Tensors", "Collectives", "Networks", "DataParallel", "Training", "ReferenceKernels",

@@ -1,0 +1,119 @@
+import BLASKernels
+import ReferenceKernels
+import TestSupport
+import Tensors
+import Testing
+
+/// `BLASConvolution.backward` against the definition, with every kind of operand.
+@Suite struct BackwardTests {
+  /// What the output's gradient is made of, and where it is kept.
+  enum Source: CaseIterable, Sendable { case plain, normalized, normalizedPlusAddend, keptInPlaceOfAddend }
+
+  @Test(arguments: ConvolutionCase.all, Source.allCases)
+  func everyElement(shape: ConvolutionCase, source: Source) {
+    for (normalizes, wantsInput) in [(false, true), (true, true), (false, false)] {
+      check(shape, source, normalizes: normalizes, wantsInput: wantsInput)
+    }
+  }
+
+  private func check(_ shape: ConvolutionCase, _ source: Source, normalizes: Bool, wantsInput: Bool) {
+    let g = shape.geometry
+    let (x, weight, scratch) = (GuardedBuffer(shape.x), GuardedBuffer(shape.weight), shape.scratch)
+    let scale = GuardedBuffer(shape.numbers("scale", g.inputChannels))
+    let shift = GuardedBuffer(shape.numbers("shift", g.inputChannels))
+    let mean = GuardedBuffer(shape.numbers("mean", g.inputChannels))
+    let gradient = OutputGradient(shape, source)
+    let dW = GuardedBuffer([Float](repeating: .nan, count: g.weightCount))
+    let dB = GuardedBuffer([Float](repeating: .nan, count: g.outputChannels))
+    let dX = GuardedBuffer([Float](repeating: .nan, count: x.count))
+    let sums = GuardedBuffer([Double](repeating: .nan, count: 2 * g.inputChannels))
+    BLASConvolution.backward(
+      g, imageCount: shape.images,
+      input: ConvolutionInput(
+        activation: x.pointer,
+        normalization: normalizes ? NormalizedReLU(scale: scale.pointer, shift: shift.pointer) : nil),
+      weight: weight.pointer, outputGradient: gradient.operand, weightGradient: dW.pointer,
+      biasGradient: dB.pointer,
+      inputGradient: wantsInput
+        ? ConvolutionInputGradient(
+          gradient: dX.pointer, mean: normalizes ? UnsafePointer(mean.pointer) : nil,
+          sums: normalizes ? sums.pointer : nil) : nil,
+      scratch: scratch.pointer)
+    for buffer in [x, weight, scratch, scale, shift, mean, dW, dB, dX] { #expect(buffer.isIntact) }
+    #expect(sums.isIntact && gradient.isIntact)
+    #expect(wantsInput || dX.elements.allSatisfy(\.isNaN))
+
+    let z = x.elements.enumerated().map { i, value in
+      normalizes ? max(0, scale.elements[i % g.inputChannels] * value + shift.elements[i % g.inputChannels]) : value
+    }
+    let dY = gradient.exact
+    let w = doubles(weight.elements)
+    let exact = ReferenceConvolution.backward(g, doubles(z), weight: w, outputGradient: dY)
+    let terms = ReferenceConvolution.backward(
+      g, doubles(z).map(abs), weight: w.map(abs), outputGradient: gradient.terms)
+    expectClose(dW.elements, exact.weight, terms: terms.weight, "dW")
+    expectClose(dB.elements, exact.bias, terms: terms.bias, "dB")
+    if let kept = gradient.kept { expectClose(kept, dY, terms: gradient.terms, "dY") }
+    guard wantsInput else { return }
+    let masked = exact.input.enumerated().map { !normalizes || z[$0] > 0 ? $1 : 0 }
+    expectClose(dX.elements, masked, terms: terms.input, "dX")
+    if normalizes {
+      expectSums(sums.elements, dX.elements, x.elements, mean.elements, channels: g.inputChannels)
+    }
+  }
+
+  /// Σg' and Σg'·(x − mean) are those of the fp32 values written.
+  private func expectSums(_ sums: [Double], _ g: [Float], _ x: [Float], _ mean: [Float], channels: Int) {
+    for c in 0..<channels {
+      let indices = Array(stride(from: c, to: g.count, by: channels))
+      let products = indices.map { Double(g[$0]) * (Double(x[$0]) - Double(mean[c])) }
+      let values = indices.map { Double(g[$0]) }
+      #expect(abs(sums[c] - values.reduce(0, +)) <= 1e-6 * values.reduce(1e-20) { $0 + abs($1) })
+      let size = indices.reduce(1e-20) { $0 + abs(Double(g[$1])) * (abs(Double(x[$1])) + abs(Double(mean[c]))) }
+      #expect(abs(sums[channels + c] - products.reduce(0, +)) <= 1e-6 * size)
+    }
+  }
+}
+
+/// A gradient of the output in one of its forms, and what it should come to.
+private struct OutputGradient {
+  let operand: ConvolutionOutputGradient
+  let exact: [Double]
+  /// The absolute values that each element is the sum of.
+  let terms: [Double]
+  private let all: [GuardedBuffer<Float>]
+  private let stored: GuardedBuffer<Float>?
+
+  init(_ shape: ConvolutionCase, _ source: BackwardTests.Source) {
+    let (count, channels) = (shape.outputCount, shape.geometry.outputChannels)
+    let buffers = ["g", "y", "addend"].map { GuardedBuffer(shape.numbers($0, count)) }
+    let maps = ["ca", "cb", "cc"].map { GuardedBuffer(shape.numbers($0, channels)) }
+    let hasAddend = source == .normalizedPlusAddend || source == .keptInPlaceOfAddend
+    let parts = (0..<count).map { i -> [Double] in
+      let c = i % channels
+      let value = source == .plain
+        ? [Double(buffers[0].elements[i])]
+        : [
+          Double(maps[0].elements[c]) * Double(buffers[0].elements[i]),
+          Double(maps[1].elements[c]) * Double(buffers[1].elements[i]), Double(maps[2].elements[c]),
+        ]
+      return value + (hasAddend ? [Double(buffers[2].elements[i])] : [])
+    }
+    exact = parts.map { $0.reduce(0, +) }
+    terms = parts.map { $0.reduce(0) { $0 + abs($1) } }
+    let fresh = GuardedBuffer([Float](repeating: .nan, count: count))
+    stored = source == .keptInPlaceOfAddend ? buffers[2] : source == .normalized ? fresh : nil
+    all = buffers + maps + [fresh]
+    operand = ConvolutionOutputGradient(
+      gradient: buffers[0].pointer,
+      normalization: source == .plain
+        ? nil
+        : NormalizationGradient(
+          activation: buffers[1].pointer, gradientScale: maps[0].pointer,
+          activationScale: maps[1].pointer, constant: maps[2].pointer),
+      addend: hasAddend ? UnsafePointer(buffers[2].pointer) : nil, stored: stored?.pointer)
+  }
+
+  var isIntact: Bool { all.allSatisfy(\.isIntact) }
+  var kept: [Float]? { stored?.elements }
+}

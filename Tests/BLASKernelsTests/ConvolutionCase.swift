@@ -1,0 +1,66 @@
+import BLASKernels
+import ReferenceKernels
+import TestSupport
+import Tensors
+import Testing
+
+/// One convolution with made-up operands.
+struct ConvolutionCase: CustomTestStringConvertible, Sendable {
+  let geometry: ConvolutionGeometry
+  let images: Int
+
+  init(_ images: Int, size: Int, _ inputs: Int, _ outputs: Int, stride: Int = 1, kernel: Int = 3) {
+    self.images = images
+    geometry = ConvolutionGeometry(
+      inputHeight: size, inputWidth: size, inputChannels: inputs, outputChannels: outputs,
+      kernelSize: kernel, stride: stride)
+  }
+
+  var testDescription: String {
+    let g = geometry
+    return "\(images)×\(g.inputHeight)²×\(g.inputChannels)→\(g.outputChannels), stride \(g.stride), \(g.kernelSize)²"
+  }
+
+  /// The shapes of the networks, and odd ones: a single pixel, prime widths, one channel, 1×1 kernels.
+  static let all = [
+    ConvolutionCase(2, size: 32, 3, 16), ConvolutionCase(3, size: 32, 16, 16),
+    ConvolutionCase(2, size: 32, 16, 32, stride: 2), ConvolutionCase(5, size: 16, 32, 32),
+    ConvolutionCase(8, size: 8, 64, 64), ConvolutionCase(17, size: 8, 5, 7, stride: 2),
+    ConvolutionCase(1, size: 1, 1, 1), ConvolutionCase(4, size: 1, 3, 2, stride: 2),
+    ConvolutionCase(3, size: 2, 17, 1), ConvolutionCase(1, size: 5, 1, 17, stride: 2),
+    ConvolutionCase(2, size: 7, 4, 6, kernel: 1), ConvolutionCase(2, size: 6, 4, 6, stride: 2, kernel: 1),
+    ConvolutionCase(1, size: 9, 2, 3, kernel: 5),
+  ]
+
+  /// Numbers in −1 … 1 that depend on a name alone.
+  func numbers(_ name: String, _ count: Int, scale: Double = 1, offset: Double = 0) -> [Float] {
+    let stream = RandomStream(seed: 1, purpose: name)
+    return (0..<count).map { Float(offset + scale * (2 * stream.uniform(UInt64($0)) - 1)) }
+  }
+
+  var x: [Float] { numbers("x", images * geometry.inputCount, scale: 2, offset: 0.3) }
+  var weight: [Float] { numbers("weight", geometry.weightCount) }
+  var bias: [Float] { numbers("bias", geometry.outputChannels) }
+  var outputCount: Int { images * geometry.outputCount }
+  var scratch: GuardedBuffer<Float> {
+    GuardedBuffer(
+      [Float](repeating: .nan, count: BLASConvolution.scratchCount(geometry, imageCount: images)))
+  }
+}
+
+/// Doubles of the same values.
+func doubles(_ values: [Float]) -> [Double] { values.map(Double.init) }
+
+/// Compares every element; `terms` is the sum of the absolute values that an element is the sum of.
+///
+/// fp32 sums of up to 600 products were found within 3e-7 of their terms; wrong indexing is off by the terms themselves.
+func expectClose(
+  _ found: [Float], _ exact: [Double], terms: [Double], limit: Double = 1e-6, _ name: String,
+  sourceLocation: SourceLocation = #_sourceLocation
+) {
+  #expect(found.count == exact.count, sourceLocation: sourceLocation)
+  for i in exact.indices where !(abs(Double(found[i]) - exact[i]) <= limit * (terms[i] + 1e-20)) {
+    Issue.record("\(name)[\(i)] is \(found[i]), not \(exact[i])", sourceLocation: sourceLocation)
+    return
+  }
+}

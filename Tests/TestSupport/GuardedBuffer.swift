@@ -1,0 +1,32 @@
+/// Memory with sentinels before and behind it, for operations that must write nowhere else.
+public final class GuardedBuffer<Element: BitwiseCopyable> {
+  private static var margin: Int { 64 }
+  private let memory: UnsafeMutableRawBufferPointer
+  private let byteCount: Int
+  /// The first element.
+  public let pointer: UnsafeMutablePointer<Element>
+  /// The number of elements.
+  public let count: Int
+
+  /// Takes a copy of some elements.
+  public init(_ elements: [Element]) {
+    count = elements.count
+    byteCount = count * MemoryLayout<Element>.stride
+    memory = .allocate(byteCount: byteCount + 2 * Self.margin, alignment: 64)
+    memory.initializeMemory(as: UInt8.self, repeating: 0xa5)
+    let start = memory.baseAddress.map { $0 + Self.margin } ?? UnsafeMutableRawPointer(bitPattern: 64)!
+    pointer = start.bindMemory(to: Element.self, capacity: max(count, 1))
+    for (i, element) in elements.enumerated() { pointer[i] = element }
+  }
+
+  deinit { memory.deallocate() }
+
+  /// The elements as they are now.
+  public var elements: [Element] { Array(UnsafeBufferPointer(start: pointer, count: count)) }
+
+  /// Tells whether nothing before or behind the elements was written.
+  public var isIntact: Bool {
+    memory.prefix(Self.margin).allSatisfy { $0 == 0xa5 }
+      && memory.dropFirst(Self.margin + byteCount).allSatisfy { $0 == 0xa5 }
+  }
+}
