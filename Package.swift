@@ -75,6 +75,13 @@ let tests: [Target] = [
     name: "CommandLineTests", dependencies: ["TestSupport", "wrn-dist", "rank-worker"],
     exclude: ["Snapshots"]),
   .testTarget(name: "DocumentationTests"),
+  .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
+  .testTarget(name: "DatasetsTests", dependencies: ["Tensors", "Datasets", "TestSupport", crypto]),
+  .testTarget(
+    name: "DataParallelTests",
+    dependencies: ["Tensors", "Collectives", "DataParallel", "TestSupport"]),
+  .testTarget(name: "OptimizersTests", dependencies: ["Tensors", "Optimizers", "ReferenceKernels"]),
+  .testTarget(name: "NetworksTests", dependencies: ["Tensors", "Networks"]),
   .testTarget(
     name: "BLASKernelsTests",
     dependencies: ["Tensors", "BLASKernels", "ReferenceKernels", "TestSupport"]),
