@@ -5,18 +5,13 @@ import Synchronization
 ///
 /// The calling thread is worker 0 and takes part. Items are handed out one at a time, so a slow worker costs little; which
 /// worker computes an item never changes a result, because an item's result depends on its index alone. A pass costs one
-/// wake-up and one wait; idle workers sleep, so an oversubscribed machine is not kept busy by waiting.
-public final class WorkerPool: @unchecked Sendable {
+/// wake-up and one wait; idle workers sleep, so an oversubscribed machine is not kept busy by waiting. The threads end
+/// with the pool.
+public final class WorkerPool: Sendable {
   /// The number of workers, the caller included.
   public let workerCount: Int
-  // All of this is written by the caller under the lock before a pass starts and read by workers after.
-  private let condition = NSCondition()
-  private var generation = 0
-  private var busyWorkers = 0
-  private var isStopping = false
-  private var itemCount = 0
-  private var work: (any SharedWork)?
-  private let nextItem = Atomic<Int>(0)
+  // What the threads hold: if they held the pool itself it would never go.
+  private let crew: Crew
 
   /// Starts `workerCount` − 1 threads.
   ///
@@ -24,27 +19,16 @@ public final class WorkerPool: @unchecked Sendable {
   public init(workerCount: Int) {
     precondition(workerCount > 0, "a pool needs at least one worker")
     self.workerCount = workerCount
+    crew = Crew()
     for worker in 1..<max(workerCount, 1) {
-      let thread = Thread { [condition, unowned(unsafe) self] in
-        _ = condition
-        self.serve(worker)
-      }
+      let thread = Thread { [crew] in crew.serve(worker) }
       thread.name = "wrn-worker-\(worker)"
       thread.stackSize = 8 << 20
       thread.start()
     }
   }
 
-  /// Ends the threads. No pass may be running.
-  public func stop() {
-    condition.lock()
-    isStopping = true
-    condition.broadcast()
-    while busyWorkers > -(workerCount - 1) { condition.wait() }
-    condition.unlock()
-  }
-
-  deinit { if !isStopping { stop() } }
+  deinit { crew.dismiss() }
 
   /// Calls `body(context, item, worker)` once for every item in `0..<itemCount`, and returns when all calls have returned.
   ///
@@ -65,48 +49,8 @@ public final class WorkerPool: @unchecked Sendable {
       return
     }
     withUnsafePointer(to: context) { context in
-      let work = LentWork(context: context, body: body)
-      condition.lock()
-      self.work = work
-      self.itemCount = itemCount
-      nextItem.store(0, ordering: .relaxed)
-      busyWorkers = workerCount - 1
-      generation &+= 1
-      condition.broadcast()
-      condition.unlock()
-      perform(work, itemCount, worker: 0)
-      condition.lock()
-      while busyWorkers > 0 { condition.wait() }
-      self.work = nil
-      condition.unlock()
+      crew.share(LentWork(context: context, body: body), itemCount, helpers: workerCount - 1)
     }
-  }
-
-  private func perform(_ work: some SharedWork, _ itemCount: Int, worker: Int) {
-    while true {
-      let item = nextItem.wrappingAdd(1, ordering: .relaxed).oldValue
-      if item >= itemCount { return }
-      work.perform(item, worker: worker)
-    }
-  }
-
-  private func serve(_ worker: Int) {
-    var seen = 0
-    condition.lock()
-    while true {
-      while generation == seen && !isStopping { condition.wait() }
-      if isStopping { break }
-      seen = generation
-      let (itemCount, work) = (itemCount, work)
-      condition.unlock()
-      if let work { perform(work, itemCount, worker: worker) }
-      condition.lock()
-      busyWorkers -= 1
-      if busyWorkers == 0 { condition.broadcast() }
-    }
-    busyWorkers -= 1
-    condition.broadcast()
-    condition.unlock()
   }
 }
 
@@ -122,4 +66,67 @@ private struct LentWork<Context>: SharedWork {
   let body: (Context, Int, Int) -> Void
 
   func perform(_ item: Int, worker: Int) { body(context.pointee, item, worker) }
+}
+
+/// The threads' side of a pool: the work of the current pass, and who is still at it.
+private final class Crew: @unchecked Sendable {
+  private let condition = NSCondition()
+  // All guarded by the condition.
+  private var generation = 0
+  private var busyCount = 0
+  private var isDismissed = false
+  private var itemCount = 0
+  private var work: (any SharedWork)?
+  private let nextItem = Atomic<Int>(0)
+
+  /// Does some work together with all other workers; called by worker 0.
+  func share(_ work: some SharedWork, _ itemCount: Int, helpers: Int) {
+    condition.lock()
+    self.work = work
+    self.itemCount = itemCount
+    nextItem.store(0, ordering: .relaxed)
+    busyCount = helpers
+    generation &+= 1
+    condition.broadcast()
+    condition.unlock()
+    perform(work, itemCount, worker: 0)
+    condition.lock()
+    while busyCount > 0 { condition.wait() }
+    self.work = nil
+    condition.unlock()
+  }
+
+  /// Takes part in every pass until the crew is dismissed; the life of worker 1, 2, ….
+  func serve(_ worker: Int) {
+    var seen = 0
+    condition.lock()
+    while true {
+      while generation == seen && !isDismissed { condition.wait() }
+      if isDismissed { break }
+      seen = generation
+      let (itemCount, work) = (itemCount, work)
+      condition.unlock()
+      if let work { perform(work, itemCount, worker: worker) }
+      condition.lock()
+      busyCount -= 1
+      if busyCount == 0 { condition.broadcast() }
+    }
+    condition.unlock()
+  }
+
+  /// Lets all threads end; no pass may be running.
+  func dismiss() {
+    condition.lock()
+    isDismissed = true
+    condition.broadcast()
+    condition.unlock()
+  }
+
+  private func perform(_ work: some SharedWork, _ itemCount: Int, worker: Int) {
+    while true {
+      let item = nextItem.wrappingAdd(1, ordering: .relaxed).oldValue
+      if item >= itemCount { return }
+      work.perform(item, worker: worker)
+    }
+  }
 }
