@@ -76,6 +76,11 @@ let tests: [Target] = [
     exclude: ["Snapshots"]),
   .testTarget(name: "DocumentationTests"),
   .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
+  .testTarget(
+    name: "TrainingTests",
+    dependencies: [
+      "Tensors", "Collectives", "Networks", "Datasets", "DataParallel", "Training", "TestSupport",
+    ]),
   .testTarget(name: "DatasetsTests", dependencies: ["Tensors", "Datasets", "TestSupport", crypto]),
   .testTarget(
     name: "DataParallelTests",

@@ -116,8 +116,8 @@ public final class RunRecorder {
     let state = Checkpoint.State(
       step: step, streamPosition: step * configuration.batchSize, seed: configuration.seed,
       network: networkName, dataFingerprint: dataFingerprint,
-      configuration: Dictionary(uniqueKeysWithValues: configuration.settings.map { ($0.name, $0.value) }),
-      files: [:])
+      configuration: Dictionary(
+        uniqueKeysWithValues: configuration.settings.map { ($0.name, $0.value) }))
     try CheckpointFolder(output.path("checkpoints")).save(
       model, state: state, keeping: configuration.keepCheckpoints)
     // Writing is no training: it must not look like a slow step.

@@ -29,6 +29,13 @@ public final class TrainingStep {
     public let learningRate: Float
     /// The Euclidean norm of the averaged gradient of all parameters.
     public let gradientNorm: Float
+
+    /// Makes a report.
+    package init(loss: Float, learningRate: Float, gradientNorm: Float) {
+      self.loss = loss
+      self.learningRate = learningRate
+      self.gradientNorm = gradientNorm
+    }
   }
 
   /// Plans a step.

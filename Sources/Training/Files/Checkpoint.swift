@@ -24,8 +24,21 @@ public struct Checkpoint: Sendable {
     public var dataFingerprint: String
     /// Every setting by its flag's name.
     public var configuration: [String: String]
-    /// Length and SHA-256 of the other files.
-    var files: [String: FileDigest]
+    /// Length and SHA-256 of the other files; filled in when the checkpoint is written.
+    var files: [String: FileDigest] = [:]
+
+    /// Describes a run after a step.
+    public init(
+      step: Int, streamPosition: Int, seed: UInt64, network: String, dataFingerprint: String,
+      configuration: [String: String]
+    ) {
+      self.step = step
+      self.streamPosition = streamPosition
+      self.seed = seed
+      self.network = network
+      self.dataFingerprint = dataFingerprint
+      self.configuration = configuration
+    }
   }
 
   static let modelFile = "model.safetensors"

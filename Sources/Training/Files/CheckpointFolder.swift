@@ -6,15 +6,15 @@ import Networks
 ///
 /// A checkpoint is written under a hidden name and renamed when the disk has all of it, so that whatever happens, a folder with
 /// a checkpoint's name is complete; older ones are removed only after that.
-struct CheckpointFolder {
+package struct CheckpointFolder {
   /// The folder.
-  let path: String
+  package let path: String
 
   /// Looks at a folder, which need not exist.
-  init(_ path: String) { self.path = path }
+  package init(_ path: String) { self.path = path }
 
   /// The name of the checkpoint of a step.
-  static func name(step: Int) -> String {
+  package static func name(step: Int) -> String {
     let digits = String(step)
     return "step-" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
   }
@@ -23,7 +23,7 @@ struct CheckpointFolder {
   ///
   /// - Returns: The checkpoint, nil if there is none at all, and a sentence for each one that had to be passed over.
   /// - Throws: ``CheckpointError`` if there are checkpoints but none is whole.
-  func latest() throws -> (checkpoint: Checkpoint?, warnings: [String]) {
+  package func latest() throws -> (checkpoint: Checkpoint?, warnings: [String]) {
     // `latest` decides: after a resume from an older checkpoint a later one may lie beside it.
     let noted = (try? String(contentsOfFile: "\(path)/latest", encoding: .utf8))?
       .trimmingCharacters(in: .whitespacesAndNewlines)
@@ -50,7 +50,7 @@ struct CheckpointFolder {
   ///   - state: What `state.json` is to say; the files' digests are filled in.
   ///   - keeping: The checkpoints to keep, 0 for all.
   /// - Throws: ``CheckpointError``; the checkpoints that were there are untouched then.
-  func save(_ model: ModelState, state: Checkpoint.State, keeping: Int) throws {
+  package func save(_ model: ModelState, state: Checkpoint.State, keeping: Int) throws {
     let name = Self.name(step: state.step)
     let temporary = "\(path)/.\(name).tmp"
     let target = "\(path)/\(name)"

@@ -2,7 +2,7 @@ import Foundation
 import SwiftProtobuf
 
 /// A TensorBoard event file: `events.out.tfevents.SECONDS.HOST`, records of length, check, event, check.
-final class EventFile {
+package final class EventFile {
   private let file: OutputFile
 
   /// Creates a new file in a folder.
@@ -11,7 +11,7 @@ final class EventFile {
   ///   - directory: The folder that TensorBoard calls a run.
   ///   - completedSteps: The steps already done; TensorBoard then drops later points of the run's older files.
   /// - Throws: ``CheckpointError`` if the file cannot be written.
-  init(directory: String, startingAfter completedSteps: Int) throws {
+  package init(directory: String, startingAfter completedSteps: Int) throws {
     let seconds = Int(Date().timeIntervalSince1970)
     let host = ProcessInfo.processInfo.hostName
     var path = "\(directory)/events.out.tfevents.\(seconds).\(host)"
@@ -33,7 +33,7 @@ final class EventFile {
   /// Writes some scalars of one step.
   ///
   /// - Throws: ``CheckpointError`` if they cannot be written.
-  func write(_ scalars: [(tag: String, value: Float)], step: Int) throws {
+  package func write(_ scalars: [(tag: String, value: Float)], step: Int) throws {
     var event = WrnDist_Event()
     event.summary.value = scalars.map { scalar in
       var value = WrnDist_Summary.Value()
@@ -47,7 +47,7 @@ final class EventFile {
   /// Writes a text, which TensorBoard shows as Markdown.
   ///
   /// - Throws: ``CheckpointError`` if it cannot be written.
-  func write(text: String, tag: String, step: Int) throws {
+  package func write(text: String, tag: String, step: Int) throws {
     var value = WrnDist_Summary.Value()
     value.tag = tag
     value.metadata.pluginData.pluginName = "text"

@@ -1,7 +1,7 @@
 import Foundation
 
 /// `metrics.jsonl`: one JSON object a line, one line for every step and every evaluation.
-final class MetricLog {
+package final class MetricLog {
   private let file: OutputFile
   private var line: [UInt8] = []
 
@@ -10,7 +10,7 @@ final class MetricLog {
   /// So a resumed run's file reads as if it had never stopped.
   ///
   /// - Throws: ``CheckpointError`` if the file cannot be written.
-  init(_ path: String, keepingStepsThrough completedSteps: Int) throws {
+  package init(_ path: String, keepingStepsThrough completedSteps: Int) throws {
     if completedSteps > 0 { try Self.cutBack(path, to: completedSteps) }
     file = try OutputFile(path, appending: completedSteps > 0)
     line.reserveCapacity(512)
@@ -23,7 +23,7 @@ final class MetricLog {
   ///   - step: Its number.
   ///   - imagesPerSecond: The speed of the step.
   /// - Throws: ``CheckpointError`` if it cannot be written.
-  func write(_ result: TrainingStep.Result, step: Int, imagesPerSecond: Float) throws {
+  package func write(_ result: TrainingStep.Result, step: Int, imagesPerSecond: Float) throws {
     begin(#"{"kind":"train","step":"#)
     append(step)
     append(#","loss":"#, result.loss)

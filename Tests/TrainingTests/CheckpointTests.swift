@@ -1,0 +1,148 @@
+import Foundation
+import Networks
+import Tensors
+import TestSupport
+import Testing
+import Training
+
+/// Checkpoints: what is in the files, what comes back, and what a damaged one leaves.
+@Suite struct CheckpointTests {
+  private let folder: TemporaryFolder
+  private let model: ModelState
+
+  init() throws {
+    folder = try TemporaryFolder()
+    model = ModelState(WideResNet(try WideResNet.Configuration(depth: 10, widenFactor: 1)))
+    for (s, store) in model.stores.enumerated() {
+      RandomStream(seed: 1, purpose: "store \(s)").fillNormal(store.elements, standardDeviation: 1)
+    }
+  }
+
+  private func state(_ step: Int) -> Checkpoint.State {
+    Checkpoint.State(
+      step: step, streamPosition: step * 64, seed: .max, network: "WRN-10-1", dataFingerprint: "f",
+      configuration: ["seed": "1"])
+  }
+
+  private func save(_ steps: [Int], keeping: Int = 0) throws {
+    for step in steps { try CheckpointFolder(folder.path).save(model, state: state(step), keeping: keeping) }
+  }
+
+  private func empty() -> ModelState { ModelState(model.network) }
+
+  private func bits(_ model: ModelState) -> [[UInt32]] { model.stores.map { $0.elements.map(\.bitPattern) } }
+
+  @Test func everythingComesBackBitForBit() throws {
+    model.parameters.elements[0] = .nan
+    model.parameters.elements[1] = -0.0
+    model.secondMoment.elements[2] = .leastNonzeroMagnitude
+    try save([7])
+    let checkpoint = try Checkpoint(folder.path + "/step-00000007")
+    #expect(checkpoint.state?.step == 7 && checkpoint.state?.streamPosition == 448)
+    #expect(checkpoint.state?.seed == .max && checkpoint.state?.configuration == ["seed": "1"])
+    let loaded = empty()
+    try checkpoint.load(into: loaded)
+    #expect(bits(loaded) == bits(model))
+    #expect(try checkpoint.configuration() == model.network.configuration)
+  }
+
+  /// Kernels are OIHW and dense kernels [outputs, inputs] in the file, element by element.
+  @Test func filesHavePyTorchsLayout() throws {
+    try save([1])
+    let path = folder.path + "/step-00000001/model.safetensors"
+    let file = try SafetensorsFile(path)
+    let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+    let header = bytes.withUnsafeBytes { Int(UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self))) }
+    #expect(header % 8 == 0)
+    var start = 8 + header
+    for entry in file.entries {
+      let parameter = try #require(
+        model.network.parameterLayout[entry.name] ?? model.network.statisticsLayout[entry.name])
+      let store = parameter.kind == .runningMean || parameter.kind == .runningVariance
+        ? model.runningStatistics : model.parameters
+      let values = store[parameter]
+      let e = parameter.shape.extents
+      for j in 0..<values.count {
+        let found = bytes.withUnsafeBytes {
+          UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: start + 4 * j, as: UInt32.self))
+        }
+        var memory = j
+        if parameter.kind == .convolutionKernel {
+          let (o, i, h, w) = (j / (e[2] * 9), j / 9 % e[2], j / 3 % 3, j % 3)
+          memory = ((h * 3 + w) * e[2] + i) * e[3] + o
+        } else if parameter.kind == .denseKernel {
+          memory = j % e[0] * e[1] + j / e[0]
+        }
+        #expect(found == values[memory].bitPattern, "\(entry.name)[\(j)]")
+      }
+      start += 4 * values.count
+    }
+    #expect(start == bytes.count)
+    #expect(file["stem.weight"]?.shape == Shape(16, 3, 3, 3) && file["head.weight"]?.shape == Shape(10, 64))
+    let moments = try SafetensorsFile(folder.path + "/step-00000001/optimizer.safetensors")
+    #expect(moments["m.stem.weight"] != nil && moments["v.head.bias"] != nil)
+  }
+
+  @Test func digestsAreEqualIfAndOnlyIfBitsAre() throws {
+    try save([1, 2])
+    let digests = try [1, 2].map { try Checkpoint(folder.path + "/step-0000000\($0)").digest() }
+    #expect(digests[0] == digests[1])
+    model.secondMoment.elements[5] = -model.secondMoment.elements[5]
+    try save([3])
+    #expect(try Checkpoint(folder.path + "/step-00000003").digest() != digests[0])
+  }
+
+  @Test func oldOnesGoAndLeftoversAreNoCheckpoints() throws {
+    try FileManager.default.createDirectory(
+      atPath: folder.path + "/.step-00000004.tmp", withIntermediateDirectories: true)
+    try folder.write(".step-00000004.tmp/model.safetensors", "half")
+    #expect(try CheckpointFolder(folder.path).latest().checkpoint == nil)
+    try save([1, 2, 3, 4], keeping: 2)
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
+    #expect(names == ["latest", "step-00000003", "step-00000004"])
+    #expect(folder.read("latest") == "step-00000004\n")
+    // The same step again, after a resume from an older one.
+    model.parameters.elements[0] = 42
+    try save([4], keeping: 2)
+    let loaded = empty()
+    try Checkpoint(folder.path + "/step-00000004").load(into: loaded)
+    #expect(loaded.parameters.elements[0] == 42)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted() == names)
+  }
+
+  @Test func aDamagedOneIsPassedOver() throws {
+    try save([1, 2])
+    try damage("step-00000002/optimizer.safetensors")
+    let (found, warnings) = try CheckpointFolder(folder.path).latest()
+    #expect(found?.state?.step == 1)
+    #expect(warnings.count == 1 && warnings[0].contains("step-00000002"))
+    try damage("step-00000001/model.safetensors")
+    #expect(throws: CheckpointError.self) { try CheckpointFolder(folder.path).latest() }
+  }
+
+  private func damage(_ name: String) throws {
+    let file = folder.url.appendingPathComponent(name)
+    var bytes = try Data(contentsOf: file)
+    bytes[bytes.count / 2] ^= 4
+    try bytes.write(to: file)
+  }
+
+  @Test func missingFilesAndUnknownVersionsAreRefused() throws {
+    try save([1])
+    let path = folder.path + "/step-00000001"
+    let text = folder.read("step-00000001/state.json")
+    for (changed, words) in [
+      (text.replacingOccurrences(of: "\"formatVersion\" : 1", with: "\"formatVersion\" : 2"), "format version 2"),
+      ("{", "is damaged"),
+    ] {
+      try folder.write("step-00000001/state.json", changed)
+      let error = #expect(throws: CheckpointError.self) { try Checkpoint(path) }
+      #expect(error?.description.contains(words) == true)
+    }
+    try folder.write("step-00000001/state.json", text)
+    try FileManager.default.removeItem(atPath: path + "/optimizer.safetensors")
+    let error = #expect(throws: CheckpointError.self) { try Checkpoint(path) }
+    #expect(error?.description.contains("optimizer.safetensors is missing") == true)
+    #expect(throws: CheckpointError.self) { try Checkpoint(folder.path + "/gone") }
+  }
+}

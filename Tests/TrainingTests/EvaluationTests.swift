@@ -1,0 +1,109 @@
+import Collectives
+import DataParallel
+import Datasets
+import Networks
+import Tensors
+import TestSupport
+import Testing
+import Training
+
+/// Evaluations: exact counts, no image twice, the same result on any ranks. And training in more ranks than `mpirun` tests start.
+@Suite struct EvaluationTests {
+  private static func model() throws -> ModelState {
+    let model = ModelState(WideResNet(try WideResNet.Configuration(depth: 10, widenFactor: 1)))
+    model.network.initialize(model.parameters, model.runningStatistics, seed: 0)
+    return model
+  }
+
+  private static func configuration(_ batches: TrainingConfiguration.EvaluationBatches, batchSize: Int) -> TrainingConfiguration {
+    var configuration = TrainingConfiguration()
+    configuration.batchSize = batchSize
+    configuration.microbatches = 4
+    configuration.evalBatches = batches
+    return configuration
+  }
+
+  private static func evaluate(
+    _ configuration: TrainingConfiguration, _ communicator: any Communicator, index: Int = 0
+  ) throws -> Evaluation.Result {
+    let evaluation = Evaluation(
+      try model(), split: SyntheticCIFAR10.dataset().test, configuration: configuration,
+      engine: BLASConvolutionEngine(), pool: WorkerPool(workerCount: 1), communicator: communicator)
+    return try evaluation(index: index)
+  }
+
+  @Test func countsAreThoseOfTheLogits() throws {
+    // 2,000 images in batches of 48: the last has 32.
+    let configuration = Self.configuration(.all, batchSize: 48)
+    let evaluation = Evaluation(
+      try Self.model(), split: SyntheticCIFAR10.dataset().test, configuration: configuration,
+      engine: BLASConvolutionEngine(), pool: WorkerPool(workerCount: 2), communicator: SoloCommunicator())
+    #expect(evaluation.exampleCount == 2000)
+    let logits = AlignedBuffer<Float>(count: 20_000)
+    let result = try evaluation(index: 0, logits: logits.pointer)
+    var confusion = ConfusionMatrix(classCount: 10)
+    let pixels = AlignedBuffer<Float>(count: 3072)
+    for n in 0..<2000 {
+      let row = Array(logits.elements[n * 10..<(n + 1) * 10])
+      let label = try SyntheticCIFAR10.dataset().test.readRecord(at: n, pixels: pixels.pointer)
+      confusion.count(label: Int(label), prediction: row.firstIndex(of: row.max() ?? 0) ?? -1)
+    }
+    #expect(result.confusion == confusion)
+    #expect(result.exampleCount == 2000 && result.correctCount == confusion.correctCount)
+    #expect(result.accuracy == Double(result.correctCount) / 2000)
+  }
+
+  @Test(arguments: [1, 2, 3, 4, 7])
+  func ranksChangeNothing(worldSize: Int) throws {
+    for (ranks, statistics) in [(TrainingConfiguration.EvaluationRanks.all, NormalizationStatistics.batch), (.root, .batch), (.all, .running)] {
+      var configuration = Self.configuration(.next(5), batchSize: 16)
+      configuration.evalStatistics = statistics
+      let alone = try Self.evaluate(configuration, SoloCommunicator())
+      configuration.evalRanks = ranks
+      let shared = configuration
+      let found = try ThreadCommunicator.run(worldSize: worldSize) { try Self.evaluate(shared, $0) }
+      #expect(found.allSatisfy { $0 == alone })
+    }
+  }
+
+  /// Trax never rewinds its test stream: evaluation j takes the 5 batches from 16 + 80·j on.
+  @Test func theEndlessStreamGoesOn() throws {
+    let configuration = Self.configuration(.next(5), batchSize: 16)
+    let split = SyntheticCIFAR10.dataset().test
+    let pixels = AlignedBuffer<Float>(count: 3072)
+    for index in [0, 1, 24, 25, 1000] {
+      let found = try Self.evaluate(configuration, SoloCommunicator(), index: index)
+      var labels = [Int](repeating: 0, count: 10)
+      for position in 16 + index * 80..<16 + (index + 1) * 80 {
+        labels[Int(try split.readRecord(at: position % split.count, pixels: pixels.pointer))] += 1
+      }
+      #expect((0..<10).map { found.confusion.row($0).reduce(0, +) } == labels, "evaluation \(index)")
+    }
+  }
+
+  /// Up to eight ranks of one process: the digest of everything after some steps is that of one rank.
+  @Test(arguments: [(8, 8), (7, 7), (5, 3)])
+  func trainingOnManyRanks(microbatches: Int, mostRanks: Int) throws {
+    let digests = try (1...mostRanks).map { worldSize in
+      Set(try ThreadCommunicator.run(worldSize: worldSize) { try Self.train(microbatches, $0) })
+    }
+    #expect(digests.allSatisfy { $0 == digests[0] && $0.count == 1 })
+  }
+
+  private static func train(_ microbatches: Int, _ communicator: any Communicator) throws -> UInt64 {
+    var configuration = TrainingConfiguration()
+    configuration.batchSize = 2 * microbatches
+    configuration.microbatches = microbatches
+    configuration.steps = 3
+    configuration.evalEvery = 0
+    let model = try model()
+    let trainer = try Trainer(
+      configuration, model: model, completedSteps: 0, dataset: SyntheticCIFAR10.dataset(),
+      pool: WorkerPool(workerCount: 1 + communicator.rank % 2), communicator: communicator, recorder: nil,
+      stop: StopRequest())
+    try trainer.run()
+    var digest = LayoutDigest()
+    for store in model.stores { digest.combine(UnsafeRawBufferPointer(store.bytes)) }
+    return digest.value
+  }
+}
