@@ -94,7 +94,8 @@ public enum BLASConvolution {
         outputGradient, offset: first * geometry.outputCount, pixels: images * pixels,
         channels: filters, into: dY)
       if let biasGradient {
-        addPerChannel(dY, pixels: images * pixels, channels: filters, to: biasGradient,
+        addPerChannel(
+          dY, pixels: images * pixels, channels: filters, to: biasGradient,
           partial: memory.channelSums)
       }
       let z = unfold(geometry, first: first, images: images, input: input, memory: memory)

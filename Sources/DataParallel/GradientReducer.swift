@@ -55,7 +55,9 @@ public final class GradientReducer {
     received.deallocate()
   }
 
-  /// Sums this rank's subtrees with those of all other ranks. Every rank calls it once a step.
+  /// Sums this rank's subtrees with those of all other ranks.
+  ///
+  /// Every rank calls it once a step.
   ///
   /// - Parameters:
   ///   - segment: Returns the flat gradient of one of this rank's subtrees.

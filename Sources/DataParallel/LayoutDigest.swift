@@ -33,7 +33,9 @@ public struct LayoutDigest: Hashable, Sendable {
     for i in words * 8..<bytes.count { combine(UInt64(bytes[i])) }
   }
 
-  /// Compares a digest over all ranks. Every rank calls it.
+  /// Compares a digest over all ranks.
+  ///
+  /// Every rank calls it.
   ///
   /// - Parameters:
   ///   - subject: What was digested, as it stands in a sentence: `the configuration`.

@@ -69,7 +69,9 @@ public final class BatchLoader: @unchecked Sendable {
     thread.start()
   }
 
-  /// Ends the thread. Call it before the last reference goes.
+  /// Ends the thread.
+  ///
+  /// Call it before the last reference goes.
   public func stop() {
     condition.lock()
     isStopping = true

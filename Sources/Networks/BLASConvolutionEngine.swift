@@ -6,19 +6,24 @@ public struct BLASConvolutionEngine: ConvolutionEngine {
   /// Makes the engine and tells OpenBLAS to run every product on the thread that asks for it.
   public init() { BLASLibrary.useOneThreadPerProduct() }
 
+  /// `blas`.
   public var name: String { "blas" }
 
+  /// Returns 0: products read `RSCK` directly.
   public func preparedWeightCount(_ geometry: ConvolutionGeometry) -> Int { 0 }
 
+  /// Does nothing.
   public func prepareWeight(
     _ geometry: ConvolutionGeometry, _ weight: UnsafePointer<Float>,
     into prepared: UnsafeMutablePointer<Float>
   ) {}
 
+  /// Returns room for one group of unfolded images.
   public func scratchCount(_ geometry: ConvolutionGeometry, imageCount: Int) -> Int {
     BLASConvolution.scratchCount(geometry, imageCount: imageCount)
   }
 
+  /// Calls ``BLASConvolution``, with operands as in ``ConvolutionEngine``.
   public func forward(
     _ geometry: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
     weight: UnsafePointer<Float>, prepared: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
@@ -29,6 +34,7 @@ public struct BLASConvolutionEngine: ConvolutionEngine {
       scratch: scratch)
   }
 
+  /// Calls ``BLASConvolution``, with operands as in ``ConvolutionEngine``.
   public func backward(
     _ geometry: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
     weight: UnsafePointer<Float>, prepared: UnsafePointer<Float>,

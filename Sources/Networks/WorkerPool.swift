@@ -59,8 +59,9 @@ private protocol SharedWork {
   func perform(_ item: Int, worker: Int)
 }
 
-/// Work whose context lies on the stack of a caller that waits. Three words, so that `any SharedWork` holds it without
-/// an allocation.
+/// Work whose context lies on the stack of a caller that waits.
+///
+/// Three words, so that `any SharedWork` holds it without an allocation.
 private struct LentWork<Context>: SharedWork {
   let context: UnsafePointer<Context>
   let body: (Context, Int, Int) -> Void

@@ -9,6 +9,7 @@ public enum ReferenceConvolution {
   ///   - x: Images, `NHWC`.
   ///   - weight: The kernel, `RSCK`.
   ///   - bias: K numbers.
+  /// - Returns: y.
   public static func forward(
     _ geometry: ConvolutionGeometry, _ x: [Double], weight: [Double], bias: [Double]
   ) -> [Double] {
@@ -49,7 +50,10 @@ public enum ReferenceConvolution {
 
   /// Visits every pair of an output pixel and an input pixel that the kernel joins.
   ///
-  /// - Parameter body: Gets the first channel of the output pixel, of the input pixel, and of the kernel's tap.
+  /// - Parameters:
+  ///   - g: The convolution.
+  ///   - images: N.
+  ///   - body: Gets the first channel of the output pixel, of the input pixel, and of the kernel's tap.
   private static func forEachTap(
     _ g: ConvolutionGeometry, images: Int, _ body: (_ output: Int, _ input: Int, _ tap: Int) -> Void
   ) {

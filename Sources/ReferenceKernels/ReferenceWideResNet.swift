@@ -35,6 +35,7 @@ public struct ReferenceWideResNet {
   ///   - labels: A class an image.
   ///   - parameters: All parameters.
   ///   - running: Statistics to use in place of the batch's; gradients mean nothing then.
+  /// - Returns: What the pass finds.
   public func callAsFunction(
     _ images: [Double], labels: [Int], _ parameters: Tensors,
     running: [String: ReferenceBatchNormalization]? = nil

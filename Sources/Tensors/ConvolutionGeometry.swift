@@ -20,7 +20,9 @@ public struct ConvolutionGeometry: Hashable, Sendable {
   public let outputWidth: Int
 
   /// Makes a geometry with TensorFlow's SAME padding: the output has ⌈H/stride⌉ rows, and of the zeros that needs half,
-  /// rounded down, come before and the rest after. An even extent at stride 2 gets none before and one after.
+  /// rounded down, come before and the rest after.
+  ///
+  /// An even extent at stride 2 gets none before and one after.
   ///
   /// - Precondition: H = W, or stride 1, or both need the same padding before.
   public init(

@@ -3,7 +3,9 @@
 /// Layout letters used throughout the project: N images, H rows, W columns, C channels of an activation (`NHWC`);
 /// R × S kernel extent, C input channels, K filters of a convolution kernel in memory (`RSCK`).
 public struct Shape: Hashable, Sendable, CustomStringConvertible {
-  /// The extents, outermost first. Never negative.
+  /// The extents, outermost first.
+  ///
+  /// Never negative.
   public let extents: [Int]
 
   /// Makes a shape from its extents, outermost first.

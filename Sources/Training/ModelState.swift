@@ -30,7 +30,9 @@ public struct ModelState: Sendable {
   /// The bytes of all stores.
   public var byteCount: Int { stores.reduce(0) { $0 + $1.bytes.count } }
 
-  /// Copies the root's numbers to every rank. Every rank calls it.
+  /// Copies the root's numbers to every rank.
+  ///
+  /// Every rank calls it.
   ///
   /// - Throws: ``CommunicationError`` if the exchange fails.
   public func broadcast(root: Int, on communicator: any Communicator) throws {

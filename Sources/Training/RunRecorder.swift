@@ -67,7 +67,9 @@ public final class RunRecorder {
     lastLive = runStart
   }
 
-  /// Says what is about to run. Called when all memory is planned, just before the first step.
+  /// Says what is about to run.
+  ///
+  /// Called when all memory is planned, just before the first step.
   ///
   /// - Parameters:
   ///   - layout: Ranks and threads in words.

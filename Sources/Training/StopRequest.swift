@@ -29,7 +29,9 @@ final class StopAgreement {
     flags = [UInt8](repeating: 0, count: communicator.worldSize)
   }
 
-  /// Tells whether any rank was asked to stop. Every rank calls it once a step.
+  /// Tells whether any rank was asked to stop.
+  ///
+  /// Every rank calls it once a step.
   ///
   /// - Throws: ``CommunicationError`` if the exchange fails.
   func isMadeAnywhere() throws -> Bool {

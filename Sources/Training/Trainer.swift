@@ -70,7 +70,9 @@ public final class Trainer {
     model.byteCount + trainingStep.byteCount + (evaluation?.byteCount ?? 0)
   }
 
-  /// Trains to the last step. Every rank calls it.
+  /// Trains to the last step.
+  ///
+  /// Every rank calls it.
   ///
   /// - Throws: ``TrainingStopped`` after a request to stop, ``TrainingDiverged`` if the loss is no longer a number (both
   ///   on every rank), `DatasetError`, `CheckpointError` or `CommunicationError` on the rank that meets one.
@@ -96,7 +98,9 @@ public final class Trainer {
     }
   }
 
-  /// Does one step: images, update, log. Every rank calls it, for one step after the other.
+  /// Does one step: images, update, log.
+  ///
+  /// Every rank calls it, for one step after the other.
   ///
   /// After the first few steps it allocates no memory, apart from what Open MPI allocates for itself.
   ///

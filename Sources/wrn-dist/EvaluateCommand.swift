@@ -84,7 +84,9 @@ struct EvaluateCommand: ParsableCommand {
     }
   }
 
-  /// Reads the checkpoint on rank 0 and hands it to all. Every rank calls it.
+  /// Reads the checkpoint on rank 0 and hands it to all.
+  ///
+  /// Every rank calls it.
   private func loadModel(_ communicator: any Communicator) throws -> ModelState {
     let loaded = try Ranks.together(communicator) { () -> ModelState? in
       guard communicator.rank == 0 else { return nil }

@@ -38,16 +38,17 @@ struct EvaluationReport {
       let accuracy: Double
       let examples: Int
       let classes: [String]
-      let class_accuracy: [Double?]
+      let classAccuracy: [Double?]
       let confusion: [[Int]]
     }
     let fields = Fields(
       network: network, statistics: statistics, loss: result.loss, accuracy: result.accuracy,
       examples: result.exampleCount, classes: classNames,
-      class_accuracy: classNames.indices.map { result.confusion.accuracy(label: $0) },
+      classAccuracy: classNames.indices.map { result.confusion.accuracy(label: $0) },
       confusion: classNames.indices.map { Array(result.confusion.row($0)) })
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys]
+    encoder.keyEncodingStrategy = .convertToSnakeCase
     return String(decoding: try encoder.encode(fields), as: UTF8.self)
   }
 

@@ -46,7 +46,9 @@ struct PreparedRun {
     console = communicator.rank == 0 ? StandardConsole() : nil
   }
 
-  /// Brings all ranks to one state: that of a checkpoint, of a file of weights, or a fresh one. Every rank calls it.
+  /// Brings all ranks to one state: that of a checkpoint, of a file of weights, or a fresh one.
+  ///
+  /// Every rank calls it.
   ///
   /// Rank 0 alone reads and writes files, so the others need not see its disk.
   ///

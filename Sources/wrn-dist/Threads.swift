@@ -7,7 +7,9 @@ struct Threads {
   private let binding = CoreBinding.current()
   private let placements: [RankPlacement]
 
-  /// Asks all ranks where they run. Every rank calls it.
+  /// Asks all ranks where they run.
+  ///
+  /// Every rank calls it.
   ///
   /// - Throws: `CommunicationError` if the exchange fails.
   init(_ communicator: any Communicator) throws {
@@ -18,6 +20,7 @@ struct Threads {
   /// Returns what was asked for, or the cores that this rank may use divided by the ranks that share them.
   ///
   /// - Parameter asked: `--threads`, if given.
+  /// - Returns: At least 1.
   /// - Throws: `StartupFailure` if the rank is bound to fewer cores than the threads asked for.
   func count(asked: Int?) throws -> Int {
     guard let asked else {

@@ -6,8 +6,6 @@ import Training
 extension TrainingOptions {
   /// Joins recipe, `--config` and flags, and checks every value.
   ///
-  /// - Parameters:
-  ///   - trainingCount: Images of the training set, which `--epochs` is counted in.
   /// - Returns: The run's configuration; the output folder is empty if none was given.
   /// - Throws: ``UsageError`` if a value cannot be.
   func configuration() throws -> TrainingConfiguration {

@@ -1,7 +1,9 @@
 import ArgumentParser
 import Foundation
 
-/// The command line: flags in, exit code out. Everything else is in the libraries.
+/// The command line: flags in, exit code out.
+///
+/// Everything else is in the libraries.
 @main
 struct WRNDist: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,7 +1,7 @@
 import BLASKernels
 import ReferenceKernels
-import TestSupport
 import Tensors
+import TestSupport
 import Testing
 
 /// `BLASConvolution.backward` against the definition, with every kind of operand.
@@ -91,7 +91,8 @@ private struct OutputGradient {
     let hasAddend = source == .normalizedPlusAddend || source == .keptInPlaceOfAddend
     let parts = (0..<count).map { i -> [Double] in
       let c = i % channels
-      let value = source == .plain
+      let value =
+        source == .plain
         ? [Double(buffers[0].elements[i])]
         : [
           Double(maps[0].elements[c]) * Double(buffers[0].elements[i]),

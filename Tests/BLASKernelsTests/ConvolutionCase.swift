@@ -1,7 +1,7 @@
 import BLASKernels
 import ReferenceKernels
-import TestSupport
 import Tensors
+import TestSupport
 import Testing
 
 /// One convolution with made-up operands.

@@ -1,7 +1,7 @@
 import BLASKernels
 import ReferenceKernels
-import TestSupport
 import Tensors
+import TestSupport
 import Testing
 
 /// `BLASConvolution.forward` against the definition, with every kind of operand.

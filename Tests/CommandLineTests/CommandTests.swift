@@ -9,7 +9,7 @@ import Testing
     let accuracy: Double
     let examples: Int
     let confusion: [[Int]]
-    let class_accuracy: [Double]
+    let classAccuracy: [Double]
   }
 
   @Test func evaluateAgreesWithTheRunItself() throws {
@@ -25,13 +25,13 @@ import Testing
       try Job(folder, ranks: ranks, flags + ["--json"]).succeed().standardOutput
     }
     #expect(Set(reports).count == 1, "the ranks change nothing")
-    let report = try JSONDecoder().decode(Report.self, from: Data(reports[0].utf8))
+    let report = try JSONDecoder.snakeCase.decode(Report.self, from: Data(reports[0].utf8))
     #expect(report.examples == 2000)
     #expect(report.confusion.flatMap { $0 }.reduce(0, +) == 2000)
     let correct = report.confusion.indices.map { report.confusion[$0][$0] }
     #expect(report.accuracy == Double(correct.reduce(0, +)) / 2000)
     for (label, row) in report.confusion.enumerated() {
-      #expect(report.class_accuracy[label] == Double(correct[label]) / Double(row.reduce(0, +)))
+      #expect(report.classAccuracy[label] == Double(correct[label]) / Double(row.reduce(0, +)))
     }
     for (row, line) in zip(report.confusion, text.lines.suffix(10)) {
       #expect(line.split(separator: " ").suffix(10).map { Int($0) } == row.map { $0 })
@@ -100,8 +100,8 @@ import Testing
   @Test func benchmarkStepIsMachineReadable() throws {
     struct Result: Decodable {
       let network: String
-      let images_per_second: Double
-      let step_milliseconds: Double
+      let imagesPerSecond: Double
+      let stepMilliseconds: Double
       let n: Int
       let ranks: Int
     }
@@ -109,9 +109,9 @@ import Testing
     let flags = ["benchmark", "step", "--depth", "10", "--batch-size", "16", "--steps", "2", "--json"]
     for ranks in [nil, 2] {
       let output = try Job(folder, ranks: ranks, flags).succeed()
-      let result = try JSONDecoder().decode(Result.self, from: Data(output.standardOutput.utf8))
+      let result = try JSONDecoder.snakeCase.decode(Result.self, from: Data(output.standardOutput.utf8))
       #expect(result.network == "WRN-10-1" && result.n == 2 && result.ranks == ranks ?? 1)
-      #expect(abs(result.images_per_second * result.step_milliseconds / 16_000 - 1) < 0.01)
+      #expect(abs(result.imagesPerSecond * result.stepMilliseconds / 16_000 - 1) < 0.01)
     }
   }
 }

@@ -90,3 +90,12 @@ extension ProcessRun.Output {
     }
   }
 }
+
+extension JSONDecoder {
+  /// Reads `images_per_second` into `imagesPerSecond`.
+  static var snakeCase: JSONDecoder {
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    return decoder
+  }
+}

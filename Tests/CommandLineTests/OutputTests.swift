@@ -34,16 +34,19 @@ import Testing
       let kind: String
       let step: Int
       let loss: Float
-      let learning_rate: Float?
-      let images_per_second: Float?
-      let gradient_norm: Float?
+      let learningRate: Float?
+      let imagesPerSecond: Float?
+      let gradientNorm: Float?
       let accuracy: Double?
       let examples: Int?
     }
     let folder = try TemporaryFolder()
     try Job.training(
       folder, output: "run",
-      ["--steps", "3", "--eval-every", "2", "--eval-batches", "all", "--checkpoint-every", "1", "--keep-checkpoints", "2"]
+      [
+        "--steps", "3", "--eval-every", "2", "--eval-batches", "all", "--checkpoint-every", "1", "--keep-checkpoints",
+        "2",
+      ]
     ).succeed()
     #expect(folder.names("run") == ["checkpoints", "config.yaml", "eval", "metrics.jsonl", "train"])
     #expect(folder.names("run/checkpoints") == ["latest", "step-00000002", "step-00000003"])
@@ -52,13 +55,13 @@ import Testing
       folder.names("run/checkpoints/step-00000003")
         == ["model.safetensors", "optimizer.safetensors", "state.json"])
     let lines = try folder.read("run/metrics.jsonl").split(separator: "\n").map {
-      try JSONDecoder().decode(Line.self, from: Data($0.utf8))
+      try JSONDecoder.snakeCase.decode(Line.self, from: Data($0.utf8))
     }
     #expect(lines.map(\.kind) == ["train", "eval", "train", "eval", "train", "eval"])
     #expect(lines.map(\.step) == [1, 1, 2, 2, 3, 3])
     for line in lines where line.kind == "train" {
-      #expect(line.learning_rate == 0.01)
-      #expect((line.images_per_second ?? 0) > 0 && (line.gradient_norm ?? 0) > 0)
+      #expect(line.learningRate == 0.01)
+      #expect((line.imagesPerSecond ?? 0) > 0 && (line.gradientNorm ?? 0) > 0)
     }
     for line in lines where line.kind == "eval" {
       #expect(line.examples == 2000)
@@ -104,7 +107,8 @@ import Testing
     #expect(output.exitCode == 75, "\(output.standardError)")
     #expect(output.standardOutput.contains("data: embedded synthetic set (no $CIFAR10_DIR and no data/"))
     #expect(output.standardOutput.contains("WRN-22-1, 5000 steps of 64 images"))
-    #expect(output.standardOutput.contains("4 rank(s) × 1 thread(s)") || ProcessInfo.processInfo.activeProcessorCount > 7)
+    #expect(
+      output.standardOutput.contains("4 rank(s) × 1 thread(s)") || ProcessInfo.processInfo.activeProcessorCount > 7)
     #expect(output.standardOutput.contains("Step      1: eval          Accuracy |"))
     let run = try #require(folder.names("runs").first)
     #expect(run.firstMatch(of: /^[0-9]{8}-[0-9]{6}-WRN-22-1$/) != nil)

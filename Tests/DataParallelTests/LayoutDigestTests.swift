@@ -42,8 +42,16 @@ import Testing
       changed[position] = 128
       seen.insert(changed.withUnsafeBytes { b in digest { $0.combine(b) } })
     }
-    seen.insert(digest { $0.combine("ab"); $0.combine("c") })
-    seen.insert(digest { $0.combine("a"); $0.combine("bc") })
+    seen.insert(
+      digest {
+        $0.combine("ab")
+        $0.combine("c")
+      })
+    seen.insert(
+      digest {
+        $0.combine("a")
+        $0.combine("bc")
+      })
     #expect(seen.count == 41 + 40 + 2)
   }
 }

@@ -43,7 +43,10 @@ import Testing
       names += ["groups.\(g).shortcut.weight", "groups.\(g).shortcut.bias"]
       for b in 0..<3 {
         // Trax's flat order has a norm's shift before its scale.
-        for part in ["norm1.bias", "norm1.weight", "conv1.weight", "conv1.bias", "norm2.bias", "norm2.weight", "conv2.weight", "conv2.bias"] {
+        for part in [
+          "norm1.bias", "norm1.weight", "conv1.weight", "conv1.bias", "norm2.bias", "norm2.weight", "conv2.weight",
+          "conv2.bias",
+        ] {
           names.append("groups.\(g).blocks.\(b).\(part)")
         }
       }
@@ -51,7 +54,8 @@ import Testing
     names += ["norm.bias", "norm.weight", "head.weight", "head.bias"]
     #expect(network.parameterLayout.parameters.map(\.name) == names)
     let norms = names.filter { $0.hasSuffix(".bias") && $0.contains("norm") }.map { $0.dropLast(5) }
-    #expect(network.statisticsLayout.parameters.map(\.name) == norms.flatMap { ["\($0).running_mean", "\($0).running_var"] })
+    #expect(
+      network.statisticsLayout.parameters.map(\.name) == norms.flatMap { ["\($0).running_mean", "\($0).running_var"] })
   }
 
   @Test(arguments: [(9, 1), (23, 1), (4, 1), (22, 0), (22, 65)])
@@ -95,9 +99,10 @@ import Testing
   /// Kolmogorov and Smirnov's distance; 2.2/√n is exceeded once in 8,000 true samples, and the seed is fixed.
   private func expectDistribution(_ values: [Double], _ name: String, _ cumulative: (Double) -> Double) {
     let count = Double(values.count)
-    let distance = values.sorted().enumerated().map { i, value in
-      max(abs(cumulative(value) - Double(i) / count), abs(cumulative(value) - Double(i + 1) / count))
-    }.max() ?? 1
+    let distance =
+      values.sorted().enumerated().map { i, value in
+        max(abs(cumulative(value) - Double(i) / count), abs(cumulative(value) - Double(i + 1) / count))
+      }.max() ?? 1
     #expect(distance < 2.2 / count.squareRoot(), "\(name)")
   }
 

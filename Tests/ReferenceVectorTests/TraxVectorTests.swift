@@ -68,6 +68,7 @@ import Testing
 }
 
 /// How far an fp32 gradient may be from the exact one: a part of the tensor's largest element, and a floor.
+///
 /// All were found within 1e-5 of it plus 3e-7; other CPUs round otherwise.
 enum GradientLimit {
   static let relative = 5e-5

@@ -14,8 +14,8 @@ public final class GuardedBuffer<Element: BitwiseCopyable> {
     byteCount = count * MemoryLayout<Element>.stride
     memory = .allocate(byteCount: byteCount + 2 * Self.margin, alignment: 64)
     memory.initializeMemory(as: UInt8.self, repeating: 0xa5)
-    let start = memory.baseAddress.map { $0 + Self.margin } ?? UnsafeMutableRawPointer(bitPattern: 64)!
-    pointer = start.bindMemory(to: Element.self, capacity: max(count, 1))
+    guard let start = memory.baseAddress else { preconditionFailure("the margins are never empty") }
+    pointer = (start + Self.margin).bindMemory(to: Element.self, capacity: max(count, 1))
     for (i, element) in elements.enumerated() { pointer[i] = element }
   }
 

@@ -58,7 +58,8 @@ import Training
     for entry in file.entries {
       let parameter = try #require(
         model.network.parameterLayout[entry.name] ?? model.network.statisticsLayout[entry.name])
-      let store = parameter.kind == .runningMean || parameter.kind == .runningVariance
+      let store =
+        parameter.kind == .runningMean || parameter.kind == .runningVariance
         ? model.runningStatistics : model.parameters
       let values = store[parameter]
       let e = parameter.shape.extents

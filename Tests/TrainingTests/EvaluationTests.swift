@@ -7,7 +7,9 @@ import TestSupport
 import Testing
 import Training
 
-/// Evaluations: exact counts, no image twice, the same result on any ranks. And training in more ranks than `mpirun` tests start.
+/// Evaluations: exact counts, no image twice, the same result on any ranks.
+///
+/// And training in more ranks than `mpirun` tests start.
 @Suite struct EvaluationTests {
   private static func model() throws -> ModelState {
     let model = ModelState(WideResNet(try WideResNet.Configuration(depth: 10, widenFactor: 1)))
@@ -15,7 +17,9 @@ import Training
     return model
   }
 
-  private static func configuration(_ batches: TrainingConfiguration.EvaluationBatches, batchSize: Int) -> TrainingConfiguration {
+  private static func configuration(_ batches: TrainingConfiguration.EvaluationBatches, batchSize: Int)
+    -> TrainingConfiguration
+  {
     var configuration = TrainingConfiguration()
     configuration.batchSize = batchSize
     configuration.microbatches = 4
@@ -55,7 +59,9 @@ import Training
 
   @Test(arguments: [1, 2, 3, 4, 7])
   func ranksChangeNothing(worldSize: Int) throws {
-    for (ranks, statistics) in [(TrainingConfiguration.EvaluationRanks.all, NormalizationStatistics.batch), (.root, .batch), (.all, .running)] {
+    for (ranks, statistics) in [
+      (TrainingConfiguration.EvaluationRanks.all, NormalizationStatistics.batch), (.root, .batch), (.all, .running),
+    ] {
       var configuration = Self.configuration(.next(5), batchSize: 16)
       configuration.evalStatistics = statistics
       let alone = try Self.evaluate(configuration, SoloCommunicator())

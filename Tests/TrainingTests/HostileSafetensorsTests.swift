@@ -28,7 +28,8 @@ import Training
   }
 
   @Test func aWholeFileIsRead() throws {
-    let header = "{\"__metadata__\":{\"a\":\"b\"},\(entry("b", "[4,12]", shape: "[1,2]")),\(entry("a\\u00e9", "[0,4]"))}  "
+    let header =
+      "{\"__metadata__\":{\"a\":\"b\"},\(entry("b", "[4,12]", shape: "[1,2]")),\(entry("a\\u00e9", "[0,4]"))}  "
     let file = try open(header: Array(header.utf8), data: 12)
     #expect(file.entries.map(\.name) == ["aé", "b"])
     #expect(file["b"]?.shape == Shape(1, 2) && file["b"]?.type == "F32" && file["c"] == nil)
@@ -41,14 +42,16 @@ import Training
       ("{\(good),\(good)}", "occurs twice"),
       ("{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", "occurs twice"),
       ("{\(entry("a", "[0,4]", type: "\"F33\""))}", "no dtype"), ("{\(entry("a", "[0,4]", type: "4"))}", "no dtype"),
-      ("{\(entry("a", "[0,4]", shape: "[-1]"))}", "no valid shape"), ("{\(entry("a", "[0,4]", shape: "[1.0]"))}", "no whole number"),
+      ("{\(entry("a", "[0,4]", shape: "[-1]"))}", "no valid shape"),
+      ("{\(entry("a", "[0,4]", shape: "[1.0]"))}", "no whole number"),
       ("{\(entry("a", "[0,4]", shape: "[9223372036854775807,9]"))}", "overflows"),
       ("{\(entry("a", "[0,4]", shape: "[99999999999999999999]"))}", "no whole number"),
       ("{\(entry("a", "[0,4]", shape: "[2]"))}", "4 bytes where its shape needs 8"),
       ("{\(entry("a", "[-4,0]"))}", "no valid data_offsets"), ("{\(entry("a", "[4,0]"))}", "no valid data_offsets"),
       ("{\(entry("a", "[0]"))}", "no valid data_offsets"), ("{\(entry("a", "[0,4,8]"))}", "no valid data_offsets"),
       ("{\(entry("a", "[0,4]")),\(entry("b", "[0,4]"))}", "overlaps"), ("{\(entry("a", "[4,8]"))}", "leaves a gap"),
-      ("{\(entry("a", "[0,8]", shape: "[2]"))}", "need 8 bytes but only 4 follow"), ("{}", "4 bytes follow the last tensor"),
+      ("{\(entry("a", "[0,8]", shape: "[2]"))}", "need 8 bytes but only 4 follow"),
+      ("{}", "4 bytes follow the last tensor"),
       ("{\"a\":1}", "is not described by an object"), ("{\"a\\ud800\":1}", "half a surrogate pair"),
       (String(repeating: "[", count: 5000), "nested too deeply"),
     ]
@@ -78,7 +81,8 @@ import Training
 
   /// Thousands of damaged headers, always the same ones: each is read or refused.
   @Test func mutationsNeverTrap() throws {
-    let whole = Array("{\"__metadata__\":{\"format\":\"pt\"},\(entry("a", "[0,4]")),\(entry("b", "[4,12]", shape: "[2,1]"))}".utf8)
+    let whole = Array(
+      "{\"__metadata__\":{\"format\":\"pt\"},\(entry("a", "[0,4]")),\(entry("b", "[4,12]", shape: "[2,1]"))}".utf8)
     let stream = RandomStream(seed: 1, purpose: "mutations")
     let alphabet = Array("{}[]\",:\\0123456789-+.eEnul \u{0}\u{7f}".utf8) + [0x80, 0xc3, 0xff]
     var (accepted, refused) = (0, 0)

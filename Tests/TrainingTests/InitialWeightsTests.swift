@@ -17,7 +17,8 @@ import Training
 
   /// Writes a file with the network's tensors, all elements `value`, after some changes to the list.
   private func write(
-    _ value: Float = 0.5, statistics: Bool = true, _ change: (inout [(name: String, kind: ParameterKind, shape: Shape)]) -> Void = { _ in }
+    _ value: Float = 0.5, statistics: Bool = true,
+    _ change: (inout [(name: String, kind: ParameterKind, shape: Shape)]) -> Void = { _ in }
   ) throws -> Checkpoint {
     var tensors = (network.parameterLayout.parameters + (statistics ? network.statisticsLayout.parameters : []))
       .map { (name: $0.name, kind: $0.kind, shape: $0.shape) }
@@ -62,7 +63,10 @@ import Training
     let changes: [(String, Change)] = [
       ("has no tensor stem.bias", { $0.removeAll { $0.name == "stem.bias" } }),
       ("has a tensor extra", { $0.append(("extra", .bias, Shape(2))) }),
-      ("its tensor head.bias has shape [11] where [10] is needed", { $0[$0.firstIndex { $0.name == "head.bias" } ?? 0].shape = Shape(11) }),
+      (
+        "its tensor head.bias has shape [11] where [10] is needed",
+        { $0[$0.firstIndex { $0.name == "head.bias" } ?? 0].shape = Shape(11) }
+      ),
       ("has no tensor norm.running_var", { $0.removeAll { $0.name == "norm.running_var" } }),
     ]
     for (words, change) in changes {

@@ -21,7 +21,8 @@ import Training
     try write(1...1, after: 0, loss: 2.3111856)
     #expect(
       folder.read("metrics.jsonl")
-        == "{\"kind\":\"train\",\"step\":1,\"loss\":2.3111856,\"learning_rate\":0.01,\"images_per_second\":100.0,\"gradient_norm\":1.5}\n")
+        == "{\"kind\":\"train\",\"step\":1,\"loss\":2.3111856,\"learning_rate\":0.01,\"images_per_second\":100.0,\"gradient_norm\":1.5}\n"
+    )
     try write(1...1, after: 0, loss: .nan)
     #expect(folder.read("metrics.jsonl").contains("\"loss\":null,"))
   }

@@ -102,7 +102,8 @@ public struct Checkpoint: Sendable {
       }
       guard found.bytes == expected.bytes else {
         throw CheckpointError(
-          .bad, "\(file) has \(found.bytes) bytes where \(stateFile) says \(expected.bytes); "
+          .bad,
+          "\(file) has \(found.bytes) bytes where \(stateFile) says \(expected.bytes); "
             + "it was cut short or replaced; use an older checkpoint.")
       }
       guard found.sha256 == expected.sha256 else {

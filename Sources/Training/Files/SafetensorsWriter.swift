@@ -45,7 +45,9 @@ public enum SafetensorsWriter {
     return hash.finish()
   }
 
-  /// The JSON header, padded with blanks to a multiple of 8 bytes. Names are plain ASCII.
+  /// The JSON header, padded with blanks to a multiple of 8 bytes.
+  ///
+  /// Names are plain ASCII.
   private static func header(_ tensors: [FileTensor]) -> String {
     var fields = ["\"__metadata__\":{\"format\":\"pt\"}"]
     var offset = 0
