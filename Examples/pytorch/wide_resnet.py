@@ -27,6 +27,13 @@ class BatchNorm(nn.BatchNorm2d):
         del self._buffers["num_batches_tracked"]
         self.num_batches_tracked = None
 
+    def _load_from_state_dict(self, *arguments):
+        # PyTorch's own adds the counter to a file that has none, and strict loading then refuses it; a file that does
+        # have it is read without it.
+        state, prefix = arguments[:2]
+        state.pop(prefix + "num_batches_tracked", None)
+        nn.Module._load_from_state_dict(self, *arguments)
+
 
 class Convolution(nn.Conv2d):
     """3x3 convolution with TensorFlow's SAME padding: an even extent at stride 2 gets its zeros after, not before."""

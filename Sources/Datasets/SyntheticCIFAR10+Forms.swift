@@ -7,8 +7,8 @@ struct Gradient {
   private let weightY: Double
 
   init(_ draws: inout Draws) {
-    start = draws.color()
-    change = draws.color() - start
+    start = draws.color() * SIMD4(repeating: 0.6)
+    change = draws.color() * SIMD4(repeating: 0.6) - start
     weightX = draws.number(0, 0.5) / 31
     weightY = draws.number(0, 0.5) / 31
   }
@@ -53,7 +53,7 @@ struct Bar {
     normal = draws.direction()
     let (x, y) = (draws.number(6, 26), draws.number(6, 26))
     offset = normal.x * x + normal.y * y
-    halfWidth = draws.number(0, 2.2)
+    halfWidth = draws.number(0, 2)
   }
 
   func covers(_ px: Double, _ py: Double) -> Bool {
@@ -71,20 +71,13 @@ struct Figure {
   private let radius: Double
   private let axis: (x: Double, y: Double)
 
-  init(_ label: Int, _ draws: inout Draws, contrastingWith background: Gradient) {
+  init(_ label: Int, _ draws: inout Draws) {
     self.label = label
-    var color = draws.color()
-    // The sum of the channels' differences must be visible, now and then only just.
-    while true {
-      let difference = color - background.start
-      let visible = (0..<3).reduce(0.0) { $0 + (difference[$1] < 0 ? -difference[$1] : difference[$1]) }
-      if visible >= 90 { break }
-      color = draws.color()
-    }
-    self.color = color
-    x = draws.number(10, 22)
-    y = draws.number(10, 22)
-    radius = draws.number(5.5, 11)
+    // Lighter than most backgrounds, now and then only just.
+    color = draws.color() * SIMD4(repeating: 0.5) + SIMD4(repeating: 127)
+    x = draws.number(11, 21)
+    y = draws.number(11, 21)
+    radius = draws.number(6, 11)
     axis = draws.direction()
   }
 

@@ -43,9 +43,9 @@ public struct SyntheticCIFAR10: Sendable {
     let label = source.integer(below: 10)
     let background = Gradient(&source)
     let clutter: InlineArray<3, Spot> = [Spot(&source), Spot(&source), Spot(&source)]
-    let figure = Figure(label, &source, contrastingWith: background)
+    let figure = Figure(label, &source)
     let bar = Bar(&source)
-    let noise = 8 + source.integer(below: 48)
+    let noise = 6 + source.integer(below: 44)
     record[0] = UInt8(label)
     for y in 0..<32 {
       for x in 0..<32 {
