@@ -55,9 +55,6 @@ if [ -n "${NCPUS:-}" ]; then options+=(--cores "$NCPUS"); fi
 if [ -n "${WRN_INTERFACE:-}" ]; then options+=(--interface "$WRN_INTERFACE"); fi
 read -r -a flags <<<"${WRN_FLAGS:-}"
 
-# After a signal to the whole job mpirun leaves the ranks this long to write their checkpoint.
-export OMPI_MCA_odls_base_sigkill_timeout=30
-
 "$root/launch/train" "${options[@]}" -- \
   --output-dir "$root/runs/pbs-$WRN_RUN" --resume auto "${flags[@]}" &
 job=$!

@@ -36,8 +36,8 @@ public final class BatchLoader: @unchecked Sendable {
     let indices: UnsafeMutableBufferPointer<Int>
   }
 
-  /// The seconds that ``next()`` has spent waiting for images so far.
-  public private(set) var secondsWaited = 0.0
+  /// The bytes of the batches that were allocated.
+  public var byteCount: Int { ring.reduce(0) { $0 + $1.images.byteCount + $1.labels.byteCount } }
 
   /// Starts reading the first batches.
   ///
@@ -91,12 +91,7 @@ public final class BatchLoader: @unchecked Sendable {
   public func next() throws -> Batch {
     condition.lock()
     defer { condition.unlock() }
-    if filledCount <= takenCount && failure == nil {
-      let start = ContinuousClock.now
-      while filledCount <= takenCount && failure == nil { condition.wait() }
-      let waited = (ContinuousClock.now - start).components
-      secondsWaited += Double(waited.seconds) + Double(waited.attoseconds) * 1e-18
-    }
+    while filledCount <= takenCount && failure == nil { condition.wait() }
     if filledCount <= takenCount, let failure { throw failure }
     let slot = ring[takenCount % ring.count]
     let step = firstStep + takenCount

@@ -67,7 +67,7 @@ public final class Trainer {
 
   /// The bytes of all memory that this rank planned for the run.
   public var plannedByteCount: Int {
-    model.byteCount + trainingStep.byteCount + (evaluation?.byteCount ?? 0)
+    model.byteCount + trainingStep.byteCount + loader.byteCount + (evaluation?.byteCount ?? 0)
   }
 
   /// Trains to the last step.

@@ -44,7 +44,8 @@ import Testing
     #expect(output.exitCode == 0, "\(output.standardError)")
     #expect(
       fixture.calls.filter { $0.hasPrefix("mpirun") } == [
-        "mpirun -np 4 --map-by slot:PE=2 --bind-to core -x OPENBLAS_NUM_THREADS=1 "
+        "mpirun -np 4 --map-by slot:PE=2 --bind-to core "
+          + "--mca odls_base_sigkill_timeout 30 -x OPENBLAS_NUM_THREADS=1 "
           + "\(fixture.path)/.build/release/wrn-dist train "
           + "--output-dir \(fixture.path)/runs/slurm-77 --resume auto --steps 9"
       ])
