@@ -16,7 +16,8 @@ import Testing
     return (output.lines.last ?? "").replacingOccurrences(of: fixture.path, with: "ROOT")
   }
 
-  private static let end = "--mca odls_base_sigkill_timeout 30 -x OPENBLAS_NUM_THREADS=1 ROOT/.build/release/wrn-dist train"
+  private static let end =
+    "--mca odls_base_sigkill_timeout 30 -x OPENBLAS_NUM_THREADS=1 ROOT/.build/release/wrn-dist train"
   private static let shared = "--oversubscribe --bind-to none --mca mpi_yield_when_idle 1"
   private static let keepalive =
     "--mca oob_tcp_keepalive_time 10 --mca oob_tcp_keepalive_intvl 5 "
