@@ -12,8 +12,26 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
+// One source folder, one build an instruction set: the program picks one at start. The rest is compiled for every CPU.
+#if arch(x86_64)
+  let kernelBuilds: [Target] = [
+    .target(
+      name: "Kernels", dependencies: ["Tensors"],
+      swiftSettings: strict + [.unsafeFlags(["-Xcc", "-march=x86-64-v3"])]),
+    .target(
+      name: "KernelsAVX512", dependencies: ["Tensors"],
+      swiftSettings: strict + [.unsafeFlags(["-Xcc", "-march=x86-64-v4"]), .define("WRN_AVX512")]),
+  ]
+#else
+  let kernelBuilds: [Target] = [
+    .target(name: "Kernels", dependencies: ["Tensors"], swiftSettings: strict)
+  ]
+#endif
+let kernels = kernelBuilds.map { Target.Dependency.target(name: $0.name) }
+
 // Low to high; `docs/architecture.md` says what each module keeps out.
 let libraries: [Target] = [
+  .systemLibrary(name: "CCPUID"),
   .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
   .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
   .target(name: "Tensors", swiftSettings: strict),
@@ -21,7 +39,7 @@ let libraries: [Target] = [
   .target(name: "BLASKernels", dependencies: ["Tensors", "COpenBLAS"], swiftSettings: strict),
   .target(name: "OpenMPI", dependencies: ["Collectives", "COpenMPI"], swiftSettings: strict),
   .target(
-    name: "Networks", dependencies: ["Tensors", "Collectives", "BLASKernels"],
+    name: "Networks", dependencies: ["Tensors", "Collectives", "BLASKernels", "CCPUID"] + kernels,
     swiftSettings: strict),
   .target(name: "Optimizers", dependencies: ["Tensors"], swiftSettings: strict),
   .target(name: "Datasets", dependencies: ["Tensors", crypto], swiftSettings: strict),
@@ -88,8 +106,8 @@ let tests: [Target] = [
   .testTarget(name: "OptimizersTests", dependencies: ["Tensors", "Optimizers", "ReferenceKernels"]),
   .testTarget(name: "NetworksTests", dependencies: ["Tensors", "Networks"]),
   .testTarget(
-    name: "BLASKernelsTests",
-    dependencies: ["Tensors", "BLASKernels", "ReferenceKernels", "TestSupport"]),
+    name: "ConvolutionEngineTests",
+    dependencies: ["Tensors", "Networks", "ReferenceKernels", "TestSupport"]),
   .testTarget(
     name: "ReferenceVectorTests",
     dependencies: [
@@ -106,4 +124,4 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-protobuf.git", from: "1.39.0"),
     .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
   ],
-  targets: libraries + program + reference + tests)
+  targets: kernelBuilds + libraries + program + reference + tests)

@@ -9,6 +9,9 @@ public struct BLASConvolutionEngine: ConvolutionEngine {
   /// `blas`.
   public var name: String { "blas" }
 
+  /// What OpenBLAS calls the CPU family whose kernels it chose.
+  public var instructions: String { BLASLibrary.coreName }
+
   /// Returns 0: products read `RSCK` directly.
   public func preparedWeightCount(_ geometry: ConvolutionGeometry) -> Int { 0 }
 

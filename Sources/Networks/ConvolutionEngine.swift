@@ -8,6 +8,9 @@ public protocol ConvolutionEngine: Sendable {
   /// The name on the command line, `blas` or `native`.
   var name: String { get }
 
+  /// The instruction set of its inner loops, for example `avx2`.
+  var instructions: String { get }
+
   /// Returns how many floats the engine wants for a kernel in its own form, 0 if it reads `RSCK` directly.
   func preparedWeightCount(_ geometry: ConvolutionGeometry) -> Int
 

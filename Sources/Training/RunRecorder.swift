@@ -72,7 +72,7 @@ public final class RunRecorder {
   /// Called when all memory is planned, just before the first step.
   ///
   /// - Parameters:
-  ///   - layout: Ranks and threads in words.
+  ///   - layout: Ranks, threads and engine in words.
   ///   - plannedByteCount: The memory planned by one rank.
   ///   - completedSteps: The steps already done.
   /// - Throws: ``CheckpointError`` if a file cannot be written.
@@ -82,7 +82,7 @@ public final class RunRecorder {
       "\(networkName), \(configuration.steps) steps of \(configuration.batchSize) images "
         + "(\(String(format: "%.1f", epochs)) epochs) in \(configuration.microbatches) microbatches")
     console.write(
-      "\(layout), engine \(configuration.engine.rawValue), \(plannedByteCount >> 20) MiB planned a rank")
+      "\(layout), \(plannedByteCount >> 20) MiB planned a rank")
     console.write("output in \(output.path)")
     if completedSteps > 0 { console.write("resuming after step \(completedSteps)") }
     let settings = configuration.settings.map { "    \($0.name): \($0.value)" }

@@ -25,6 +25,7 @@ public final class Trainer {
   ///   - model: The state to start from.
   ///   - completedSteps: The steps already done.
   ///   - dataset: Training and test images.
+  ///   - engine: What computes convolutions.
   ///   - pool: This rank's threads.
   ///   - communicator: The ranks.
   ///   - recorder: Writes reports; on rank 0 alone.
@@ -32,7 +33,7 @@ public final class Trainer {
   /// - Throws: `MicrobatchPlan.InvalidPlan` or `WorldSizeError` if the batch cannot be divided.
   public init(
     _ configuration: TrainingConfiguration, model: ModelState, completedSteps: Int,
-    dataset: CIFAR10, pool: WorkerPool, communicator: any Communicator, recorder: RunRecorder?,
+    dataset: CIFAR10, engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator, recorder: RunRecorder?,
     stop: StopRequest
   ) throws {
     self.configuration = configuration
@@ -44,7 +45,6 @@ public final class Trainer {
     let plan = try MicrobatchPlan(
       globalBatchSize: configuration.batchSize, microbatchCount: configuration.microbatches,
       rank: communicator.rank, worldSize: communicator.worldSize)
-    let engine = configuration.engine.make()
     trainingStep = TrainingStep(
       model, plan: plan, configuration: configuration, engine: engine, pool: pool,
       communicator: communicator)
@@ -140,10 +140,13 @@ public final class Trainer {
 }
 
 extension TrainingConfiguration.Engine {
-  /// Makes the engine.
-  public func make() -> any ConvolutionEngine {
-    switch self {
-    case .blas: BLASConvolutionEngine()
-    }
+  /// Makes the engine: for ``native`` with the widest instruction set that this CPU has, or what `WRN_ISA` asks for.
+  ///
+  /// - Parameter environment: The environment of the process.
+  /// - Throws: `InstructionSet.Unavailable` if this CPU lacks what `WRN_ISA` asks for.
+  public func make(environment: [String: String]) throws -> any ConvolutionEngine {
+    let instructionSet = try InstructionSet.choose(asked: environment["WRN_ISA"])
+    guard self == .native, let instructionSet else { return BLASConvolutionEngine() }
+    return NativeConvolutionEngine(instructionSet)
   }
 }

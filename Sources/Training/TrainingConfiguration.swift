@@ -12,6 +12,8 @@ public struct TrainingConfiguration: Sendable, Hashable {
 
   /// Which convolution engine computes.
   public enum Engine: String, Sendable, Codable, CaseIterable {
+    /// This project's own kernels; on a CPU that they are not built for, ``blas``.
+    case native
     /// im2col and OpenBLAS.
     case blas
   }
@@ -74,7 +76,7 @@ public struct TrainingConfiguration: Sendable, Hashable {
   /// Worker threads of each rank; nil: the cores it may use, divided among the ranks that share them.
   public var threads: Int?
   /// What computes convolutions.
-  public var engine = Engine.blas
+  public var engine = Engine.native
   /// How batch statistics are formed.
   public var batchNorm = BatchNormalizationScope.global
   /// Steps between evaluations; 0: never.

@@ -1,5 +1,4 @@
 import ArgumentParser
-import BLASKernels
 import Collectives
 import DataParallel
 import Foundation
@@ -31,7 +30,7 @@ struct BenchmarkStepCommand: ParsableCommand {
   @Option(help: "Equal parts of a batch.") var microbatches = 8
   @Option(help: "Threads of each rank. (default: the cores it may use / the ranks sharing them)")
   var threads: Int?
-  @Option(help: "What computes convolutions.") var engine = TrainingConfiguration.Engine.blas
+  @Option(help: "What computes convolutions.") var engine = TrainingConfiguration.Engine.native
   @Option(help: "Batch statistics over the global batch or each microbatch.")
   var batchNorm = BatchNormalizationScope.global
   @Option(help: "Steps that are timed, after three that are not.") var steps = 10
@@ -41,12 +40,14 @@ struct BenchmarkStepCommand: ParsableCommand {
     let start = ContinuousClock.now
     try Ranks.run { communicator in
       let threads = try Threads(communicator)
+      let chosen = try ChosenEngine(engine, communicator)
       let prepared = try Ranks.together(communicator) {
-        try Prepared(self, communicator, threadCount: threads.count(asked: self.threads))
+        try Prepared(
+          self, communicator, chosen.engine, threadCount: threads.count(asked: self.threads))
       }
       let times = try prepared.run(start: start)
       guard communicator.rank == 0 else { return }
-      report(times, communicator)
+      report(times, chosen, communicator)
     }
   }
 
@@ -69,7 +70,8 @@ struct BenchmarkStepCommand: ParsableCommand {
     private let communicator: any Communicator
 
     init(
-      _ options: BenchmarkStepCommand, _ communicator: any Communicator, threadCount: Int
+      _ options: BenchmarkStepCommand, _ communicator: any Communicator,
+      _ engine: any ConvolutionEngine, threadCount: Int
     ) throws {
       guard options.steps > 0 else { throw UsageError("--steps must be at least 1.") }
       var configuration = TrainingConfiguration()
@@ -85,7 +87,7 @@ struct BenchmarkStepCommand: ParsableCommand {
       network.initialize(model.parameters, model.runningStatistics, seed: 0)
       pool = WorkerPool(workerCount: threadCount)
       step = TrainingStep(
-        model, plan: plan, configuration: configuration, engine: options.engine.make(), pool: pool,
+        model, plan: plan, configuration: configuration, engine: engine, pool: pool,
         communicator: communicator)
       images = Tensor(
         Shape(
@@ -118,7 +120,7 @@ struct BenchmarkStepCommand: ParsableCommand {
     }
   }
 
-  private func report(_ times: Times, _ communicator: any Communicator) {
+  private func report(_ times: Times, _ chosen: ChosenEngine, _ communicator: any Communicator) {
     let median = times.steps[times.steps.count / 2]
     let rate = Double(batchSize) / median
     let gflops = 6 * Double(times.network.multiplyAdds) * rate / 1e9
@@ -127,7 +129,7 @@ struct BenchmarkStepCommand: ParsableCommand {
       print(
         """
         \(name), batch \(batchSize), \(communicator.worldSize) rank(s) × \(times.threads) thread(s), \
-        engine \(engine.rawValue), n = \(times.steps.count)
+        engine \(chosen.description), n = \(times.steps.count)
         median \(format(median * 1e3)) ms a step (fastest \(format(times.steps[0] * 1e3)), \
         slowest \(format((times.steps.last ?? 0) * 1e3))): \(format(rate)) img/s, \(format(gflops)) GFLOP/s
         first step done \(format(times.first)) s after the start; planned memory \
@@ -139,7 +141,7 @@ struct BenchmarkStepCommand: ParsableCommand {
       """
       {"network":"\(name)","widen_factor":\(widenFactor),"batch_size":\(batchSize),\
       "microbatches":\(microbatches),"ranks":\(communicator.worldSize),"threads":\(times.threads),\
-      "engine":"\(engine.rawValue)","isa":"\(BLASLibrary.coreName)",\
+      "engine":"\(chosen.engine.name)","isa":"\(chosen.engine.instructions)",\
       "images_per_second":\(format(rate)),"step_milliseconds":\(format(median * 1e3)),\
       "step_milliseconds_minimum":\(format(times.steps[0] * 1e3)),\
       "step_milliseconds_maximum":\(format((times.steps.last ?? 0) * 1e3)),"n":\(times.steps.count),\

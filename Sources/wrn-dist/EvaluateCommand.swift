@@ -28,7 +28,7 @@ struct EvaluateCommand: ParsableCommand {
   var evalStatistics = NormalizationStatistics.batch
   @Option(help: "Batch statistics over the global batch or each microbatch.")
   var batchNorm = BatchNormalizationScope.global
-  @Option(help: "What computes convolutions.") var engine = TrainingConfiguration.Engine.blas
+  @Option(help: "What computes convolutions.") var engine = TrainingConfiguration.Engine.native
   @Option(help: "Threads of each rank. (default: the cores it may use / the ranks sharing them)")
   var threads: Int?
   @Option(help: "Write the logits of all images to this .safetensors file, as logits [images, 10].")
@@ -41,11 +41,12 @@ struct EvaluateCommand: ParsableCommand {
       let prepared = try Ranks.together(communicator) {
         try Prepared(self, threadCount: threads.count(asked: self.threads))
       }
+      let chosen = try ChosenEngine(engine, communicator)
       _ = try prepared.source.agreedFingerprint(on: communicator)
       let model = try loadModel(communicator)
       let evaluation = Evaluation(
         model, split: prepared.source.dataset.test, configuration: prepared.configuration,
-        engine: engine.make(), pool: prepared.pool, communicator: communicator)
+        engine: chosen.engine, pool: prepared.pool, communicator: communicator)
       var layout = ParameterLayout()
       if logitsOutput != nil {
         layout.append("logits", .bias, Shape(evaluation.exampleCount, WideResNet.classCount))

@@ -23,7 +23,7 @@ struct Failure {
     case let failure as CheckpointError: failure.exitCode
     case is CommunicationError, is LayoutDigest.Mismatch: ExitCodes.peerFailure
     case is UsageError, is WideResNet.InvalidConfiguration, is MicrobatchPlan.InvalidPlan,
-      is WorldSizeError:
+      is WorldSizeError, is InstructionSet.Unavailable:
       ExitCodes.usage
     case is TrainingStopped: ExitCodes.stopped
     case is TrainingDiverged: ExitCodes.diverged

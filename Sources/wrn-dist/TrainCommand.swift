@@ -27,6 +27,7 @@ struct TrainCommand: ParsableCommand {
     try Ranks.run { communicator in
       try requireEqualFlags(configuration, options, communicator)
       let threads = try Threads(communicator)
+      let chosen = try ChosenEngine(configuration.engine, communicator)
       var run = try Ranks.together(communicator) {
         try PreparedRun(
           configuration, options, threadCount: threads.count(asked: configuration.threads),
@@ -36,11 +37,12 @@ struct TrainCommand: ParsableCommand {
       let trainer = try Ranks.together(communicator) {
         try Trainer(
           run.configuration, model: run.model, completedSteps: completedSteps,
-          dataset: run.source.dataset, pool: run.pool, communicator: communicator,
-          recorder: run.recorder, stop: stop)
+          dataset: run.source.dataset, engine: chosen.engine, pool: run.pool,
+          communicator: communicator, recorder: run.recorder, stop: stop)
       }
       try run.recorder?.begin(
-        layout: "\(communicator.worldSize) rank(s) × \(run.pool.workerCount) thread(s)",
+        layout: "\(communicator.worldSize) rank(s) × \(run.pool.workerCount) thread(s), "
+          + "engine \(chosen.description)",
         plannedByteCount: trainer.plannedByteCount, completedSteps: completedSteps)
       try trainer.run()
       run.recorder?.finish()

@@ -1,24 +1,29 @@
-import BLASKernels
+import Networks
 import ReferenceKernels
 import Tensors
 import TestSupport
 import Testing
 
-/// `BLASConvolution.backward` against the definition, with every kind of operand.
+/// Every engine's backward pass against the definition, with every kind of operand.
 @Suite struct BackwardTests {
   /// What the output's gradient is made of, and where it is kept.
   enum Source: CaseIterable, Sendable { case plain, normalized, normalizedPlusAddend, keptInPlaceOfAddend }
 
-  @Test(arguments: ConvolutionCase.all, Source.allCases)
-  func everyElement(shape: ConvolutionCase, source: Source) {
-    for (normalizes, wantsInput) in [(false, true), (true, true), (false, false)] {
-      check(shape, source, normalizes: normalizes, wantsInput: wantsInput)
+  @Test(arguments: ConvolutionCase.all, TestedEngine.all)
+  func everyElement(shape: ConvolutionCase, engine: TestedEngine) {
+    for source in Source.allCases {
+      for (normalizes, wantsInput) in [(false, true), (true, true), (false, false)] {
+        check(shape, engine, source, normalizes: normalizes, wantsInput: wantsInput)
+      }
     }
   }
 
-  private func check(_ shape: ConvolutionCase, _ source: Source, normalizes: Bool, wantsInput: Bool) {
+  private func check(
+    _ shape: ConvolutionCase, _ engine: TestedEngine, _ source: Source, normalizes: Bool, wantsInput: Bool
+  ) {
     let g = shape.geometry
-    let (x, weight, scratch) = (GuardedBuffer(shape.x), GuardedBuffer(shape.weight), shape.scratch)
+    let (x, weight, scratch) = (GuardedBuffer(shape.x), GuardedBuffer(shape.weight), engine.scratch(shape))
+    let prepared = engine.prepared(shape, weight)
     let scale = GuardedBuffer(shape.numbers("scale", g.inputChannels))
     let shift = GuardedBuffer(shape.numbers("shift", g.inputChannels))
     let mean = GuardedBuffer(shape.numbers("mean", g.inputChannels))
@@ -27,36 +32,35 @@ import Testing
     let dB = GuardedBuffer([Float](repeating: .nan, count: g.outputChannels))
     let dX = GuardedBuffer([Float](repeating: .nan, count: x.count))
     let sums = GuardedBuffer([Double](repeating: .nan, count: 2 * g.inputChannels))
-    BLASConvolution.backward(
+    engine.engine.backward(
       g, imageCount: shape.images,
       input: ConvolutionInput(
         activation: x.pointer,
         normalization: normalizes ? NormalizedReLU(scale: scale.pointer, shift: shift.pointer) : nil),
-      weight: weight.pointer, outputGradient: gradient.operand, weightGradient: dW.pointer,
+      weight: weight.pointer, prepared: prepared.pointer, outputGradient: gradient.operand, weightGradient: dW.pointer,
       biasGradient: dB.pointer,
       inputGradient: wantsInput
         ? ConvolutionInputGradient(
           gradient: dX.pointer, mean: normalizes ? UnsafePointer(mean.pointer) : nil,
           sums: normalizes ? sums.pointer : nil) : nil,
       scratch: scratch.pointer)
-    for buffer in [x, weight, scratch, scale, shift, mean, dW, dB, dX] { #expect(buffer.isIntact) }
+    for buffer in [x, weight, prepared, scratch, scale, shift, mean, dW, dB, dX] { #expect(buffer.isIntact) }
     #expect(sums.isIntact && gradient.isIntact)
     #expect(wantsInput || dX.elements.allSatisfy(\.isNaN))
 
-    let z = x.elements.enumerated().map { i, value in
-      normalizes ? max(0, scale.elements[i % g.inputChannels] * value + shift.elements[i % g.inputChannels]) : value
-    }
+    let z = engine.normalized(
+      x.elements, normalizes ? (scale.elements, shift.elements) : nil, channels: g.inputChannels)
     let dY = gradient.exact
     let w = doubles(weight.elements)
     let exact = ReferenceConvolution.backward(g, doubles(z), weight: w, outputGradient: dY)
     let terms = ReferenceConvolution.backward(
       g, doubles(z).map(abs), weight: w.map(abs), outputGradient: gradient.terms)
-    expectClose(dW.elements, exact.weight, terms: terms.weight, "dW")
+    expectClose(dW.elements, exact.weight, terms: terms.weight, isMixed: engine.mixes(g), "dW")
     expectClose(dB.elements, exact.bias, terms: terms.bias, "dB")
     if let kept = gradient.kept { expectClose(kept, dY, terms: gradient.terms, "dY") }
     guard wantsInput else { return }
     let masked = exact.input.enumerated().map { !normalizes || z[$0] > 0 ? $1 : 0 }
-    expectClose(dX.elements, masked, terms: terms.input, "dX")
+    expectClose(dX.elements, masked, terms: terms.input, isMixed: engine.mixes(g), "dX")
     if normalizes {
       expectSums(sums.elements, dX.elements, x.elements, mean.elements, channels: g.inputChannels)
     }

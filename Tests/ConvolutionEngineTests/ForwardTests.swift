@@ -1,48 +1,52 @@
-import BLASKernels
+import Networks
 import ReferenceKernels
 import Tensors
 import TestSupport
 import Testing
 
-/// `BLASConvolution.forward` against the definition, with every kind of operand.
+/// Every engine's forward pass against the definition, with every kind of operand.
 @Suite struct ForwardTests {
   /// What is added to the output.
   enum Addend: CaseIterable, Sendable { case none, other, output }
 
-  @Test(arguments: ConvolutionCase.all, Addend.allCases)
-  func everyElement(shape: ConvolutionCase, addend: Addend) {
-    for (normalizes, hasBias) in [(false, true), (true, true), (true, false)] {
-      check(shape, addend, normalizes: normalizes, hasBias: hasBias)
+  @Test(arguments: ConvolutionCase.all, TestedEngine.all)
+  func everyElement(shape: ConvolutionCase, engine: TestedEngine) {
+    for addend in Addend.allCases {
+      for (normalizes, hasBias) in [(false, true), (true, true), (true, false)] {
+        check(shape, engine, addend, normalizes: normalizes, hasBias: hasBias)
+      }
     }
   }
 
-  private func check(_ shape: ConvolutionCase, _ addend: Addend, normalizes: Bool, hasBias: Bool) {
+  private func check(
+    _ shape: ConvolutionCase, _ engine: TestedEngine, _ addend: Addend, normalizes: Bool, hasBias: Bool
+  ) {
     let g = shape.geometry
-    let (x, weight, scratch) = (GuardedBuffer(shape.x), GuardedBuffer(shape.weight), shape.scratch)
+    let (x, weight, scratch) = (GuardedBuffer(shape.x), GuardedBuffer(shape.weight), engine.scratch(shape))
+    let prepared = engine.prepared(shape, weight)
     let bias = GuardedBuffer(hasBias ? shape.bias : [Float](repeating: 0, count: g.outputChannels))
     let scale = GuardedBuffer(shape.numbers("scale", g.inputChannels))
     let shift = GuardedBuffer(shape.numbers("shift", g.inputChannels))
     let other = GuardedBuffer(shape.numbers("addend", shape.outputCount))
     let y = GuardedBuffer(addend == .output ? other.elements : [Float](repeating: .nan, count: shape.outputCount))
     let sums = GuardedBuffer([Double](repeating: .nan, count: 2 * g.outputChannels))
-    BLASConvolution.forward(
+    engine.engine.forward(
       g, imageCount: shape.images,
       input: ConvolutionInput(
         activation: x.pointer,
         normalization: normalizes ? NormalizedReLU(scale: scale.pointer, shift: shift.pointer) : nil),
-      weight: weight.pointer, bias: hasBias ? UnsafePointer(bias.pointer) : nil,
+      weight: weight.pointer, prepared: prepared.pointer, bias: hasBias ? UnsafePointer(bias.pointer) : nil,
       output: ConvolutionOutput(
         activation: y.pointer,
         addend: addend == .none ? nil : UnsafePointer(addend == .other ? other.pointer : y.pointer),
         sums: sums.pointer),
       scratch: scratch.pointer)
-    for buffer in [x, weight, scratch, bias, scale, shift, other, y] { #expect(buffer.isIntact) }
+    for buffer in [x, weight, prepared, scratch, bias, scale, shift, other, y] { #expect(buffer.isIntact) }
     #expect(sums.isIntact && x.elements == shape.x && weight.elements == shape.weight)
 
     // z in fp32, as the engine forms it, so that no ReLU falls on the other side.
-    let z = x.elements.enumerated().map { i, value in
-      normalizes ? max(0, scale.elements[i % g.inputChannels] * value + shift.elements[i % g.inputChannels]) : value
-    }
+    let z = engine.normalized(
+      x.elements, normalizes ? (scale.elements, shift.elements) : nil, channels: g.inputChannels)
     let added = addend == .none ? [Double](repeating: 0, count: shape.outputCount) : doubles(other.elements)
     let exact = zip(
       ReferenceConvolution.forward(g, doubles(z), weight: doubles(weight.elements), bias: doubles(bias.elements)),
@@ -53,7 +57,7 @@ import Testing
         g, doubles(z).map(abs), weight: doubles(weight.elements).map(abs), bias: doubles(bias.elements).map(abs)),
       added
     ).map { $0 + abs($1) }
-    expectClose(y.elements, exact, terms: terms, "y")
+    expectClose(y.elements, exact, terms: terms, isMixed: engine.mixes(g), "y")
     expectSums(sums.elements, of: y.elements, channels: g.outputChannels)
   }
 
@@ -67,19 +71,23 @@ import Testing
     }
   }
 
-  @Test func notANumberGoesThrough() {
-    let shape = ConvolutionCase(1, size: 4, 2, 2)
+  @Test(arguments: TestedEngine.all, [2, 16])
+  func notANumberGoesThrough(engine: TestedEngine, channels: Int) {
+    let shape = ConvolutionCase(1, size: 4, channels, channels)
     var x = shape.x
     x[5] = .nan
-    let (input, y, scratch) = (GuardedBuffer(x), GuardedBuffer([Float](repeating: 0, count: 32)), shape.scratch)
-    let (scale, shift) = (GuardedBuffer<Float>([1, 1]), GuardedBuffer<Float>([0, 0]))
+    let (input, scratch) = (GuardedBuffer(x), engine.scratch(shape))
+    let y = GuardedBuffer([Float](repeating: 0, count: shape.outputCount))
+    let scale = GuardedBuffer([Float](repeating: 1, count: channels))
+    let shift = GuardedBuffer([Float](repeating: 0, count: channels))
     let weight = GuardedBuffer(shape.weight)
-    BLASConvolution.forward(
+    let prepared = engine.prepared(shape, weight)
+    engine.engine.forward(
       shape.geometry, imageCount: 1,
       input: ConvolutionInput(
         activation: input.pointer,
         normalization: NormalizedReLU(scale: scale.pointer, shift: shift.pointer)),
-      weight: weight.pointer, bias: nil,
+      weight: weight.pointer, prepared: prepared.pointer, bias: nil,
       output: ConvolutionOutput(activation: y.pointer, addend: nil, sums: nil), scratch: scratch.pointer)
     #expect(y.elements.contains { $0.isNaN }, "a run that has diverged must show it")
   }

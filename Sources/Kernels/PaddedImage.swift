@@ -1,0 +1,51 @@
+/// An image in scratch memory with a border of zeros, so that transforms and products never test for edges.
+struct PaddedImage {
+  /// The first pixel of the border.
+  let start: UnsafeMutablePointer<Float>
+  /// Rows without the border.
+  let height: Int
+  /// Columns without the border.
+  let width: Int
+  /// Floats of a pixel: the channels, or more.
+  let pixelStride: Int
+  /// Rows and columns of zeros before the first.
+  let before: Int
+  /// Rows and columns of zeros after the last.
+  let after: Int
+
+  /// The floats of an image with its border.
+  static func count(height: Int, width: Int, pixelStride: Int, before: Int, after: Int) -> Int {
+    (height + before + after) * (width + before + after) * pixelStride
+  }
+
+  /// The floats of this image with its border.
+  var count: Int {
+    Self.count(height: height, width: width, pixelStride: pixelStride, before: before, after: after)
+  }
+  /// The floats of a row with its border.
+  var rowStride: Int { (width + before + after) * pixelStride }
+  /// The first pixel of a row inside the border.
+  func row(_ y: Int) -> UnsafeMutablePointer<Float> {
+    start + ((y + before) * rowStride + before * pixelStride)
+  }
+  /// The image `n` places further in memory.
+  func advanced(by n: Int) -> PaddedImage {
+    PaddedImage(
+      start: start + n * count, height: height, width: width, pixelStride: pixelStride,
+      before: before, after: after)
+  }
+
+  /// Clears the border, and the channels that pad a pixel.
+  func clear(channels: Int) {
+    if channels < pixelStride {
+      start.update(repeating: 0, count: count)
+      return
+    }
+    start.update(repeating: 0, count: before * rowStride)
+    row(height).advanced(by: -before * pixelStride).update(repeating: 0, count: after * rowStride)
+    for y in 0..<height {
+      (row(y) - before * pixelStride).update(repeating: 0, count: before * pixelStride)
+      (row(y) + width * pixelStride).update(repeating: 0, count: after * pixelStride)
+    }
+  }
+}

@@ -1,0 +1,67 @@
+import Tensors
+
+/// The engine of this project's own kernels: Winograd's algorithm for 3×3 kernels of stride 1, direct products otherwise.
+///
+/// All instruction sets give the same bits.
+public struct NativeConvolutionEngine: ConvolutionEngine {
+  /// What the kernels are compiled for.
+  public let instructionSet: InstructionSet
+  private let kernels: ConvolutionKernels
+
+  /// Makes the engine.
+  ///
+  /// - Precondition: This CPU supports the instruction set.
+  public init(_ instructionSet: InstructionSet) {
+    self.instructionSet = instructionSet
+    kernels = instructionSet.kernels
+  }
+
+  /// `native`.
+  public var name: String { "native" }
+
+  /// `avx512`, `avx2` or `neon`.
+  public var instructions: String { instructionSet.rawValue }
+
+  /// Returns what computes a convolution, `winograd` or `direct`: a function of its shape alone.
+  public func algorithm(_ geometry: ConvolutionGeometry) -> String { kernels.algorithm(geometry) }
+
+  /// Returns the floats of a kernel that is transformed or packed for both directions.
+  public func preparedWeightCount(_ geometry: ConvolutionGeometry) -> Int {
+    kernels.preparedWeightCount(geometry)
+  }
+
+  /// Transforms or packs a kernel.
+  public func prepareWeight(
+    _ geometry: ConvolutionGeometry, _ weight: UnsafePointer<Float>,
+    into prepared: UnsafeMutablePointer<Float>
+  ) {
+    kernels.prepareWeight(geometry, weight, prepared)
+  }
+
+  /// Returns room for one unit of tiles or one image.
+  public func scratchCount(_ geometry: ConvolutionGeometry, imageCount: Int) -> Int {
+    kernels.scratchCount(geometry, imageCount)
+  }
+
+  /// Calls the kernels, with operands as in ``ConvolutionEngine``.
+  public func forward(
+    _ geometry: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
+    weight: UnsafePointer<Float>, prepared: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
+    output: ConvolutionOutput, scratch: UnsafeMutablePointer<Float>
+  ) {
+    kernels.forward(geometry, imageCount, input, prepared, bias, output, scratch)
+  }
+
+  /// Calls the kernels, with operands as in ``ConvolutionEngine``.
+  public func backward(
+    _ geometry: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
+    weight: UnsafePointer<Float>, prepared: UnsafePointer<Float>,
+    outputGradient: ConvolutionOutputGradient, weightGradient: UnsafeMutablePointer<Float>,
+    biasGradient: UnsafeMutablePointer<Float>?, inputGradient: ConvolutionInputGradient?,
+    scratch: UnsafeMutablePointer<Float>
+  ) {
+    kernels.backward(
+      geometry, imageCount, input, prepared, outputGradient, weightGradient, biasGradient,
+      inputGradient, scratch)
+  }
+}

@@ -1,0 +1,50 @@
+/// The convolution kernels of one build: the same functions compiled for one instruction set.
+///
+/// The program picks a build at start and calls it through this table, so that no instruction of a wider build can slip
+/// into code that runs everywhere. The functions have no state; operands are those of the convolution engines.
+public struct ConvolutionKernels: Sendable {
+  /// Brings a kernel into the build's own form: geometry, `RSCK`, target.
+  public typealias PrepareWeight = @Sendable (
+    ConvolutionGeometry, UnsafePointer<Float>, UnsafeMutablePointer<Float>
+  ) -> Void
+  /// Forward: geometry, images, input, prepared kernel, bias, output, scratch.
+  public typealias Forward = @Sendable (
+    ConvolutionGeometry, Int, ConvolutionInput, UnsafePointer<Float>, UnsafePointer<Float>?,
+    ConvolutionOutput, UnsafeMutablePointer<Float>
+  ) -> Void
+  /// Backward: geometry, images, input, prepared kernel, output gradient, dW, dB, input gradient, scratch.
+  public typealias Backward = @Sendable (
+    ConvolutionGeometry, Int, ConvolutionInput, UnsafePointer<Float>, ConvolutionOutputGradient,
+    UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>?, ConvolutionInputGradient?,
+    UnsafeMutablePointer<Float>
+  ) -> Void
+
+  /// The algorithm for a geometry, `winograd` or `direct`.
+  public let algorithm: @Sendable (ConvolutionGeometry) -> String
+  /// The floats of a kernel in the build's own form.
+  public let preparedWeightCount: @Sendable (ConvolutionGeometry) -> Int
+  /// Brings a kernel into the build's own form.
+  public let prepareWeight: PrepareWeight
+  /// The floats of scratch memory for a geometry and a number of images.
+  public let scratchCount: @Sendable (ConvolutionGeometry, Int) -> Int
+  /// Computes y and its sums.
+  public let forward: Forward
+  /// Computes the gradients.
+  public let backward: Backward
+
+  /// Makes a table.
+  public init(
+    algorithm: @escaping @Sendable (ConvolutionGeometry) -> String,
+    preparedWeightCount: @escaping @Sendable (ConvolutionGeometry) -> Int,
+    prepareWeight: @escaping PrepareWeight,
+    scratchCount: @escaping @Sendable (ConvolutionGeometry, Int) -> Int,
+    forward: @escaping Forward, backward: @escaping Backward
+  ) {
+    self.algorithm = algorithm
+    self.preparedWeightCount = preparedWeightCount
+    self.prepareWeight = prepareWeight
+    self.scratchCount = scratchCount
+    self.forward = forward
+    self.backward = backward
+  }
+}

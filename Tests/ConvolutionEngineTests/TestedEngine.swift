@@ -1,0 +1,50 @@
+import Networks
+import Tensors
+import TestSupport
+import Testing
+
+/// An engine, with what differs between engines in their tests.
+struct TestedEngine: CustomTestStringConvertible, Sendable {
+  let engine: any ConvolutionEngine
+  /// Whether z is formed by one fused multiply-add.
+  private let isFused: Bool
+
+  /// The portable engine, and the native one on every instruction set that this CPU has.
+  static let all: [TestedEngine] =
+    [TestedEngine(engine: BLASConvolutionEngine(), isFused: false)]
+    + InstructionSet.allCases.filter(\.isSupported).map {
+      TestedEngine(engine: NativeConvolutionEngine($0), isFused: true)
+    }
+
+  var testDescription: String { "\(engine.name) \(engine.instructions)" }
+
+  /// Whether an output shares rounding errors with its neighbours.
+  func mixes(_ geometry: ConvolutionGeometry) -> Bool {
+    (engine as? NativeConvolutionEngine)?.algorithm(geometry) == "winograd"
+  }
+
+  /// Scratch memory for a convolution.
+  func scratch(_ shape: ConvolutionCase) -> GuardedBuffer<Float> {
+    GuardedBuffer(
+      [Float](repeating: .nan, count: engine.scratchCount(shape.geometry, imageCount: shape.images)))
+  }
+
+  /// The kernel in the engine's own form.
+  func prepared(_ shape: ConvolutionCase, _ weight: GuardedBuffer<Float>) -> GuardedBuffer<Float> {
+    let prepared = GuardedBuffer(
+      [Float](repeating: .nan, count: engine.preparedWeightCount(shape.geometry)))
+    engine.prepareWeight(shape.geometry, weight.pointer, into: prepared.pointer)
+    return prepared
+  }
+
+  /// z in fp32, with the engine's own rounding, so that no ReLU falls on the other side.
+  func normalized(
+    _ x: [Float], _ map: (scale: [Float], shift: [Float])?, channels: Int
+  ) -> [Float] {
+    guard let map else { return x }
+    return x.enumerated().map { i, value in
+      let (scale, shift) = (map.scale[i % channels], map.shift[i % channels])
+      return max(0, isFused ? shift.addingProduct(scale, value) : scale * value + shift)
+    }
+  }
+}
