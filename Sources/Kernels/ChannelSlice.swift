@@ -12,7 +12,7 @@ struct ChannelSlice {
   /// The groups of pixels in a row of the image.
   let groupsPerRow: Int
   /// Where the four vectors of a group of pixels lie.
-  let offsets: InlineArray<4, Int>
+  let offsets: QuadOffsets
 
   /// Tells whether slices can cover an image: channels in vectors, and rows in groups of pixels.
   static func covers(channels: Int, imageWidth: Int) -> Bool {
@@ -28,37 +28,48 @@ struct ChannelSlice {
     step = pixels * channels
     groupsPerRow = imageWidth / pixels
     let (width, perPixel) = (width, width / 16)
-    offsets = InlineArray { j in (j / perPixel) * channels + first + (j * 16) % width }
+    func offset(_ j: Int) -> Int { (j / perPixel) * channels + first + (j * 16) % width }
+    offsets = QuadOffsets(a: offset(0), b: offset(1), c: offset(2), d: offset(3))
   }
 
   /// The coefficients of this slice's channels, one vector for each of the four.
   @inline(__always)
-  func coefficients(_ values: UnsafePointer<Float>) -> InlineArray<4, Vector> {
-    let (first, width) = (first, width)
-    return InlineArray { j in (values + (first + (j * 16) % width)).vector }
+  func coefficients(_ values: UnsafePointer<Float>) -> Quad {
+    let values = values + first
+    return Quad(
+      values.vector, (values + 16 % width).vector, (values + 32 % width).vector,
+      (values + 48 % width).vector)
   }
 
   /// Adds four vectors of sums to the sums of this slice's channels, pixels first, always in the same order.
-  func add(_ sums: InlineArray<4, Vector>, to totals: UnsafeMutablePointer<Double>) {
+  func add(_ sums: Quad, to totals: UnsafeMutablePointer<Double>) {
     forEachChannelSum(sums) { c, sum in totals[c] += Double(sum) }
   }
 
   /// Adds four vectors of sums to the sums of this slice's channels, pixels first, always in the same order.
-  func add(_ sums: InlineArray<4, Vector>, to totals: UnsafeMutablePointer<Float>) {
+  func add(_ sums: Quad, to totals: UnsafeMutablePointer<Float>) {
     forEachChannelSum(sums) { c, sum in totals[c] += sum }
   }
 
   @inline(__always)
-  private func forEachChannelSum(_ sums: InlineArray<4, Vector>, _ body: (Int, Float) -> Void) {
+  private func forEachChannelSum(_ sums: Quad, _ body: (Int, Float) -> Void) {
     switch width {
-    case 64: for j in 0..<4 { for lane in 0..<16 { body(first + j * 16 + lane, sums[j][lane]) } }
+    case 64:
+      forEachLane(sums.a, first, body)
+      forEachLane(sums.b, first + 16, body)
+      forEachLane(sums.c, first + 32, body)
+      forEachLane(sums.d, first + 48, body)
     case 32:
-      let joined: InlineArray<2, Vector> = [sums[0] + sums[2], sums[1] + sums[3]]
-      for j in 0..<2 { for lane in 0..<16 { body(first + j * 16 + lane, joined[j][lane]) } }
+      forEachLane(sums.a + sums.c, first, body)
+      forEachLane(sums.b + sums.d, first + 16, body)
     default:
-      let joined = (sums[0] + sums[1]) + (sums[2] + sums[3])
-      for lane in 0..<16 { body(first + lane, joined[lane]) }
+      forEachLane((sums.a + sums.b) + (sums.c + sums.d), first, body)
     }
+  }
+
+  @inline(__always)
+  private func forEachLane(_ sums: Vector, _ channel: Int, _ body: (Int, Float) -> Void) {
+    for lane in 0..<16 { body(channel + lane, sums[lane]) }
   }
 
   /// The rows after which fp32 sums go to their totals: about 128 additions a lane keep them near one unit in the last

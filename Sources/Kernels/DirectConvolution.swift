@@ -82,12 +82,16 @@ func directBackward(
       channels: g.outputChannels, biasGradient: biasGradient)
     addKernelGradient(plan, memory, into: kernelGradient, accumulates: n > 0)
     guard let inputGradient else { continue }
-    multiplyPhases(plan, memory, prepared + plan.forwardKernelCount)
-    compact(
-      memory.product, rows: g.inputHeight * g.inputWidth, from: plan.channels, to: g.inputChannels)
+    let isWhole = plan.channels == g.inputChannels
+    let offset = n * g.inputCount
+    let dZ =
+      isWhole
+      ? productTarget(inputGradient, input, offset: offset, orElse: memory.product) : memory.product
+    multiplyPhases(plan, memory, prepared + plan.forwardKernelCount, into: dZ)
+    compact(dZ, rows: g.inputHeight * g.inputWidth, from: plan.channels, to: g.inputChannels)
     finishInputGradient(
-      inputGradient, input: input, product: memory.product, offset: n * g.inputCount,
-      rows: g.inputHeight, width: g.inputWidth, channels: g.inputChannels)
+      inputGradient, input: input, product: dZ, offset: offset, rows: g.inputHeight,
+      width: g.inputWidth, channels: g.inputChannels)
   }
   if isPadded {
     compact(kernelGradient, rows: plan.depth, from: plan.filters, to: g.outputChannels)
@@ -119,7 +123,8 @@ private func addKernelGradient(
 /// dZ of one image: for every phase, each input pixel is a product of the output gradients around it and the taps that
 /// reach it.
 private func multiplyPhases(
-  _ plan: DirectPlan, _ memory: DirectMemory, _ kernel: UnsafePointer<Float>
+  _ plan: DirectPlan, _ memory: DirectMemory, _ kernel: UnsafePointer<Float>,
+  into target: UnsafeMutablePointer<Float>
 ) {
   let g = plan.geometry
   let gradient = memory.outputGradient
@@ -139,7 +144,7 @@ private func multiplyPhases(
         product, rows: max(0, (g.inputWidth - w + g.stride - 1) / g.stride),
         columns: plan.channels, gradient.row(p) + q * plan.filters, kernel + offset,
         panelStrideB: tapRows * segment * panel,
-        memory.product + (h * g.inputWidth + w) * plan.channels)
+        target + (h * g.inputWidth + w) * plan.channels)
     }
   }
 }

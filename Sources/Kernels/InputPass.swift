@@ -34,20 +34,13 @@ func writeInput(
     for y in 0..<image.height {
       var (source, target) = (x + y &* rowCount, image.row(y))
       for _ in 0..<groups {
-        for j in 0..<4 {
-          let value = shift[j].addingProduct(scale[j], (source + offsets[j]).vector)
-          (target + offsets[j]).store(rectified(value))
-        }
+        shift.addingProduct(scale, Quad(source, offsets)).rectified.store(target, offsets)
         source += step
         target += step
       }
     }
   }
 }
-
-/// max(0, x), and NaN for NaN, which `pointwiseMax` would hide: a run that has diverged must show it.
-@inline(__always)
-func rectified(_ x: Vector) -> Vector { x.replacing(with: 0, where: x .< 0) }
 
 /// Writes dY = (ca·g + cb·y + cc, or g) (+ addend) into a padded image, keeps it for a skip connection and adds it up per
 /// channel if asked.
@@ -67,35 +60,71 @@ func writeOutputGradient(
       operand, offset: offset, into: image, channels: channels, biasGradient: biasGradient)
     return
   }
-  let rowCount = image.width * channels
   forEachSlice(channels: channels, imageWidth: image.width) { slice in
-    let none = InlineArray<4, Vector>(repeating: Vector())
+    let pass = OutputGradientPass(
+      operand, offset: offset, image: image, channels: channels, slice: slice,
+      biasGradient: biasGradient)
+    // The forms that a step has, each with a loop of its own: what is nil for all pixels is not asked for at each.
+    switch (operand.normalization?.activation, operand.addend, operand.stored) {
+    case (nil, nil, nil): pass.run(y: nil, addend: nil, stored: nil)
+    case (let y?, nil, nil): pass.run(y: y, addend: nil, stored: nil)
+    case (let y?, nil, let stored?): pass.run(y: y, addend: nil, stored: stored)
+    case (let y?, let addend?, let stored?): pass.run(y: y, addend: addend, stored: stored)
+    case (let y, let addend, let stored): pass.run(y: y, addend: addend, stored: stored)
+    }
+  }
+}
+
+/// ``writeOutputGradient(_:offset:into:channels:biasGradient:)`` for one slice of channels.
+private struct OutputGradientPass {
+  private let gradient: UnsafePointer<Float>
+  private let ca: Quad
+  private let cb: Quad
+  private let cc: Quad
+  private let offset: Int
+  private let image: PaddedImage
+  private let rowCount: Int
+  private let slice: ChannelSlice
+  private let biasGradient: UnsafeMutablePointer<Float>?
+
+  init(
+    _ operand: ConvolutionOutputGradient, offset: Int, image: PaddedImage, channels: Int,
+    slice: ChannelSlice, biasGradient: UnsafeMutablePointer<Float>?
+  ) {
+    gradient = operand.gradient
     let map = operand.normalization
-    let ca = map.map { slice.coefficients($0.gradientScale) } ?? none
-    let cb = map.map { slice.coefficients($0.activationScale) } ?? none
-    let cc = map.map { slice.coefficients($0.constant) } ?? none
-    let y = map?.activation
-    let (addend, stored) = (operand.addend, operand.stored)
+    ca = map.map { slice.coefficients($0.gradientScale) } ?? Quad()
+    cb = map.map { slice.coefficients($0.activationScale) } ?? Quad()
+    cc = map.map { slice.coefficients($0.constant) } ?? Quad()
+    self.offset = offset
+    self.image = image
+    rowCount = image.width * channels
+    self.slice = slice
+    self.biasGradient = biasGradient
+  }
+
+  @inline(__always)
+  func run(
+    y: UnsafePointer<Float>?, addend: UnsafePointer<Float>?, stored: UnsafeMutablePointer<Float>?
+  ) {
+    let (ca, cb, cc, gradient) = (ca, cb, cc, gradient)
     let (offsets, step, groups) = (slice.offsets, slice.step, slice.groupsPerRow)
-    var sums = none
+    var sums = Quad()
     for row in 0..<image.height {
       var (i, target) = (offset &+ row &* rowCount, image.row(row))
       for _ in 0..<groups {
-        for j in 0..<4 {
-          let at = i &+ offsets[j]
-          var value = (operand.gradient + at).vector
-          if let y { value = cc[j].addingProduct(cb[j], (y + at).vector).addingProduct(ca[j], value) }
-          if let addend { value += (addend + at).vector }
-          if let stored { (stored + at).store(value) }
-          (target + offsets[j]).store(value)
-          sums[j] += value
-        }
+        var value = Quad(gradient + i, offsets)
+        if let y { value = cc.addingProduct(cb, Quad(y + i, offsets)).addingProduct(ca, value) }
+        if let addend { value = value + Quad(addend + i, offsets) }
+        if let stored { value.store(stored + i, offsets) }
+        value.store(target, offsets)
+        sums = sums + value
         i &+= step
         target += step
       }
       if let biasGradient, (row + 1).isMultiple(of: slice.rowsPerSum) || row == image.height - 1 {
         slice.add(sums, to: biasGradient)
-        sums = none
+        sums = Quad()
       }
     }
   }

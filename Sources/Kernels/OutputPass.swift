@@ -24,27 +24,23 @@ func finishOutput(
   let rowCount = width * channels
   let (y, addend) = (output.activation + offset, output.addend.map { $0 + offset })
   forEachSlice(channels: channels, imageWidth: width) { slice in
-    let none = InlineArray<4, Vector>(repeating: Vector())
-    let shift = bias.map { slice.coefficients($0) } ?? none
+    let shift = bias.map { slice.coefficients($0) } ?? Quad()
     let (offsets, step, groups) = (slice.offsets, slice.step, slice.groupsPerRow)
-    var (sums, squares) = (none, none)
+    var (sums, squares) = (Quad(), Quad())
     for row in 0..<rows {
       var i = row &* rowCount
       for _ in 0..<groups {
-        for j in 0..<4 {
-          let at = i &+ offsets[j]
-          var value = (product + at).vector + shift[j]
-          if let addend { value += (addend + at).vector }
-          (y + at).store(value)
-          sums[j] += value
-          squares[j] = squares[j].addingProduct(value, value)
-        }
+        var value = Quad(product + i, offsets) + shift
+        if let addend { value = value + Quad(addend + i, offsets) }
+        value.store(y + i, offsets)
+        sums = sums + value
+        squares = squares.addingProduct(value, value)
         i &+= step
       }
       if let totals = output.sums, (row + 1).isMultiple(of: slice.rowsPerSum) || row == rows - 1 {
         slice.add(sums, to: totals)
         slice.add(squares, to: totals + channels)
-        (sums, squares) = (none, none)
+        (sums, squares) = (Quad(), Quad())
       }
     }
   }
@@ -61,6 +57,14 @@ private func finishOutputSlowly(
     output.sums?[k] += Double(value)
     output.sums?[channels + k] += Double(value) * Double(value)
   }
+}
+
+/// Where a convolution may leave rows of dZ: the gradient's own place if nothing is left to do to them.
+func productTarget(
+  _ target: ConvolutionInputGradient, _ input: ConvolutionInput, offset: Int,
+  orElse scratch: UnsafeMutablePointer<Float>
+) -> UnsafeMutablePointer<Float> {
+  input.normalization == nil ? target.gradient + offset : scratch
 }
 
 /// Writes some rows of the input's gradient: dX as it is, or g' = scale·x + shift > 0 ? dZ : 0 together with Σg' and
@@ -83,7 +87,7 @@ func finishInputGradient(
   let (g, x) = (target.gradient + offset, input.activation + offset)
   let rowCount = width * channels
   guard let map = input.normalization, let mean = target.mean, let totals = target.sums else {
-    g.update(from: product, count: rows * rowCount)
+    if g != product { g.update(from: product, count: rows * rowCount) }
     return
   }
   guard ChannelSlice.covers(channels: channels, imageWidth: width) else {
@@ -100,32 +104,22 @@ func finishInputGradient(
     let (scale, shift) = (slice.coefficients(map.scale), slice.coefficients(map.shift))
     let means = slice.coefficients(mean)
     let (offsets, step, groups) = (slice.offsets, slice.step, slice.groupsPerRow)
-    let none = InlineArray<4, Vector>(repeating: Vector())
-    var (sums, products) = (none, none)
+    var (sums, products) = (Quad(), Quad())
     for row in 0..<rows {
       var i = row &* rowCount
       for _ in 0..<groups {
-        for j in 0..<4 {
-          let at = i &+ offsets[j]
-          let value = (x + at).vector
-          let masked = passed((product + at).vector, where: shift[j].addingProduct(scale[j], value))
-          (g + at).store(masked)
-          sums[j] += masked
-          products[j] = products[j].addingProduct(masked, value - means[j])
-        }
+        let value = Quad(x + i, offsets)
+        let masked = Quad(product + i, offsets).passed(where: shift.addingProduct(scale, value))
+        masked.store(g + i, offsets)
+        sums = sums + masked
+        products = products.addingProduct(masked, value - means)
         i &+= step
       }
       if (row + 1).isMultiple(of: slice.rowsPerSum) || row == rows - 1 {
         slice.add(sums, to: totals)
         slice.add(products, to: totals + channels)
-        (sums, products) = (none, none)
+        (sums, products) = (Quad(), Quad())
       }
     }
   }
-}
-
-/// The lanes of a gradient whose rectifier let something through, zero elsewhere.
-@inline(__always)
-func passed(_ gradient: Vector, where argument: Vector) -> Vector {
-  gradient.replacing(with: 0, where: argument .<= 0)
 }

@@ -66,38 +66,60 @@ private func zeros<let R: Int, let N: Int>() -> InlineArray<R, InlineArray<N, Ve
 
 #if WRN_AVX512
   // 32 registers of 16 lanes: 16 to 24 sums hide the latency of the two FMA units and leave room for a row of B.
-  @inline(never) func tile6x64(_ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>) {
+  @inline(never) func tile6x64(
+    _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  ) {
     tile(zeros() as InlineArray<6, InlineArray<4, Vector>>, p, a, b, c)
   }
-  @inline(never) func tile4x64(_ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>) {
+  @inline(never) func tile4x64(
+    _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  ) {
     tile(zeros() as InlineArray<4, InlineArray<4, Vector>>, p, a, b, c)
   }
-  @inline(never) func tile1x64(_ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>) {
+  @inline(never) func tile1x64(
+    _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  ) {
     tile(zeros() as InlineArray<1, InlineArray<4, Vector>>, p, a, b, c)
   }
-  @inline(never) func tile8x32(_ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>) {
+  @inline(never) func tile8x32(
+    _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  ) {
     tile(zeros() as InlineArray<8, InlineArray<2, Vector>>, p, a, b, c)
   }
-  @inline(never) func tile1x32(_ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>) {
+  @inline(never) func tile1x32(
+    _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  ) {
     tile(zeros() as InlineArray<1, InlineArray<2, Vector>>, p, a, b, c)
   }
-  @inline(never) func tile16x16(_ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>) {
+  @inline(never) func tile16x16(
+    _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  ) {
     tile(zeros() as InlineArray<16, InlineArray<1, Vector>>, p, a, b, c)
   }
 #endif
 // Two registers a vector of 16 lanes leave 12 of AVX2's 16 for sums.
-@inline(never) func tile9x16(_ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>) {
+@inline(never) func tile9x16(
+  _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+) {
   tile(zeros() as InlineArray<9, InlineArray<1, Vector>>, p, a, b, c)
 }
-@inline(never) func tile8x16(_ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>) {
+@inline(never) func tile8x16(
+  _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+) {
   tile(zeros() as InlineArray<8, InlineArray<1, Vector>>, p, a, b, c)
 }
-@inline(never) func tile6x16(_ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>) {
+@inline(never) func tile6x16(
+  _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+) {
   tile(zeros() as InlineArray<6, InlineArray<1, Vector>>, p, a, b, c)
 }
-@inline(never) func tile4x16(_ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>) {
+@inline(never) func tile4x16(
+  _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+) {
   tile(zeros() as InlineArray<4, InlineArray<1, Vector>>, p, a, b, c)
 }
-@inline(never) func tile1x16(_ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>) {
+@inline(never) func tile1x16(
+  _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+) {
   tile(zeros() as InlineArray<1, InlineArray<1, Vector>>, p, a, b, c)
 }

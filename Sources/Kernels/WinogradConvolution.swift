@@ -97,13 +97,15 @@ func winogradBackward(
       transformInput(unit, memory.outputGradient, into: memory.second)
       multiplyFrequencies(
         unit, memory.second, turned, rows: filters, columns: channels, into: memory.first)
-      transformOutput(unit, memory.first, channels: channels, into: memory.second)
       let rowCount = geometry.inputWidth * channels
+      let offset = first * geometry.inputCount + unit.firstRow * rowCount
+      let dZ = productTarget(inputGradient, input, offset: offset, orElse: memory.second)
+      transformOutput(unit, memory.first, channels: channels, into: dZ)
       for n in 0..<unit.images {
         finishInputGradient(
-          inputGradient, input: input, product: memory.second + n * unit.rows * rowCount,
-          offset: (first + n) * geometry.inputCount + unit.firstRow * rowCount, rows: unit.rows,
-          width: geometry.inputWidth, channels: channels)
+          inputGradient, input: input, product: dZ + n * unit.rows * rowCount,
+          offset: offset + n * geometry.inputCount, rows: unit.rows, width: geometry.inputWidth,
+          channels: channels)
       }
     }
   }

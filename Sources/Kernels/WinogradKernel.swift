@@ -26,10 +26,9 @@ struct TransformedKernelLayout {
   }
 }
 
-/// Writes U for the way forward, `[36, C, K]`, and behind it U′ of the rotated kernel for the way back, `[36, K, C]`.
+/// Writes U for the way forward, `[36, C, K]`, and behind it U′ of the turned kernel for the way back, `[36, K, C]`.
 ///
-/// Rotating a kernel by half a turn turns each of its transformed elements into that of the reciprocal point, times a
-/// power of two: w′(p) = p²·w(1/p). So U′ is U in another order, exactly.
+/// On the way back channels and filters change places and the kernel is rotated by half a turn.
 ///
 /// - Parameters:
 ///   - geometry: The convolution.
@@ -44,43 +43,60 @@ func transformKernel(
   let turned = TransformedKernelLayout(rows: filters, columns: channels)
   let turnedTarget = target + WinogradPlan.frequencies * layout.frequencyStride
   let tapStride = channels * filters
-  for k in stride(from: 0, to: filters, by: 16) {
-    for c in 0..<channels {
-      let w = weight + (c * filters + k)
-      var rows = InlineArray<18, Vector>(repeating: Vector())
-      for s in 0..<3 {
-        let f = kernelTransform(
-          (w + s * tapStride).vector, (w + (3 + s) * tapStride).vector,
-          (w + (6 + s) * tapStride).vector)
-        (rows[s], rows[3 + s], rows[6 + s]) = (f.0, f.1, f.2)
-        (rows[9 + s], rows[12 + s], rows[15 + s]) = (f.3, f.4, f.5)
-      }
-      let u = target + layout.offset(row: c, column: k)
-      let uTurned = turnedTarget + turned.offset(row: k, column: c)
-      for i in 0..<6 {
-        let f = kernelTransform(rows[3 * i], rows[3 * i + 1], rows[3 * i + 2])
-        let values: InlineArray<6, Vector> = [f.0, f.1, f.2, f.3, f.4, f.5]
-        for j in 0..<6 {
-          (u + (6 * i + j) * layout.frequencyStride).store(values[j])
-          let scale = Vector(repeating: reciprocalScale[i] * reciprocalScale[j])
-          scatter(
-            values[j] * scale,
-            to: uTurned + (6 * reciprocalPoint[i] + reciprocalPoint[j]) * turned.frequencyStride,
-            stride: turned.panel)
+  // Nine taps of 16 filters and 16 channels: turning the kernel moves a quarter of the numbers that turning U would.
+  var block = InlineArray<2304, Float>(repeating: 0)
+  withUnsafeMutableBytes(of: &block) { bytes in
+    let block = bytes.assumingMemoryBound(to: Float.self).baseAddress ?? target
+    for c in stride(from: 0, to: channels, by: 16) {
+      for k in stride(from: 0, to: filters, by: 16) {
+        let w = weight + (c * filters + k)
+        for i in 0..<16 {
+          transformKernelVector(
+            w + i * filters, tapStride: tapStride,
+            into: target + layout.offset(row: c + i, column: k), layout.frequencyStride)
+        }
+        for tap in 0..<9 { turn(w + tap * tapStride, rowStride: filters, into: block + (8 - tap) * 256) }
+        for i in 0..<16 {
+          transformKernelVector(
+            UnsafePointer(block + i * 16), tapStride: 256,
+            into: turnedTarget + turned.offset(row: k + i, column: c), turned.frequencyStride)
         }
       }
     }
   }
 }
 
-/// The frequency of the reciprocal point: 0 and ∞, √½ and √2 change places.
-@inline(__always) private var reciprocalPoint: InlineArray<6, Int> { [5, 3, 4, 1, 2, 0] }
-/// What a transformed element is multiplied by when it moves there.
-@inline(__always) private var reciprocalScale: InlineArray<6, Float> { [1, -0.5, -0.5, -2, -2, 1] }
-
+/// Transposes a block of 16×16 numbers.
 @inline(__always)
-private func scatter(_ values: Vector, to target: UnsafeMutablePointer<Float>, stride: Int) {
-  for lane in 0..<16 { target[lane &* stride] = values[lane] }
+private func turn(
+  _ source: UnsafePointer<Float>, rowStride: Int, into target: UnsafeMutablePointer<Float>
+) {
+  for row in 0..<16 {
+    for column in 0..<16 { target[column &* 16 &+ row] = source[row &* rowStride &+ column] }
+  }
+}
+
+/// U = G w Gᵀ for 16 columns of one row.
+@inline(__always)
+private func transformKernelVector(
+  _ w: UnsafePointer<Float>, tapStride: Int, into u: UnsafeMutablePointer<Float>,
+  _ frequencyStride: Int
+) {
+  @inline(__always) func column(_ s: Int) -> Six {
+    kernelTransform(
+      (w + s &* tapStride).vector, (w + (3 &+ s) &* tapStride).vector,
+      (w + (6 &+ s) &* tapStride).vector)
+  }
+  @inline(__always) func store(_ i: Int, _ f: Six) {
+    storeRow(f, u + 6 &* i &* frequencyStride, frequencyStride)
+  }
+  let (a, b, c) = (column(0), column(1), column(2))
+  store(0, kernelTransform(a.0, b.0, c.0))
+  store(1, kernelTransform(a.1, b.1, c.1))
+  store(2, kernelTransform(a.2, b.2, c.2))
+  store(3, kernelTransform(a.3, b.3, c.3))
+  store(4, kernelTransform(a.4, b.4, c.4))
+  store(5, kernelTransform(a.5, b.5, c.5))
 }
 
 /// Writes dW = Gᵀ dU G for a block of rows and columns.
@@ -100,28 +116,33 @@ func transformKernelGradient(
   let tapStride = geometry.inputChannels &* filters
   for c in 0..<rows {
     for k in stride(from: 0, to: columns, by: 16) {
-      let u = source + (c &* columns &+ k)
-      var taps = InlineArray<18, Vector>(repeating: Vector())
-      for j in 0..<6 {
-        let u = u + j &* frequencyStride
-        let step = 6 &* frequencyStride
-        let f = kernelGradientTransform(
-          u.vector, (u + step).vector, (u + 2 &* step).vector, (u + 3 &* step).vector,
-          (u + 4 &* step).vector, (u + 5 &* step).vector)
-        taps[j] = f.0
-        taps[6 &+ j] = f.1
-        taps[12 &+ j] = f.2
-      }
-      let w = target + (c &* filters &+ k)
-      for r in 0..<3 {
-        let f = kernelGradientTransform(
-          taps[6 &* r], taps[6 &* r &+ 1], taps[6 &* r &+ 2], taps[6 &* r &+ 3],
-          taps[6 &* r &+ 4], taps[6 &* r &+ 5])
-        let w = w + 3 &* r &* tapStride
-        w.store(f.0)
-        (w + tapStride).store(f.1)
-        (w + 2 &* tapStride).store(f.2)
-      }
+      transformKernelGradientVector(
+        source + (c &* columns &+ k), frequencyStride, into: target + (c &* filters &+ k),
+        tapStride: tapStride)
     }
   }
+}
+
+@inline(__always)
+private func transformKernelGradientVector(
+  _ u: UnsafePointer<Float>, _ frequencyStride: Int, into w: UnsafeMutablePointer<Float>,
+  tapStride: Int
+) {
+  @inline(__always) func column(_ j: Int) -> Three {
+    let u = u + j &* frequencyStride
+    let step = 6 &* frequencyStride
+    return kernelGradientTransform(
+      u.vector, (u + step).vector, (u + 2 &* step).vector, (u + 3 &* step).vector,
+      (u + 4 &* step).vector, (u + 5 &* step).vector)
+  }
+  @inline(__always) func store(_ r: Int, _ f: Three) {
+    let w = w + 3 &* r &* tapStride
+    w.store(f.0)
+    (w + tapStride).store(f.1)
+    (w + 2 &* tapStride).store(f.2)
+  }
+  let (a, b, c, d, e, f) = (column(0), column(1), column(2), column(3), column(4), column(5))
+  store(0, kernelGradientTransform(a.0, b.0, c.0, d.0, e.0, f.0))
+  store(1, kernelGradientTransform(a.1, b.1, c.1, d.1, e.1, f.1))
+  store(2, kernelGradientTransform(a.2, b.2, c.2, d.2, e.2, f.2))
 }

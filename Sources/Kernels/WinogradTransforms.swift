@@ -4,6 +4,13 @@
 // to columns; y = Aᵀ[(G w Gᵀ) ⊙ (Bᵀ x B)]A. Every ± pair is written e + p, e − p: a second constant of the other sign
 // would not fit the registers.
 
+/// Six frequencies of one axis.
+typealias Six = (Vector, Vector, Vector, Vector, Vector, Vector)
+/// Four output positions of one axis.
+typealias Four = (Vector, Vector, Vector, Vector)
+/// Three positions of a kernel along one axis.
+typealias Three = (Vector, Vector, Vector)
+
 /// √½.
 @inline(__always) private var a: Float { 0.707_106_781_186_547_5 }
 /// √2.
@@ -13,7 +20,7 @@
 @inline(__always)
 func inputTransform(
   _ d0: Vector, _ d1: Vector, _ d2: Vector, _ d3: Vector, _ d4: Vector, _ d5: Vector
-) -> (Vector, Vector, Vector, Vector, Vector, Vector) {
+) -> Six {
   let even1 = d4.addingProduct(Vector(repeating: -2), d2)
   let odd1 = d3.addingProduct(Vector(repeating: -2), d1) * a
   let even2 = d4.addingProduct(Vector(repeating: -0.5), d2)
@@ -28,7 +35,7 @@ func inputTransform(
 @inline(__always)
 func outputTransform(
   _ m0: Vector, _ m1: Vector, _ m2: Vector, _ m3: Vector, _ m4: Vector, _ m5: Vector
-) -> (Vector, Vector, Vector, Vector) {
+) -> Four {
   let (s1, t1, s2, t2) = (m1 + m2, (m1 - m2) * a, m3 + m4, (m3 - m4) * b)
   return (
     m0 + s1 + s2, t1 + t2, (s2 * 2).addingProduct(Vector(repeating: 0.5), s1),
@@ -40,7 +47,7 @@ func outputTransform(
 @inline(__always)
 func gradientTransform(
   _ d0: Vector, _ d1: Vector, _ d2: Vector, _ d3: Vector
-) -> (Vector, Vector, Vector, Vector, Vector, Vector) {
+) -> Six {
   let even1 = d0.addingProduct(Vector(repeating: 0.5), d2)
   let odd1 = d1.addingProduct(Vector(repeating: 0.5), d3) * a
   let even2 = d0.addingProduct(Vector(repeating: 2), d2)
@@ -52,7 +59,7 @@ func gradientTransform(
 @inline(__always)
 func kernelTransform(
   _ w0: Vector, _ w1: Vector, _ w2: Vector
-) -> (Vector, Vector, Vector, Vector, Vector, Vector) {
+) -> Six {
   let even1 = (w0 * 2 + w2) * (-1.0 / 3)
   let odd1 = w1 * (-2 * a / 3)
   let even2 = (w0 + w2 * 2) * (1.0 / 6)
@@ -64,7 +71,7 @@ func kernelTransform(
 @inline(__always)
 func kernelGradientTransform(
   _ u0: Vector, _ u1: Vector, _ u2: Vector, _ u3: Vector, _ u4: Vector, _ u5: Vector
-) -> (Vector, Vector, Vector) {
+) -> Three {
   let (s1, s2) = ((u1 + u2) * (-1.0 / 3), (u3 + u4) * (1.0 / 6))
   let odd = ((u1 - u2) * (-2 * a / 3)) + (u3 - u4) * (b / 6)
   return (u0 + s1 * 2 + s2, odd, s1 + s2 * 2 + u5)

@@ -18,6 +18,7 @@ final class ClassifierHead {
     self.layer = layer
     self.pixels = pixels
     channels = layer.inputs
+    precondition(channels.isMultiple(of: 8), "the passes over pixels take eight channels at once")
     features = AlignedBuffer(count: imageCount * layer.inputs)
     logitsBuffer = AlignedBuffer(count: imageCount * layer.outputs)
     logitGradients = AlignedBuffer(count: imageCount * layer.outputs)
@@ -108,34 +109,48 @@ final class ClassifierHead {
   private func pool(
     _ x: UnsafePointer<Float>, _ map: NormalizedReLU, into feature: UnsafeMutablePointer<Float>
   ) {
-    feature.update(repeating: 0, count: channels)
-    let (scale, shift) = (map.scale, map.shift)
-    for pixel in 0..<pixels {
-      let row = x + pixel * channels
-      for c in 0..<channels {
-        let value = scale[c] * row[c] + shift[c]
-        feature[c] += value < 0 ? 0 : value
+    for c in stride(from: 0, to: channels, by: 8) {
+      let (scale, shift) = (Self.load(map.scale + c), Self.load(map.shift + c))
+      var sum = SIMD8<Float>()
+      for pixel in 0..<pixels {
+        let value = scale * Self.load(x + (pixel &* channels &+ c)) + shift
+        sum += value.replacing(with: 0, where: value .< 0)
       }
+      Self.store(sum / Float(pixels), feature + c)
     }
-    for c in 0..<channels { feature[c] /= Float(pixels) }
   }
 
-  /// Spreads a feature's gradient over the pixels whose ReLU let them pass, and adds Σg' and Σg'·(x − mean).
+  /// Spreads a feature's gradient over the pixels whose ReLU let them pass, and adds Σg' and Σg'·(x − mean): fp32 within
+  /// the image, Double beyond.
   private func unpool(
     _ featureGradient: UnsafePointer<Float>, _ x: UnsafePointer<Float>, _ map: NormalizedReLU,
     _ target: ConvolutionInputGradient, offset: Int
   ) {
     guard let mean = target.mean, let sums = target.sums else { return }
-    let (scale, shift, channels) = (map.scale, map.shift, channels)
-    for pixel in 0..<pixels {
-      let row = x + pixel * channels
-      let gradient = target.gradient + (offset + pixel * channels)
-      for c in 0..<channels {
-        let masked = scale[c] * row[c] + shift[c] > 0 ? featureGradient[c] : 0
-        gradient[c] = masked
-        sums[c] += Double(masked)
-        sums[channels + c] += Double(masked * (row[c] - mean[c]))
+    for c in stride(from: 0, to: channels, by: 8) {
+      let (scale, shift) = (Self.load(map.scale + c), Self.load(map.shift + c))
+      let (gradient, means) = (Self.load(featureGradient + c), Self.load(mean + c))
+      var (sum, productSum) = (SIMD8<Float>(), SIMD8<Float>())
+      for pixel in 0..<pixels {
+        let i = pixel &* channels &+ c
+        let value = Self.load(x + i)
+        let masked = gradient.replacing(with: 0, where: scale * value + shift .<= 0)
+        Self.store(masked, target.gradient + (offset &+ i))
+        sum += masked
+        productSum += masked * (value - means)
+      }
+      for lane in 0..<8 {
+        sums[c + lane] += Double(sum[lane])
+        sums[channels + c + lane] += Double(productSum[lane])
       }
     }
+  }
+
+  private static func load(_ source: UnsafePointer<Float>) -> SIMD8<Float> {
+    UnsafeRawPointer(source).loadUnaligned(as: SIMD8<Float>.self)
+  }
+
+  private static func store(_ value: SIMD8<Float>, _ target: UnsafeMutablePointer<Float>) {
+    UnsafeMutableRawPointer(target).storeBytes(of: value, as: SIMD8<Float>.self)
   }
 }

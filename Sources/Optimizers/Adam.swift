@@ -57,10 +57,29 @@ public struct Adam {
     let (beta2, new2) = (Float(c.beta2), Float(1 - c.beta2))
     let (w, g) = (parameters.pointer, gradients.pointer)
     let (m, v) = (firstMoment.pointer, secondMoment.pointer)
-    for i in range {
+    // Eight elements at once: the compiler does not dare to, for all it knows the four arrays overlap.
+    let vectorEnd = range.lowerBound + range.count / 8 * 8
+    for i in stride(from: range.lowerBound, to: vectorEnd, by: 8) {
+      let gradient = Self.load(g + i)
+      let mean = new1 * gradient + beta1 * Self.load(m + i)
+      let variance = new2 * (gradient * gradient) + beta2 * Self.load(v + i)
+      let denominator = (variance / correction2).squareRoot() + epsilon
+      Self.store(mean, m + i)
+      Self.store(variance, v + i)
+      Self.store(kept * Self.load(w + i) - rate * (mean / correction1) / denominator, w + i)
+    }
+    for i in vectorEnd..<range.upperBound {
       m[i] = new1 * g[i] + beta1 * m[i]
       v[i] = new2 * (g[i] * g[i]) + beta2 * v[i]
       w[i] = kept * w[i] - rate * (m[i] / correction1) / ((v[i] / correction2).squareRoot() + epsilon)
     }
+  }
+
+  private static func load(_ source: UnsafePointer<Float>) -> SIMD8<Float> {
+    UnsafeRawPointer(source).loadUnaligned(as: SIMD8<Float>.self)
+  }
+
+  private static func store(_ value: SIMD8<Float>, _ target: UnsafeMutablePointer<Float>) {
+    UnsafeMutableRawPointer(target).storeBytes(of: value, as: SIMD8<Float>.self)
   }
 }

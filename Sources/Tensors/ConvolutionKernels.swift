@@ -4,20 +4,23 @@
 /// into code that runs everywhere. The functions have no state; operands are those of the convolution engines.
 public struct ConvolutionKernels: Sendable {
   /// Brings a kernel into the build's own form: geometry, `RSCK`, target.
-  public typealias PrepareWeight = @Sendable (
-    ConvolutionGeometry, UnsafePointer<Float>, UnsafeMutablePointer<Float>
-  ) -> Void
+  public typealias PrepareWeight =
+    @Sendable (
+      ConvolutionGeometry, UnsafePointer<Float>, UnsafeMutablePointer<Float>
+    ) -> Void
   /// Forward: geometry, images, input, prepared kernel, bias, output, scratch.
-  public typealias Forward = @Sendable (
-    ConvolutionGeometry, Int, ConvolutionInput, UnsafePointer<Float>, UnsafePointer<Float>?,
-    ConvolutionOutput, UnsafeMutablePointer<Float>
-  ) -> Void
+  public typealias Forward =
+    @Sendable (
+      ConvolutionGeometry, Int, ConvolutionInput, UnsafePointer<Float>, UnsafePointer<Float>?,
+      ConvolutionOutput, UnsafeMutablePointer<Float>
+    ) -> Void
   /// Backward: geometry, images, input, prepared kernel, output gradient, dW, dB, input gradient, scratch.
-  public typealias Backward = @Sendable (
-    ConvolutionGeometry, Int, ConvolutionInput, UnsafePointer<Float>, ConvolutionOutputGradient,
-    UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>?, ConvolutionInputGradient?,
-    UnsafeMutablePointer<Float>
-  ) -> Void
+  public typealias Backward =
+    @Sendable (
+      ConvolutionGeometry, Int, ConvolutionInput, UnsafePointer<Float>, ConvolutionOutputGradient,
+      UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>?, ConvolutionInputGradient?,
+      UnsafeMutablePointer<Float>
+    ) -> Void
 
   /// The algorithm for a geometry, `winograd` or `direct`.
   public let algorithm: @Sendable (ConvolutionGeometry) -> String

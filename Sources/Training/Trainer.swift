@@ -33,8 +33,8 @@ public final class Trainer {
   /// - Throws: `MicrobatchPlan.InvalidPlan` or `WorldSizeError` if the batch cannot be divided.
   public init(
     _ configuration: TrainingConfiguration, model: ModelState, completedSteps: Int,
-    dataset: CIFAR10, engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator, recorder: RunRecorder?,
-    stop: StopRequest
+    dataset: CIFAR10, engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator,
+    recorder: RunRecorder?, stop: StopRequest
   ) throws {
     self.configuration = configuration
     self.model = model
@@ -143,6 +143,7 @@ extension TrainingConfiguration.Engine {
   /// Makes the engine: for ``native`` with the widest instruction set that this CPU has, or what `WRN_ISA` asks for.
   ///
   /// - Parameter environment: The environment of the process.
+  /// - Returns: The engine; ``blas`` where the CPU has none of the instruction sets that native kernels are built for.
   /// - Throws: `InstructionSet.Unavailable` if this CPU lacks what `WRN_ISA` asks for.
   public func make(environment: [String: String]) throws -> any ConvolutionEngine {
     let instructionSet = try InstructionSet.choose(asked: environment["WRN_ISA"])

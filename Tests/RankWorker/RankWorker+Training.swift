@@ -26,7 +26,8 @@ extension RankWorker {
       completedSteps: 0, trainingCount: dataset.training.count, dataFingerprint: "", console: Silence())
     let trainer = try Trainer(
       configuration, model: model, completedSteps: 0, dataset: dataset,
-      engine: configuration.engine.make(environment: [:]), pool: WorkerPool(workerCount: 2), communicator: SoloCommunicator(), recorder: recorder, stop: StopRequest())
+      engine: configuration.engine.make(environment: [:]), pool: WorkerPool(workerCount: 2),
+      communicator: SoloCommunicator(), recorder: recorder, stop: StopRequest())
     // The first steps start threads, fill lazy globals and OpenBLAS's buffers.
     for number in 1...10 { _ = try trainer.step(number) }
     let control = AllocationCounter.count { free(strdup(CommandLine.arguments[0])) }

@@ -105,7 +105,8 @@ import Training
     let model = try model()
     let trainer = try Trainer(
       configuration, model: model, completedSteps: 0, dataset: SyntheticCIFAR10.dataset(),
-      engine: BLASConvolutionEngine(), pool: WorkerPool(workerCount: 1 + communicator.rank % 2), communicator: communicator, recorder: nil,
+      engine: BLASConvolutionEngine(), pool: WorkerPool(workerCount: 1 + communicator.rank % 2),
+      communicator: communicator, recorder: nil,
       stop: StopRequest())
     try trainer.run()
     var digest = LayoutDigest()
