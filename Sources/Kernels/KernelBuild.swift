@@ -9,38 +9,53 @@ public enum KernelBuild {
   @inline(never)
   public static func kernels() -> ConvolutionKernels {
     ConvolutionKernels(
-      algorithm: { WinogradPlan.handles($0) ? "winograd" : "direct" },
-      preparedWeightCount: preparedWeightCount, prepareWeight: prepareWeight,
-      scratchCount: scratchCount, forward: forward, backward: backward)
+      algorithm: { Algorithm($0).rawValue }, preparedWeightCount: preparedWeightCount,
+      prepareWeight: prepareWeight, scratchCount: scratchCount, forward: forward,
+      backward: backward)
   }
 }
 
-// Which algorithm computes which convolution depends on its shape alone, never on timing: all ranks agree, and runs
-// repeat. `wrn-dist benchmark convolution` shows what each is worth.
+/// Which algorithm computes which convolution.
+///
+/// A function of its shape alone, never of timing, so that all ranks agree and runs repeat.
+/// `wrn-dist benchmark convolution` shows what each is worth.
+private enum Algorithm: String {
+  case winograd
+  case polyphase
+  case direct
+
+  init(_ g: ConvolutionGeometry) {
+    self = Winograd.handles(g) ? .winograd : Polyphase.handles(g) ? .polyphase : .direct
+  }
+}
 
 private func preparedWeightCount(_ g: ConvolutionGeometry) -> Int {
-  if WinogradPlan.handles(g) {
-    return 2 * WinogradPlan.frequencies * g.inputChannels * g.outputChannels
+  switch Algorithm(g) {
+  case .winograd: return 2 * Winograd.matrices * g.inputChannels * g.outputChannels
+  case .polyphase: return 2 * Polyphase.matrices * g.inputChannels * g.outputChannels
+  case .direct:
+    let plan = DirectPlan(g)
+    return plan.forwardKernelCount + plan.backwardKernelCount
   }
-  let plan = DirectPlan(g)
-  return plan.forwardKernelCount + plan.backwardKernelCount
 }
 
 private func prepareWeight(
   _ g: ConvolutionGeometry, _ weight: UnsafePointer<Float>,
   into prepared: UnsafeMutablePointer<Float>
 ) {
-  if WinogradPlan.handles(g) {
-    transformKernel(g, weight, into: prepared)
-  } else {
-    packKernel(DirectPlan(g), weight, into: prepared)
+  switch Algorithm(g) {
+  case .winograd: Winograd.transformKernel(g, weight, into: prepared)
+  case .polyphase: Polyphase.transformKernel(g, weight, into: prepared)
+  case .direct: packKernel(DirectPlan(g), weight, into: prepared)
   }
 }
 
 private func scratchCount(_ g: ConvolutionGeometry, imageCount: Int) -> Int {
-  WinogradPlan.handles(g)
-    ? WinogradMemory(WinogradPlan(g, imageCount: imageCount), at: nil).count
-    : DirectMemory(DirectPlan(g), at: nil).count
+  switch Algorithm(g) {
+  case .winograd: TileMemory(TransformPlan<Winograd>(g, imageCount: imageCount), at: nil).count
+  case .polyphase: TileMemory(TransformPlan<Polyphase>(g, imageCount: imageCount), at: nil).count
+  case .direct: DirectMemory(DirectPlan(g), at: nil).count
+  }
 }
 
 private func forward(
@@ -48,11 +63,16 @@ private func forward(
   prepared: UnsafePointer<Float>, bias: UnsafePointer<Float>?, output: ConvolutionOutput,
   scratch: UnsafeMutablePointer<Float>
 ) {
-  if WinogradPlan.handles(g) {
-    winogradForward(
-      g, imageCount: imageCount, input: input, prepared: prepared, bias: bias, output: output,
-      scratch: scratch)
-  } else {
+  switch Algorithm(g) {
+  case .winograd:
+    transformedForward(
+      by: Winograd.self, g, imageCount: imageCount, input: input, prepared: prepared, bias: bias,
+      output: output, scratch: scratch)
+  case .polyphase:
+    transformedForward(
+      by: Polyphase.self, g, imageCount: imageCount, input: input, prepared: prepared, bias: bias,
+      output: output, scratch: scratch)
+  case .direct:
     directForward(
       g, imageCount: imageCount, input: input, prepared: prepared, bias: bias, output: output,
       scratch: scratch)
@@ -65,12 +85,18 @@ private func backward(
   weightGradient: UnsafeMutablePointer<Float>, biasGradient: UnsafeMutablePointer<Float>?,
   inputGradient: ConvolutionInputGradient?, scratch: UnsafeMutablePointer<Float>
 ) {
-  if WinogradPlan.handles(g) {
-    winogradBackward(
-      g, imageCount: imageCount, input: input, prepared: prepared, outputGradient: outputGradient,
-      weightGradient: weightGradient, biasGradient: biasGradient, inputGradient: inputGradient,
-      scratch: scratch)
-  } else {
+  switch Algorithm(g) {
+  case .winograd:
+    transformedBackward(
+      by: Winograd.self, g, imageCount: imageCount, input: input, prepared: prepared,
+      outputGradient: outputGradient, weightGradient: weightGradient, biasGradient: biasGradient,
+      inputGradient: inputGradient, scratch: scratch)
+  case .polyphase:
+    transformedBackward(
+      by: Polyphase.self, g, imageCount: imageCount, input: input, prepared: prepared,
+      outputGradient: outputGradient, weightGradient: weightGradient, biasGradient: biasGradient,
+      inputGradient: inputGradient, scratch: scratch)
+  case .direct:
     directBackward(
       g, imageCount: imageCount, input: input, prepared: prepared, outputGradient: outputGradient,
       weightGradient: weightGradient, biasGradient: biasGradient, inputGradient: inputGradient,

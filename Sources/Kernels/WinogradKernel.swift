@@ -34,33 +34,49 @@ struct TransformedKernelLayout {
 ///   - geometry: The convolution.
 ///   - weight: `RSCK`.
 ///   - target: 2·36·C·K floats.
-func transformKernel(
+func winogradKernel(
   _ geometry: ConvolutionGeometry, _ weight: UnsafePointer<Float>,
   into target: UnsafeMutablePointer<Float>
 ) {
   let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
   let layout = TransformedKernelLayout(rows: channels, columns: filters)
   let turned = TransformedKernelLayout(rows: filters, columns: channels)
-  let turnedTarget = target + WinogradPlan.frequencies * layout.frequencyStride
+  let turnedTarget = target + Winograd.matrices * layout.frequencyStride
   let tapStride = channels * filters
-  // Nine taps of 16 filters and 16 channels: turning the kernel moves a quarter of the numbers that turning U would.
+  forEachTurnedBlock(geometry, weight) { c, k, w, block in
+    for i in 0..<16 {
+      kernelVector(
+        w + i * filters, tapStride: tapStride,
+        into: target + layout.offset(row: c + i, column: k), layout.frequencyStride)
+      kernelVector(
+        block + i * 16, tapStride: 256,
+        into: turnedTarget + turned.offset(row: k + i, column: c), turned.frequencyStride)
+    }
+  }
+}
+
+/// Calls `body` for every 16 channels and 16 filters of a 3×3 kernel with their nine taps rotated by half a turn and
+/// transposed, `[9, 16 filters, 16 channels]`.
+///
+/// Turning the kernel moves a quarter of the numbers that turning its transform would.
+@inline(__always)
+func forEachTurnedBlock(
+  _ geometry: ConvolutionGeometry, _ weight: UnsafePointer<Float>,
+  _ body: (
+    _ channel: Int, _ filter: Int, _ weight: UnsafePointer<Float>, _ turned: UnsafePointer<Float>
+  ) -> Void
+) {
+  let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
   var block = InlineArray<2304, Float>(repeating: 0)
   withUnsafeMutableBytes(of: &block) { bytes in
-    let block = bytes.assumingMemoryBound(to: Float.self).baseAddress ?? target
+    guard let block = bytes.assumingMemoryBound(to: Float.self).baseAddress else { return }
     for c in stride(from: 0, to: channels, by: 16) {
       for k in stride(from: 0, to: filters, by: 16) {
         let w = weight + (c * filters + k)
-        for i in 0..<16 {
-          transformKernelVector(
-            w + i * filters, tapStride: tapStride,
-            into: target + layout.offset(row: c + i, column: k), layout.frequencyStride)
+        for tap in 0..<9 {
+          turn(w + tap * channels * filters, rowStride: filters, into: block + (8 - tap) * 256)
         }
-        for tap in 0..<9 { turn(w + tap * tapStride, rowStride: filters, into: block + (8 - tap) * 256) }
-        for i in 0..<16 {
-          transformKernelVector(
-            UnsafePointer(block + i * 16), tapStride: 256,
-            into: turnedTarget + turned.offset(row: k + i, column: c), turned.frequencyStride)
-        }
+        body(c, k, w, UnsafePointer(block))
       }
     }
   }
@@ -78,7 +94,7 @@ private func turn(
 
 /// U = G w Gᵀ for 16 columns of one row.
 @inline(__always)
-private func transformKernelVector(
+private func kernelVector(
   _ w: UnsafePointer<Float>, tapStride: Int, into u: UnsafeMutablePointer<Float>,
   _ frequencyStride: Int
 ) {
@@ -99,32 +115,31 @@ private func transformKernelVector(
   store(5, kernelTransform(a.5, b.5, c.5))
 }
 
-/// Writes dW = Gᵀ dU G for a block of rows and columns.
+/// Writes dW = Gᵀ dU G for a block of channels and filters.
 ///
 /// - Parameters:
 ///   - source: dU of the block, `[36, rows, columns]`.
-///   - frequencyStride: From one frequency of dU to the next.
-///   - rows: Input channels of the block.
-///   - columns: Filters of the block, a multiple of 16.
-///   - target: The block's first element of dW, `RSCK`.
+///   - block: The block.
+///   - weightGradient: dW, `RSCK`.
 ///   - geometry: The convolution.
-func transformKernelGradient(
-  _ source: UnsafePointer<Float>, frequencyStride: Int, rows: Int, columns: Int,
-  into target: UnsafeMutablePointer<Float>, _ geometry: ConvolutionGeometry
+func winogradKernelGradient(
+  _ source: UnsafePointer<Float>, _ block: KernelBlock,
+  into weightGradient: UnsafeMutablePointer<Float>, _ geometry: ConvolutionGeometry
 ) {
   let filters = geometry.outputChannels
   let tapStride = geometry.inputChannels &* filters
-  for c in 0..<rows {
-    for k in stride(from: 0, to: columns, by: 16) {
-      transformKernelGradientVector(
-        source + (c &* columns &+ k), frequencyStride, into: target + (c &* filters &+ k),
-        tapStride: tapStride)
+  let target = weightGradient + (block.channel * filters + block.filter)
+  for c in 0..<block.rows {
+    for k in stride(from: 0, to: block.columns, by: 16) {
+      kernelGradientVector(
+        source + (c &* block.columns &+ k), block.frequencyStride,
+        into: target + (c &* filters &+ k), tapStride: tapStride)
     }
   }
 }
 
 @inline(__always)
-private func transformKernelGradientVector(
+private func kernelGradientVector(
   _ u: UnsafePointer<Float>, _ frequencyStride: Int, into w: UnsafeMutablePointer<Float>,
   tapStride: Int
 ) {

@@ -9,11 +9,11 @@
 ///   - unit: The tiles.
 ///   - image: The first of the group's padded images.
 ///   - target: V.
-func transformInput(
-  _ unit: WinogradUnit, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
+func winogradInput(
+  _ unit: TileUnit, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
 ) {
   let channels = image.pixelStride
-  let frequencyStride = WinogradUnit.frequencyStride(rows: unit.tiles, columns: channels)
+  let frequencyStride = TileUnit.frequencyStride(rows: unit.tiles, columns: channels)
   let rowStride = image.rowStride
   var tile = target
   for n in 0..<unit.images {
@@ -60,11 +60,11 @@ private func transformInputTile(
 ///   - unit: The tiles.
 ///   - image: The first of the group's padded images.
 ///   - target: D.
-func transformGradient(
-  _ unit: WinogradUnit, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
+func winogradGradient(
+  _ unit: TileUnit, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
 ) {
   let channels = image.pixelStride
-  let frequencyStride = WinogradUnit.frequencyStride(rows: unit.tiles, columns: channels)
+  let frequencyStride = TileUnit.frequencyStride(rows: unit.tiles, columns: channels)
   let rowStride = image.rowStride
   var tile = target
   for n in 0..<unit.images {
@@ -111,11 +111,11 @@ private func transformGradientTile(
 ///   - source: M.
 ///   - channels: K.
 ///   - target: The unit's rows of the first image, then those of the next.
-func transformOutput(
-  _ unit: WinogradUnit, _ source: UnsafePointer<Float>, channels: Int,
+func winogradOutput(
+  _ unit: TileUnit, _ source: UnsafePointer<Float>, channels: Int,
   into target: UnsafeMutablePointer<Float>
 ) {
-  let frequencyStride = WinogradUnit.frequencyStride(rows: unit.tiles, columns: channels)
+  let frequencyStride = TileUnit.frequencyStride(rows: unit.tiles, columns: channels)
   let rowStride = 4 &* unit.tileColumns &* channels
   var tile = source
   var row = target

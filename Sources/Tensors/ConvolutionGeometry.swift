@@ -46,6 +46,27 @@ public struct ConvolutionGeometry: Hashable, Sendable {
     outputWidth = columns.output
   }
 
+  /// Makes a geometry with the same padding on all sides, as the Wide ResNet paper's networks have it: the output has
+  /// ⌊(H + 2·padding − R)/stride⌋ + 1 rows.
+  ///
+  /// - Precondition: The kernel fits into the padded image.
+  public init(
+    inputHeight: Int, inputWidth: Int, inputChannels: Int, outputChannels: Int, kernelSize: Int,
+    stride: Int, padding: Int
+  ) {
+    precondition(
+      min(inputHeight, inputWidth) + 2 * padding >= kernelSize, "the kernel is larger than the padded image")
+    self.inputHeight = inputHeight
+    self.inputWidth = inputWidth
+    self.inputChannels = inputChannels
+    self.outputChannels = outputChannels
+    self.kernelSize = kernelSize
+    self.stride = stride
+    paddingBefore = padding
+    outputHeight = (inputHeight + 2 * padding - kernelSize) / stride + 1
+    outputWidth = (inputWidth + 2 * padding - kernelSize) / stride + 1
+  }
+
   /// Elements of one input image, H·W·C.
   public var inputCount: Int { inputHeight * inputWidth * inputChannels }
   /// Elements of one output image, P·Q·K.

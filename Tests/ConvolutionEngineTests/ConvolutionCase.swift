@@ -16,9 +16,18 @@ struct ConvolutionCase: CustomTestStringConvertible, Sendable {
       kernelSize: kernel, stride: stride)
   }
 
+  init(_ images: Int, size: Int, _ inputs: Int, _ outputs: Int, stride: Int, kernel: Int = 3, padding: Int) {
+    self.images = images
+    geometry = ConvolutionGeometry(
+      inputHeight: size, inputWidth: size, inputChannels: inputs, outputChannels: outputs,
+      kernelSize: kernel, stride: stride, padding: padding)
+  }
+
   var testDescription: String {
     let g = geometry
-    return "\(images)×\(g.inputHeight)²×\(g.inputChannels)→\(g.outputChannels), stride \(g.stride), \(g.kernelSize)²"
+    return
+      "\(images)×\(g.inputHeight)²×\(g.inputChannels)→\(g.outputChannels), stride \(g.stride), \(g.kernelSize)², "
+      + "padding \(g.paddingBefore)"
   }
 
   /// The shapes of the networks, and odd ones: a single pixel, prime widths, one channel, 1×1 kernels.
@@ -33,8 +42,13 @@ struct ConvolutionCase: CustomTestStringConvertible, Sendable {
     // Winograd's units: some rows of an image, several images and a rest, one unit in all, slices of 64 + 32 + 16 channels.
     ConvolutionCase(1, size: 32, 16, 32), ConvolutionCase(9, size: 8, 32, 16), ConvolutionCase(3, size: 8, 48, 112),
     ConvolutionCase(3, size: 16, 64, 32), ConvolutionCase(1, size: 4, 80, 16), ConvolutionCase(2, size: 12, 16, 48),
+    // Phases of stride 2, with padding on both sides, too.
+    ConvolutionCase(3, size: 16, 32, 64, stride: 2), ConvolutionCase(9, size: 8, 48, 112, stride: 2),
+    ConvolutionCase(1, size: 64, 16, 16, stride: 2), ConvolutionCase(2, size: 32, 16, 32, stride: 2, padding: 1),
+    ConvolutionCase(9, size: 8, 32, 64, stride: 2, padding: 1),
+    ConvolutionCase(2, size: 7, 3, 5, stride: 2, padding: 1),
     // Direct products with whole vectors and without.
-    ConvolutionCase(1, size: 16, 64, 128, stride: 2), ConvolutionCase(2, size: 8, 48, 16, stride: 2),
+    ConvolutionCase(1, size: 12, 64, 128, stride: 2), ConvolutionCase(2, size: 12, 48, 16, stride: 2),
     ConvolutionCase(2, size: 8, 32, 64, stride: 2, kernel: 1), ConvolutionCase(1, size: 6, 16, 16),
     ConvolutionCase(1, size: 7, 20, 16, stride: 3), ConvolutionCase(1, size: 8, 16, 20, stride: 2, kernel: 4),
   ]
