@@ -16,15 +16,15 @@ let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 #if arch(x86_64)
   let kernelBuilds: [Target] = [
     .target(
-      name: "Kernels", dependencies: ["Tensors"],
+      name: "Kernels", dependencies: ["Tensors", "CPrefetch"],
       swiftSettings: strict + [.unsafeFlags(["-Xcc", "-march=x86-64-v3"])]),
     .target(
-      name: "KernelsAVX512", dependencies: ["Tensors"],
+      name: "KernelsAVX512", dependencies: ["Tensors", "CPrefetch"],
       swiftSettings: strict + [.unsafeFlags(["-Xcc", "-march=x86-64-v4"]), .define("WRN_AVX512")]),
   ]
 #else
   let kernelBuilds: [Target] = [
-    .target(name: "Kernels", dependencies: ["Tensors"], swiftSettings: strict)
+    .target(name: "Kernels", dependencies: ["Tensors", "CPrefetch"], swiftSettings: strict)
   ]
 #endif
 let kernels = kernelBuilds.map { Target.Dependency.target(name: $0.name) }
@@ -32,6 +32,7 @@ let kernels = kernelBuilds.map { Target.Dependency.target(name: $0.name) }
 // Low to high; `docs/architecture.md` says what each module keeps out.
 let libraries: [Target] = [
   .systemLibrary(name: "CCPUID"),
+  .systemLibrary(name: "CPrefetch"),
   .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
   .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
   .target(name: "Tensors", swiftSettings: strict),

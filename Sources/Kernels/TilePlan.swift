@@ -29,16 +29,20 @@ struct TilePlan {
   /// The tiles of the largest unit.
   var tilesPerUnit: Int { imagesPerGroup * tileRowsPerUnit * tileColumns }
 
+  /// The units of a group.
+  var unitsPerGroup: Int { (tileRows + tileRowsPerUnit - 1) / tileRowsPerUnit }
+
   /// Whether all images make one unit: a kernel's gradient is then no sum over units and is finished block by block.
   func hasOneUnit(imageCount: Int) -> Bool {
     imageCount <= imagesPerGroup && tileRowsPerUnit == tileRows
   }
 
-  /// Calls `body` for every group: its first image and how many it has.
+  /// Calls `body` for every group of a microbatch's images.
   @inline(__always)
-  func forEachGroup(imageCount: Int, _ body: (_ first: Int, _ images: Int) -> Void) {
+  func forEachGroup(imageCount: Int, _ body: (ImageGroup) -> Void) {
     for first in stride(from: 0, to: imageCount, by: imagesPerGroup) {
-      body(first, min(imagesPerGroup, imageCount - first))
+      let end = min(first + imagesPerGroup, imageCount)
+      body(ImageGroup(images: first..<end, next: end..<min(end + imagesPerGroup, imageCount)))
     }
   }
 
@@ -52,6 +56,12 @@ struct TilePlan {
           tileColumns: tileColumns))
     }
   }
+}
+
+/// The images that are in scratch memory at once, and those that follow.
+struct ImageGroup {
+  let images: Range<Int>
+  let next: Range<Int>
 }
 
 /// The tiles that go through the transforms together: the same rows of tiles of all images of a group.

@@ -25,17 +25,20 @@ func transformedForward<Algorithm: TileAlgorithm>(
     memory.input.advanced(by: n).clear(channels: channels)
   }
   output.sums?.update(repeating: 0, count: 2 * filters)
-  plan.tiles.forEachGroup(imageCount: imageCount) { first, images in
+  plan.tiles.forEachGroup(imageCount: imageCount) { group in
+    let (first, images) = (group.images.lowerBound, group.images.count)
     for n in 0..<images {
       writeInput(
         input, offset: (first + n) * geometry.inputCount, into: memory.input.advanced(by: n),
         channels: channels)
     }
+    var prefetch = Prefetch(
+      geometry, input, output, group: group, parts: plan.tiles.unitsPerGroup * Algorithm.matrices)
     plan.tiles.forEachUnit(images: images) { unit in
       Algorithm.transformInput(unit, memory.input, into: memory.first)
       multiplyPositions(
         Algorithm.self, unit, memory.first, prepared, rows: channels, columns: filters,
-        into: memory.second)
+        into: memory.second, &prefetch)
       Algorithm.transformOutput(unit, memory.second, channels: filters, into: memory.first)
       let rowCount = geometry.outputWidth * filters
       for n in 0..<unit.images {
@@ -79,7 +82,8 @@ func transformedBackward<Algorithm: TileAlgorithm>(
   inputGradient?.sums?.update(repeating: 0, count: 2 * channels)
   let turned = prepared + Algorithm.matrices * channels * filters
   var isFirst = true
-  plan.tiles.forEachGroup(imageCount: imageCount) { first, images in
+  plan.tiles.forEachGroup(imageCount: imageCount) { group in
+    let (first, images) = (group.images.lowerBound, group.images.count)
     for n in 0..<images {
       writeInput(
         input, offset: (first + n) * geometry.inputCount, into: memory.input.advanced(by: n),
@@ -88,11 +92,14 @@ func transformedBackward<Algorithm: TileAlgorithm>(
         outputGradient, offset: (first + n) * geometry.outputCount,
         into: memory.outputGradient.advanced(by: n), channels: filters, biasGradient: biasGradient)
     }
+    var prefetch = Prefetch(
+      geometry, input, outputGradient, inputGradient, group: group,
+      parts: plan.tiles.unitsPerGroup * Algorithm.matrices * (inputGradient == nil ? 1 : 2))
     plan.tiles.forEachUnit(images: images) { unit in
       Algorithm.transformInput(unit, memory.input, into: memory.first)
       Algorithm.transformGradient(unit, memory.outputGradient, into: memory.second)
       plan.blocks.forEachBlock { block in
-        multiplyTransposed(unit, memory, block, geometry, accumulates: !isFirst)
+        multiplyTransposed(unit, memory, block, geometry, accumulates: !isFirst, &prefetch)
         if plan.hasOneUnit {
           Algorithm.transformKernelGradient(
             memory.kernelGradient, block, into: weightGradient, geometry)
@@ -103,7 +110,7 @@ func transformedBackward<Algorithm: TileAlgorithm>(
       Algorithm.transformGradientWindow(unit, memory.outputGradient, into: memory.second)
       multiplyPositions(
         Algorithm.self, unit, memory.second, turned, rows: filters, columns: channels,
-        into: memory.first)
+        into: memory.first, &prefetch)
       let rowCount = geometry.inputWidth * channels
       let rows = Algorithm.stride * unit.rows
       let offset =
@@ -128,7 +135,7 @@ func transformedBackward<Algorithm: TileAlgorithm>(
 /// M = V·U at every position: `[positions, T, columns]` from `[positions, T, rows]`.
 private func multiplyPositions<Algorithm: TileAlgorithm>(
   _: Algorithm.Type, _ unit: TileUnit, _ a: UnsafePointer<Float>, _ kernel: UnsafePointer<Float>,
-  rows: Int, columns: Int, into c: UnsafeMutablePointer<Float>
+  rows: Int, columns: Int, into c: UnsafeMutablePointer<Float>, _ prefetch: inout Prefetch
 ) {
   let layout = TransformedKernelLayout(rows: rows, columns: columns)
   let product = TileProduct(
@@ -137,6 +144,7 @@ private func multiplyPositions<Algorithm: TileAlgorithm>(
   let strideA = TileUnit.frequencyStride(rows: unit.tiles, columns: rows)
   let strideC = TileUnit.frequencyStride(rows: unit.tiles, columns: columns)
   for matrix in 0..<Algorithm.matrices {
+    prefetch.advance()
     let positions = Algorithm.positions(of: matrix)
     for f in positions.first..<positions.first + positions.count {
       MatrixProduct.multiply(
@@ -149,12 +157,13 @@ private func multiplyPositions<Algorithm: TileAlgorithm>(
 /// dU (+)= VᵀD for each matrix and a block of channels and filters, summed over the positions that share the matrix.
 private func multiplyTransposed<Algorithm: TileAlgorithm>(
   _ unit: TileUnit, _ memory: TileMemory<Algorithm>, _ block: KernelBlock,
-  _ geometry: ConvolutionGeometry, accumulates: Bool
+  _ geometry: ConvolutionGeometry, accumulates: Bool, _ prefetch: inout Prefetch
 ) {
   let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
   let strideV = TileUnit.frequencyStride(rows: unit.tiles, columns: channels)
   let strideD = TileUnit.frequencyStride(rows: unit.tiles, columns: filters)
   for matrix in 0..<Algorithm.matrices {
+    prefetch.advance()
     let positions = Algorithm.positions(of: matrix)
     let product = TileProduct(
       segments: positions.count, segmentStrideA: strideV, segmentStrideB: strideD,
