@@ -16,15 +16,15 @@ let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 #if arch(x86_64)
   let kernelBuilds: [Target] = [
     .target(
-      name: "Kernels", dependencies: ["Tensors", "CPrefetch"],
+      name: "Kernels", dependencies: ["Tensors", "CHints"],
       swiftSettings: strict + [.unsafeFlags(["-Xcc", "-march=x86-64-v3"])]),
     .target(
-      name: "KernelsAVX512", dependencies: ["Tensors", "CPrefetch"],
+      name: "KernelsAVX512", dependencies: ["Tensors", "CHints"],
       swiftSettings: strict + [.unsafeFlags(["-Xcc", "-march=x86-64-v4"]), .define("WRN_AVX512")]),
   ]
 #else
   let kernelBuilds: [Target] = [
-    .target(name: "Kernels", dependencies: ["Tensors", "CPrefetch"], swiftSettings: strict)
+    .target(name: "Kernels", dependencies: ["Tensors", "CHints"], swiftSettings: strict)
   ]
 #endif
 let kernels = kernelBuilds.map { Target.Dependency.target(name: $0.name) }
@@ -32,7 +32,7 @@ let kernels = kernelBuilds.map { Target.Dependency.target(name: $0.name) }
 // Low to high; `docs/architecture.md` says what each module keeps out.
 let libraries: [Target] = [
   .systemLibrary(name: "CCPUID"),
-  .systemLibrary(name: "CPrefetch"),
+  .systemLibrary(name: "CHints"),
   .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
   .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
   .target(name: "Tensors", swiftSettings: strict),
@@ -40,7 +40,7 @@ let libraries: [Target] = [
   .target(name: "BLASKernels", dependencies: ["Tensors", "COpenBLAS"], swiftSettings: strict),
   .target(name: "OpenMPI", dependencies: ["Collectives", "COpenMPI"], swiftSettings: strict),
   .target(
-    name: "Networks", dependencies: ["Tensors", "Collectives", "BLASKernels", "CCPUID"] + kernels,
+    name: "Networks", dependencies: ["Tensors", "Collectives", "BLASKernels", "CCPUID", "CHints"] + kernels,
     swiftSettings: strict),
   .target(name: "Optimizers", dependencies: ["Tensors"], swiftSettings: strict),
   .target(name: "Datasets", dependencies: ["Tensors", crypto], swiftSettings: strict),

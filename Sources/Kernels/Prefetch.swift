@@ -1,4 +1,4 @@
-import CPrefetch
+import CHints
 import Tensors
 
 /// Memory that a unit's linear passes will read or write, fetched into the second-level cache bit by bit while products
@@ -56,7 +56,7 @@ struct Prefetch {
       let count = (regions[i].lineCount + partsLeft - 1) / partsLeft
       var line = regions[i].next
       for _ in 0..<count {
-        if i == 4 { CPrefetch_write(line) } else { CPrefetch_read(line) }
+        if i == 4 { CHints_prefetchForWriting(line) } else { CHints_prefetchForReading(line) }
         line += 64
       }
       regions[i].next = line

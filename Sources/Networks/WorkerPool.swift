@@ -4,9 +4,9 @@ import Synchronization
 /// A fixed set of threads that share the work of one rank, item by item.
 ///
 /// The calling thread is worker 0 and takes part. Items are handed out one at a time, so a slow worker costs little; which
-/// worker computes an item never changes a result, because an item's result depends on its index alone. A pass costs one
-/// wake-up and one wait; idle workers sleep, so an oversubscribed machine is not kept busy by waiting. The threads end
-/// with the pool.
+/// worker computes an item never changes a result, because an item's result depends on its index alone. Waiting costs a few
+/// microseconds where it is short; where it is not, or where others want the core, a waiting thread gives it up, then
+/// sleeps. The threads end with the pool.
 public final class WorkerPool: Sendable {
   /// The number of workers, the caller included.
   public let workerCount: Int
@@ -71,56 +71,46 @@ private struct LentWork<Context>: SharedWork {
 
 /// The threads' side of a pool: the work of the current pass, and who is still at it.
 private final class Crew: @unchecked Sendable {
-  private let condition = NSCondition()
-  // All guarded by the condition.
-  private var generation = 0
-  private var busyCount = 0
-  private var isDismissed = false
-  private var itemCount = 0
+  // Written by worker 0 before `generation` moves on, read by the others after they see that.
   private var work: (any SharedWork)?
+  private var itemCount = 0
+  private let generation = Atomic<Int>(0)
   private let nextItem = Atomic<Int>(0)
+  private let busyCount = Atomic<Int>(0)
+  private let isDismissed = Atomic<Bool>(false)
+  private let newWork = WaitingRoom()
+  private let allDone = WaitingRoom()
 
   /// Does some work together with all other workers; called by worker 0.
   func share(_ work: some SharedWork, _ itemCount: Int, helpers: Int) {
-    condition.lock()
     self.work = work
     self.itemCount = itemCount
     nextItem.store(0, ordering: .relaxed)
-    busyCount = helpers
-    generation &+= 1
-    condition.broadcast()
-    condition.unlock()
+    busyCount.store(helpers, ordering: .relaxed)
+    generation.wrappingAdd(1, ordering: .sequentiallyConsistent)
+    newWork.call()
     perform(work, itemCount, worker: 0)
-    condition.lock()
-    while busyCount > 0 { condition.wait() }
+    allDone.wait { busyCount.load(ordering: .sequentiallyConsistent) == 0 }
     self.work = nil
-    condition.unlock()
   }
 
   /// Takes part in every pass until the crew is dismissed; the life of worker 1, 2, ….
   func serve(_ worker: Int) {
     var seen = 0
-    condition.lock()
     while true {
-      while generation == seen && !isDismissed { condition.wait() }
-      if isDismissed { break }
-      seen = generation
-      let (itemCount, work) = (itemCount, work)
-      condition.unlock()
+      newWork.wait { generation.load(ordering: .sequentiallyConsistent) != seen }
+      seen &+= 1
+      if isDismissed.load(ordering: .relaxed) { return }
       if let work { perform(work, itemCount, worker: worker) }
-      condition.lock()
-      busyCount -= 1
-      if busyCount == 0 { condition.broadcast() }
+      if busyCount.wrappingSubtract(1, ordering: .sequentiallyConsistent).newValue == 0 { allDone.call() }
     }
-    condition.unlock()
   }
 
   /// Lets all threads end; no pass may be running.
   func dismiss() {
-    condition.lock()
-    isDismissed = true
-    condition.broadcast()
-    condition.unlock()
+    isDismissed.store(true, ordering: .relaxed)
+    generation.wrappingAdd(1, ordering: .sequentiallyConsistent)
+    newWork.call()
   }
 
   private func perform(_ work: some SharedWork, _ itemCount: Int, worker: Int) {
