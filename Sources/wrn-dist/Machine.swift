@@ -1,4 +1,5 @@
 import Foundation
+import Training
 
 /// What the operating system says about this machine.
 enum Machine {
@@ -15,12 +16,9 @@ enum Machine {
   /// The memory installed and available.
   static var memory: String {
     let total = memoryField("MemTotal") ?? 0
-    let available = memoryField("MemAvailable") ?? 0
-    return "\(gibibytes(total)) installed, \(gibibytes(available)) available"
+    let left = HostMemory().map { "\(gibibytes($0.availableByteCount)) \($0.limit)" } ?? "unknown how much available"
+    return "\(gibibytes(total)) installed, \(left)"
   }
-
-  /// The bytes of memory available to a new program, if the system tells.
-  static var availableMemory: Int? { memoryField("MemAvailable") }
 
   /// A kind of resource limit, by its number in Linux's `<sys/resource.h>`; not all of the macros import.
   enum Limit: UInt32 {
@@ -42,7 +40,8 @@ enum Machine {
     return getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 ? usage.ru_maxrss * 1024 : 0
   }
 
-  private static func gibibytes(_ bytes: Int) -> String {
+  /// A size for people: `1.5 GiB`.
+  static func gibibytes(_ bytes: Int) -> String {
     String(format: "%.1f GiB", Double(bytes) / Double(1 << 30))
   }
 
