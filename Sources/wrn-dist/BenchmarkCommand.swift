@@ -4,5 +4,7 @@ import ArgumentParser
 struct BenchmarkCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "benchmark", abstract: "Measures this machine.",
-    subcommands: [BenchmarkStepCommand.self])
+    subcommands: [
+      BenchmarkStepCommand.self, BenchmarkConvolutionCommand.self, BenchmarkAccuracyCommand.self,
+    ])
 }
