@@ -27,9 +27,11 @@ extension TrainingConfiguration {
     return network.stateByteCount + loader
       + plannedStepByteCount(
         network, plan, engine: engine, workerCount: workerCount, worldSize: worldSize)
-      + plannedEvaluationByteCount(
-        network, engine: engine, workerCount: workerCount,
-        takesPart: evalEvery > 0 && (evalRanks == .all || rank == 0))
+      + (evalEvery == 0
+        ? 0
+        : plannedEvaluationByteCount(
+          network, engine: engine, workerCount: workerCount,
+          takesPart: evalRanks == .all || rank == 0))
   }
 
   /// The bytes of a ``TrainingStep``: its pass, the sum of gradients, and the exchange between ranks.
@@ -47,10 +49,17 @@ extension TrainingConfiguration {
     return pass + parameters + received + (own > 1 && worldSize > 1 ? own * parameters : 0)
   }
 
-  private func plannedEvaluationByteCount(
+  /// Returns what an ``Evaluation`` will allocate.
+  ///
+  /// - Parameters:
+  ///   - network: The layers.
+  ///   - engine: Computes convolutions.
+  ///   - workerCount: The threads of the rank.
+  ///   - takesPart: Whether the rank computes batches.
+  /// - Returns: Bytes.
+  public func plannedEvaluationByteCount(
     _ network: WideResNet, engine: any ConvolutionEngine, workerCount: Int, takesPart: Bool
   ) -> Int {
-    guard evalEvery > 0 else { return 0 }
     let count = takesPart ? microbatches : 0
     let images = count * (batchSize / microbatches)
     let pass = network.passByteCount(

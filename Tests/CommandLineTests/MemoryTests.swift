@@ -14,9 +14,20 @@ import Testing
       #expect(output.errorLines.count == 1, "\(output.standardError)")
       let sentence = try #require(output.errorLines.first)
       #expect(sentence.contains(/[0-9.]+ GiB of memory but only [0-9.]+ GiB are/), "\(sentence)")
-      #expect(sentence.contains("\(ranks ?? 1) rank(s) on ") && sentence.contains("lower --batch-size or --widen-factor"))
+      #expect(
+        sentence.contains("\(ranks ?? 1) rank(s) on ") && sentence.contains("lower --batch-size or --widen-factor"))
       #expect(sentence.contains("start fewer ranks on a host") == (ranks == 3))
       #expect(folder.names("out").isEmpty)
     }
+  }
+
+  @Test func anEvaluationThatDoesNotFit() throws {
+    let folder = try TemporaryFolder()
+    try Job.training(folder, output: "run", ["--steps", "1"]).succeed()
+    let flags = ["--checkpoint", "run", "--data", "synthetic", "--batch-size", "800000000"]
+    let output = try Job(folder, ["evaluate"] + flags).run()
+    #expect(output.exitCode == 69)
+    #expect(
+      output.errorLines.count == 1 && output.errorLines[0].contains("lower --batch-size"), "\(output.standardError)")
   }
 }
