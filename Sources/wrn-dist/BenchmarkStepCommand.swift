@@ -28,7 +28,6 @@ struct BenchmarkStepCommand: ParsableCommand {
   @Flag(help: "Print one JSON object as the last line.") var json = false
 
   func run() throws {
-    let start = ContinuousClock.now
     try Ranks.run { communicator in
       let threads = try Threads(communicator)
       let chosen = try ChosenEngine(engine, communicator)
@@ -44,7 +43,7 @@ struct BenchmarkStepCommand: ParsableCommand {
       try MemoryCheck.requireRoom(for: byteCount, communicator)
       let benchmark = try StepBenchmark(
         trainingConfiguration, plan, engine: chosen.engine, threadCount: threadCount, communicator)
-      let times = try benchmark.run(steps: steps, start: start)
+      let times = try benchmark.run(steps: steps)
       guard communicator.rank == 0 else { return }
       let report = StepReport(
         options: trainingConfiguration, times: times, engine: chosen,

@@ -45,6 +45,17 @@ enum Machine {
     String(format: "%.1f GiB", Double(bytes) / Double(1 << 30))
   }
 
+  /// The seconds since this process was started, to a hundredth.
+  static var secondsSinceStart: Double {
+    // The name in parentheses may hold spaces; the start is field 22 of all, 20 behind the name, in ticks since boot.
+    let text = (try? String(contentsOfFile: "/proc/self/stat", encoding: .utf8)) ?? ""
+    let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
+    guard fields.count > 19, let ticks = Double(fields[19]) else { return .nan }
+    var now = timespec()
+    clock_gettime(CLOCK_BOOTTIME, &now)
+    return Double(now.tv_sec) + Double(now.tv_nsec) * 1e-9 - ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
+  }
+
   private static func cpuField(_ name: String) -> String? {
     field(name, in: "/proc/cpuinfo")
   }

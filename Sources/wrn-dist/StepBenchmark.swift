@@ -10,7 +10,7 @@ struct StepBenchmark {
   struct Times {
     let threads: Int
     let network: WideResNet
-    /// From the program's start to the end of the first step.
+    /// From the start of the process to the end of the first step.
     let first: Double
     /// Every timed step, the fastest first.
     let steps: [Double]
@@ -73,7 +73,7 @@ struct StepBenchmark {
   /// Every rank calls it.
   ///
   /// - Throws: `CommunicationError` if an exchange fails.
-  func run(steps: Int, start: ContinuousClock.Instant) throws -> Times {
+  func run(steps: Int) throws -> Times {
     var times: [Double] = []
     var first = 0.0
     for number in 1...steps + Self.warmUpCount {
@@ -81,7 +81,7 @@ struct StepBenchmark {
       let began = ContinuousClock.now
       _ = try step(images.pointer, labels: labels.pointer, step: number)
       let ended = ContinuousClock.now
-      if number == 1 { first = (ended - start).seconds }
+      if number == 1 { first = Machine.secondsSinceStart }
       if number > Self.warmUpCount { times.append((ended - began).seconds) }
     }
     let peak = Machine.peakMemory
