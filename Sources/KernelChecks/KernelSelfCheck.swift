@@ -24,12 +24,14 @@ public struct KernelSelfCheck: Sendable {
     }
   }
 
-  // Winograd's algorithm takes all images at once, some at a time, or parts of an image at a time; direct products have
-  // whole vectors of channels or not.
+  // Algorithms that work on tiles take all images at once, some at a time, or parts of an image at a time, at stride 1 and
+  // 2; direct products, which take what tiles do not cover, have whole vectors of channels or not.
   static let paths = [
     Path("stem", 1, size: 32, 3, 16), Path("3×3, all images at once", 2, size: 8, 64, 64),
     Path("3×3, some images at a time", 3, size: 16, 32, 32), Path("3×3, parts of an image", 1, size: 32, 16, 32),
-    Path("3×3 of odd sizes", 2, size: 7, 20, 24), Path("3×3, stride 2", 2, size: 16, 32, 64),
+    Path("3×3, stride 2, all images at once", 2, size: 16, 32, 64, stride: 2),
+    Path("3×3, stride 2, parts of an image", 1, size: 64, 16, 32, stride: 2),
+    Path("3×3 of odd sizes", 2, size: 7, 20, 24), Path("3×3, stride 2, 12×12", 2, size: 12, 32, 64, stride: 2),
     Path("1×1", 2, size: 8, 32, 48, kernel: 1), Path("1×1, stride 2", 2, size: 8, 32, 64, stride: 2, kernel: 1),
   ]
 

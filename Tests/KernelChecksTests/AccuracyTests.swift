@@ -7,10 +7,10 @@ import Testing
   /// The largest relative L2 error and the largest error over the root mean square, by algorithm and operation.
   private static func limit(_ algorithm: String, _ operation: KernelChecks.Operation) -> (l2: Double, worst: Double) {
     switch (algorithm, operation) {
-    case ("winograd", _): (3e-6, 3e-5)
-    case (_, .forward): (6e-7, 1e-5)
-    case (_, .inputGradient): (6e-7, 1.5e-5)
-    default: (2e-6, 1.5e-5)
+    case ("direct", .forward): (6e-7, 1e-5)
+    case ("direct", .inputGradient): (6e-7, 1.5e-5)
+    case ("direct", _): (2e-6, 1.5e-5)
+    default: (3e-6, 3e-5)
     }
   }
 
