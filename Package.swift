@@ -54,9 +54,12 @@ let libraries: [Target] = [
     exclude: ["Protos/event.proto", "Protos/generate"], swiftSettings: strict),
 ]
 
-// The executable specification, beside the program: only tests may import it.
+// The executable specification, beside the program, and what holds engines against it: training never sees either.
 let reference: [Target] = [
-  .target(name: "ReferenceKernels", dependencies: ["Tensors"], swiftSettings: strict)
+  .target(name: "ReferenceKernels", dependencies: ["Tensors"], swiftSettings: strict),
+  .target(
+    name: "KernelChecks", dependencies: ["Tensors", "Networks", "ReferenceKernels"],
+    swiftSettings: strict),
 ]
 
 let program: [Target] = [
@@ -64,7 +67,7 @@ let program: [Target] = [
     name: "wrn-dist",
     dependencies: [
       "Tensors", "Collectives", "BLASKernels", "OpenMPI", "Networks", "Datasets", "DataParallel",
-      "Training", argumentParser, yams,
+      "Training", "KernelChecks", argumentParser, yams,
     ],
     swiftSettings: strict)
 ]
@@ -91,7 +94,7 @@ let tests: [Target] = [
     name: "OpenMPITests", dependencies: ["Collectives", "OpenMPI", "TestSupport", "rank-worker"]),
   .testTarget(name: "LaunchTests", dependencies: ["TestSupport"]),
   .testTarget(
-    name: "CommandLineTests", dependencies: ["TestSupport", "wrn-dist", "rank-worker"],
+    name: "CommandLineTests", dependencies: ["TestSupport", "Networks", "wrn-dist", "rank-worker"],
     exclude: ["Snapshots"]),
   .testTarget(name: "DocumentationTests"),
   .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
@@ -109,6 +112,9 @@ let tests: [Target] = [
   .testTarget(
     name: "ConvolutionEngineTests",
     dependencies: ["Tensors", "Networks", "ReferenceKernels", "TestSupport"]),
+  .testTarget(
+    name: "KernelChecksTests",
+    dependencies: ["Tensors", "Networks", "ReferenceKernels", "KernelChecks"]),
   .testTarget(
     name: "ReferenceVectorTests",
     dependencies: [

@@ -45,6 +45,21 @@ public enum InstructionSet: String, Sendable, CaseIterable {
     }
   }
 
+  /// Loops compiled for it that measure what the CPU can do at most.
+  ///
+  /// - Precondition: ``isSupported``.
+  public var peakKernels: PeakKernels {
+    precondition(isSupported, "loops for \(rawValue) on a CPU without it")
+    return switch self {
+    #if arch(x86_64)
+      case .avx512: KernelsAVX512.KernelBuild.peakKernels()
+      case .avx2: Kernels.KernelBuild.peakKernels()
+    #else
+      case .neon: Kernels.KernelBuild.peakKernels()
+    #endif
+    }
+  }
+
   /// Chooses what the native kernels run on: the widest set that this CPU has, or the one asked for.
   ///
   /// - Parameter asked: The value of `WRN_ISA`, if set.

@@ -12,8 +12,13 @@ public struct NativeConvolutionEngine: ConvolutionEngine {
   ///
   /// - Precondition: This CPU supports the instruction set.
   public init(_ instructionSet: InstructionSet) {
+    self.init(instructionSet, kernels: instructionSet.kernels)
+  }
+
+  /// Makes the engine of a table of kernels, whatever they do.
+  package init(_ instructionSet: InstructionSet, kernels: ConvolutionKernels) {
     self.instructionSet = instructionSet
-    kernels = instructionSet.kernels
+    self.kernels = kernels
   }
 
   /// `native`.

@@ -8,7 +8,8 @@ import Training
 struct ChosenEngine {
   /// The engine of this rank.
   let engine: any ConvolutionEngine
-  /// Its name and instruction set, and those of other ranks where they differ: `native (avx512; avx2 on 1 of 4 ranks)`.
+  /// Its name and instruction set, those of other ranks where they differ, `native (avx512; avx2 on 1 of 4 ranks)`, and
+  /// what was asked for if this CPU cannot run it, `blas (Nehalem; native needs AVX2 and FMA)`.
   let description: String
 
   /// Makes the engine on every rank.
@@ -38,8 +39,9 @@ struct ChosenEngine {
       let count = codes.count { $0 == UInt8(i) && $0 != mine }
       return count == 0 ? nil : "; \(instructionSet.rawValue) on \(count) of \(codes.count) ranks"
     }
+    let fallback = wanted.rawValue == engine.name ? "" : "; \(wanted.rawValue) needs AVX2 and FMA"
     self.engine = engine
-    description = "\(engine.name) (\(engine.instructions)\(others.joined()))"
+    description = "\(engine.name) (\(engine.instructions)\(others.joined())\(fallback))"
   }
 
   /// The instruction set as a number; 255 for OpenBLAS, which chooses for itself.

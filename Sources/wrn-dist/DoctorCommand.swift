@@ -9,24 +9,35 @@ struct DoctorCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "doctor",
     abstract: "Says what this machine offers to a run: CPU, cores and binding, BLAS, MPI, limits.",
-    discussion: "Start it under mpirun with the options of a run to see what each rank would get.")
+    discussion: """
+      Checks the kernels of every instruction set that the CPU can run against plain loops in double precision, and ends \
+      with 70 if one computes wrongly. Start it under mpirun with the options of a run to see what each rank would get.
+      """)
 
   func run() throws {
     try Ranks.run { communicator in
       let binding = CoreBinding.current()
       let placements = try RankPlacement.gather(binding.placement, communicator: communicator)
-      guard communicator.rank == 0 else { return }
+      let engine = try ChosenEngine(.native, communicator)
       let threads = placements.indices.map {
         RankPlacement.defaultThreadCount(rank: $0, placements: placements)
       }
-      print(render(binding, placements, threads))
+      if communicator.rank == 0 { print(render(binding, placements, threads, engine)) }
+      // Ranks of one host share its CPU; what was found is said even if a kernel then fails.
+      let isFirstOfHost =
+        placements.firstIndex { $0.hostHash == binding.placement.hostHash } == communicator.rank
+      let kernels = try Ranks.together(communicator) {
+        isFirstOfHost ? try KernelReport() : nil
+      }
+      guard communicator.rank == 0 else { return }
+      for line in kernels?.lines ?? [] { print(Self.row("kernels", line)) }
       let advice = advice(binding, placements, threads)
       print(advice.isEmpty ? "nothing to mend" : advice.map { "advice: \($0)" }.joined(separator: "\n"))
     }
   }
 
   private func render(
-    _ binding: CoreBinding, _ placements: [RankPlacement], _ threads: [Int]
+    _ binding: CoreBinding, _ placements: [RankPlacement], _ threads: [Int], _ engine: ChosenEngine
   ) -> String {
     let hosts = Dictionary(grouping: placements.indices) { placements[$0].hostHash }.values
     let perHost = hosts.map(\.count).sorted().map(String.init).joined(separator: ", ")
@@ -37,7 +48,8 @@ struct DoctorCommand: ParsableCommand {
       ("cores", "\(binding.onlineCoreCount) online, rank 0 may use \(binding.usableCores.count)"),
       ("memory", Machine.memory),
       ("BLAS", "\(BLASLibrary.configuration), kernels for \(BLASLibrary.coreName)"),
-      ("engine", "blas (im2col and sgemm, one thread per product)"),
+      ("ISA", KernelReport.choice),
+      ("engine", engine.description),
       ("MPI", MPIEnvironment.libraryVersion),
       ("ranks", "\(placements.count) on \(hosts.count) host\(hosts.count == 1 ? "" : "s") (\(perHost))"),
       ("threads", "by default " + threads.map(String.init).joined(separator: ", ") + " (rank 0, 1, …)"),
@@ -45,9 +57,11 @@ struct DoctorCommand: ParsableCommand {
       ("file size", Machine.limit(.fileSize)),
       ("locked memory", Machine.limit(.lockedMemory)),
     ]
-    return rows.map { name, value in
-      name.padding(toLength: 14, withPad: " ", startingAt: 0) + value
-    }.joined(separator: "\n")
+    return rows.map(Self.row).joined(separator: "\n")
+  }
+
+  private static func row(_ name: String, _ value: String) -> String {
+    name.padding(toLength: 14, withPad: " ", startingAt: 0) + value
   }
 
   private func advice(

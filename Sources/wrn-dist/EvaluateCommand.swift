@@ -44,6 +44,10 @@ struct EvaluateCommand: ParsableCommand {
       let chosen = try ChosenEngine(engine, communicator)
       _ = try prepared.source.agreedFingerprint(on: communicator)
       let model = try loadModel(communicator)
+      let byteCount = prepared.configuration.plannedEvaluationByteCount(
+        model.network, engine: chosen.engine, workerCount: prepared.pool.workerCount,
+        takesPart: evalRanks == .all || communicator.rank == 0)
+      try MemoryCheck.requireRoom(for: byteCount, communicator)
       let evaluation = Evaluation(
         model, split: prepared.source.dataset.test, configuration: prepared.configuration,
         engine: chosen.engine, pool: prepared.pool, communicator: communicator)

@@ -4,7 +4,7 @@ enum ExitCodes {
   static let usage: Int32 = 64
   /// A data set or checkpoint that is missing or bad.
   static let badData: Int32 = 65
-  /// A rank or a network connection that failed, or ranks that do not agree.
+  /// A rank or a network connection that failed, ranks that do not agree, or a host without the memory for them.
   static let peerFailure: Int32 = 69
   /// A defect of the program.
   static let `internal`: Int32 = 70

@@ -1,4 +1,5 @@
 import Foundation
+import Training
 
 /// What the operating system says about this machine.
 enum Machine {
@@ -15,12 +16,9 @@ enum Machine {
   /// The memory installed and available.
   static var memory: String {
     let total = memoryField("MemTotal") ?? 0
-    let available = memoryField("MemAvailable") ?? 0
-    return "\(gibibytes(total)) installed, \(gibibytes(available)) available"
+    let left = HostMemory().map { "\(gibibytes($0.availableByteCount)) \($0.limit)" } ?? "unknown how much available"
+    return "\(gibibytes(total)) installed, \(left)"
   }
-
-  /// The bytes of memory available to a new program, if the system tells.
-  static var availableMemory: Int? { memoryField("MemAvailable") }
 
   /// A kind of resource limit, by its number in Linux's `<sys/resource.h>`; not all of the macros import.
   enum Limit: UInt32 {
@@ -42,8 +40,20 @@ enum Machine {
     return getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 ? usage.ru_maxrss * 1024 : 0
   }
 
-  private static func gibibytes(_ bytes: Int) -> String {
+  /// A size for people: `1.5 GiB`.
+  static func gibibytes(_ bytes: Int) -> String {
     String(format: "%.1f GiB", Double(bytes) / Double(1 << 30))
+  }
+
+  /// The seconds since this process was started, to a hundredth.
+  static var secondsSinceStart: Double {
+    // The name in parentheses may hold spaces; the start is field 22 of all, 20 behind the name, in ticks since boot.
+    let text = (try? String(contentsOfFile: "/proc/self/stat", encoding: .utf8)) ?? ""
+    let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
+    guard fields.count > 19, let ticks = Double(fields[19]) else { return .nan }
+    var now = timespec()
+    clock_gettime(CLOCK_BOOTTIME, &now)
+    return Double(now.tv_sec) + Double(now.tv_nsec) * 1e-9 - ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
   }
 
   private static func cpuField(_ name: String) -> String? {

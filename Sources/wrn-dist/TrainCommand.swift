@@ -28,10 +28,12 @@ struct TrainCommand: ParsableCommand {
       try requireEqualFlags(configuration, options, communicator)
       let threads = try Threads(communicator)
       let chosen = try ChosenEngine(configuration.engine, communicator)
+      let threadCount = try Ranks.together(communicator) {
+        try threads.count(asked: configuration.threads)
+      }
+      try requireMemory(configuration, chosen.engine, threadCount: threadCount, communicator)
       var run = try Ranks.together(communicator) {
-        try PreparedRun(
-          configuration, options, threadCount: threads.count(asked: configuration.threads),
-          communicator)
+        try PreparedRun(configuration, options, threadCount: threadCount, communicator)
       }
       let completedSteps = try run.start(communicator)
       let trainer = try Ranks.together(communicator) {
@@ -47,6 +49,22 @@ struct TrainCommand: ParsableCommand {
       try trainer.run()
       run.recorder?.finish()
     }
+  }
+
+  /// Refuses a run that does not fit into the memory of its hosts.
+  private func requireMemory(
+    _ configuration: TrainingConfiguration, _ engine: any ConvolutionEngine, threadCount: Int,
+    _ communicator: any Communicator
+  ) throws {
+    let byteCount = try Ranks.together(communicator) {
+      try configuration.plannedByteCount(
+        MicrobatchPlan(
+          globalBatchSize: configuration.batchSize, microbatchCount: configuration.microbatches,
+          rank: communicator.rank, worldSize: communicator.worldSize),
+        engine: engine, workerCount: threadCount, rank: communicator.rank,
+        worldSize: communicator.worldSize)
+    }
+    try MemoryCheck.requireRoom(for: byteCount, communicator)
   }
 
   /// Refuses ranks that were started with different flags or by different programs.

@@ -58,7 +58,7 @@ struct TrainingOptions: ParsableArguments {
   struct MachineOptions: ParsableArguments {
     @Option(help: "Threads of each rank. (default: the cores it may use / the ranks sharing them)")
     var threads: Int?
-    @Option(help: "What computes convolutions: blas. (default: blas)")
+    @Option(help: "What computes convolutions: native or blas. (default: native)")
     var engine: TrainingConfiguration.Engine?
   }
 

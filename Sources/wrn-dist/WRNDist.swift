@@ -13,7 +13,7 @@ struct WRNDist: ParsableCommand {
       `wrn-dist` alone means `wrn-dist train`. Start several ranks with `mpirun -np 4 wrn-dist …`: the result is the \
       same, bit for bit, for every number of ranks and threads.
 
-      Exit codes: 0 done; 64 usage; 65 bad data or checkpoint; 69 peer or network failure; 70 internal; \
+      Exit codes: 0 done; 64 usage; 65 bad data or checkpoint; 69 peer, network or memory failure; 70 internal; \
       73 cannot create output; 74 input/output error; 75 stopped on request after a checkpoint; 76 diverged.
       """,
     version: "0.1.0",

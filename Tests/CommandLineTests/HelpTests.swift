@@ -10,7 +10,8 @@ import Testing
     .appendingPathComponent("Snapshots")
 
   @Test(arguments: [
-    "wrn-dist", "train", "evaluate", "inspect", "benchmark-step", "data", "data-synthesize", "data-verify", "doctor",
+    "wrn-dist", "train", "evaluate", "inspect", "benchmark-step", "benchmark-convolution", "benchmark-accuracy", "data",
+    "data-synthesize", "data-verify", "doctor",
   ])
   func helpIsTheSnapshot(name: String) throws {
     let words = name == "wrn-dist" ? [] : name.split(separator: "-").map(String.init)

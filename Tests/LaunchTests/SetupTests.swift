@@ -36,7 +36,7 @@ import Testing
     #expect(try fixture.run("setup").exitCode == 0)
     #expect(!fixture.calls.contains { $0.hasPrefix("apt-get") })
     #expect(try fixture.run("setup", ["--test"]).exitCode == 0)
-    #expect(fixture.calls.contains("\(Self.install) shellcheck"))
+    #expect(fixture.calls.contains("\(Self.install) shellcheck qemu-user"))
   }
 
   @Test func aUserWithSudoInstallsThroughIt() throws {

@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""The peer: the training step of WRN-22-k in PyTorch on the CPU, timed.
+
+    pip install torch numpy
+    taskset -c 0 Benchmarks/pytorch_peer.py [--widen-factor 1] [--batch 64] [--mode eager] [--threads 1] [--steps 7]
+
+Prints one JSON object: images a second (median), GFLOP/s counted as 6 operations for every multiply-add of the convolutions,
+peak resident memory, and the bytes of the activations that autograd keeps for the way back.
+
+The model is Trax's WideResnet(n_blocks=n, widen_factor=k) as wrn-dist trains it, except that stride-2 convolutions are padded
+symmetrically, which costs the same and spares PyTorch a copy. Modes: eager (NCHW, fp32), channels_last (fp32), bf16
+(channels_last under autocast), compile and compile_bf16 (the same two under torch.compile).
+"""
+
+import argparse
+import json
+import resource
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+MODES = ["eager", "channels_last", "bf16", "compile", "compile_bf16"]
+WARM_UP = 3
+
+
+class Block(nn.Module):
+    """BN, ReLU, convolution, BN, ReLU, convolution."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.norm1, self.conv1 = nn.BatchNorm2d(inputs), nn.Conv2d(inputs, outputs, 3, stride, 1)
+        self.norm2, self.conv2 = nn.BatchNorm2d(outputs), nn.Conv2d(outputs, outputs, 3, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv2(F.relu(self.norm2(self.conv1(F.relu(self.norm1(x))))))
+
+
+class Group(nn.Module):
+    """y = shortcut(x) + block 0, then y + the later blocks in series."""
+
+    def __init__(self, blocks: int, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.shortcut = nn.Conv2d(inputs, outputs, 3, stride, 1)
+        self.blocks = nn.ModuleList(
+            Block(inputs if b == 0 else outputs, outputs, stride if b == 0 else 1) for b in range(blocks))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.shortcut(x) + self.blocks[0](x)
+        z = y
+        for block in self.blocks[1:]:
+            z = block(z)
+        return y + z
+
+
+class WideResNet(nn.Module):
+    """Stem, three groups, BN, ReLU, mean over pixels, dense layer."""
+
+    def __init__(self, depth: int, k: int):
+        super().__init__()
+        blocks = (depth - 4) // 6
+        self.stem = nn.Conv2d(3, 16, 3, 1, 1)
+        self.groups = nn.ModuleList([
+            Group(blocks, 16, 16 * k, 1), Group(blocks, 16 * k, 32 * k, 2), Group(blocks, 32 * k, 64 * k, 2)])
+        self.norm, self.head = nn.BatchNorm2d(64 * k), nn.Linear(64 * k, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        for group in self.groups:
+            x = group(x)
+        return self.head(F.relu(self.norm(x)).mean((2, 3)))
+
+
+def multiply_adds(depth: int, k: int) -> int:
+    """Of the convolutions of one image's forward pass."""
+    total, inputs = 32 * 32 * 27 * 16, 16
+    for outputs, size in ((16 * k, 32), (32 * k, 16), (64 * k, 8)):
+        for b in range((depth - 4) // 6):
+            total += size * size * 9 * (inputs * outputs * (2 if b == 0 else 1) + outputs * outputs)
+            inputs = outputs
+    return total
+
+
+class SavedTensors:
+    """Counts the bytes of the distinct storages that autograd saves, those of parameters and of the batch left out."""
+
+    def __init__(self, model: nn.Module, batch: torch.Tensor):
+        self.left_out = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers(), batch]}
+        self.sizes = {}
+
+    def __enter__(self):
+        def pack(tensor):
+            storage = tensor.untyped_storage()
+            # Sparse and meta tensors have no address; there are none here.
+            if storage.data_ptr() not in self.left_out:
+                self.sizes[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        self.hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+        self.hooks.__enter__()
+        return self
+
+    def __exit__(self, *exception):
+        self.hooks.__exit__(*exception)
+
+    @property
+    def byte_count(self) -> int:
+        return sum(self.sizes.values())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--depth", type=int, default=22)
+    parser.add_argument("--widen-factor", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--mode", choices=MODES, default="eager")
+    parser.add_argument("--steps", type=int, default=7)
+    arguments = parser.parse_args()
+    before = peak_memory()
+
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    model = WideResNet(arguments.depth, arguments.widen_factor).train()
+    x = torch.randint(0, 256, (arguments.batch, 3, 32, 32)).float()
+    labels = torch.arange(arguments.batch) % 10
+    if arguments.mode != "eager":
+        model, x = model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, eps=1e-5, fused=True)
+    forward = torch.compile(model) if arguments.mode.startswith("compile") else model
+
+    def loss_of_batch() -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=arguments.mode.endswith("bf16")):
+            return F.cross_entropy(forward(x), labels)
+
+    times = []
+    for _ in range(arguments.steps + WARM_UP):
+        start = time.perf_counter()
+        optimizer.zero_grad(set_to_none=True)
+        loss_of_batch().backward()
+        optimizer.step()
+        times.append(time.perf_counter() - start)
+    peak = peak_memory()
+    with SavedTensors(model, x) as saved:
+        loss = loss_of_batch()
+    del loss
+    median = sorted(times[WARM_UP:])[arguments.steps // 2]
+    print(json.dumps({
+        "program": f"PyTorch {torch.__version__}", "mode": arguments.mode, "widen_factor": arguments.widen_factor,
+        "batch_size": arguments.batch, "threads": arguments.threads, "n": arguments.steps,
+        "images_per_second": arguments.batch / median, "step_milliseconds": median * 1e3,
+        "gflops": 6 * multiply_adds(arguments.depth, arguments.widen_factor) * arguments.batch / median / 1e9,
+        "first_step_seconds": times[0], "saved_activation_bytes": saved.byte_count,
+        "memory_bytes_before": before, "peak_memory_bytes": peak}))
+
+
+def peak_memory() -> int:
+    """The most resident memory so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+import Networks
+import Tensors
+
+/// One convolution with the memory of a whole batch, to be timed as a training step runs it: microbatch by microbatch, on
+/// one thread, with batch normalisation before and behind.
+public final class ConvolutionTiming {
+  /// Medians of one engine.
+  public struct Times: Sendable {
+    /// A batch forward, in seconds.
+    public let forward: Double
+    /// A batch's gradients of kernel and input, in seconds.
+    public let backward: Double
+  }
+
+  private let geometry: ConvolutionGeometry
+  private let batchSize: Int
+  private let imagesPerMicrobatch: Int
+  private let isStem: Bool
+  private let x: AlignedBuffer<Float>
+  private let y: AlignedBuffer<Float>
+  private let gradient: AlignedBuffer<Float>
+  private let inputGradient: AlignedBuffer<Float>
+  private let weight: AlignedBuffer<Float>
+  private let weightGradient: AlignedBuffer<Float>
+  private let coefficients: AlignedBuffer<Float>
+  private let biasGradient: AlignedBuffer<Float>
+  private let sums: AlignedBuffer<Double>
+
+  /// Allocates a batch and fills it with numbers around 0.
+  public init(_ geometry: ConvolutionGeometry, batchSize: Int, microbatches: Int) {
+    self.geometry = geometry
+    self.batchSize = batchSize
+    imagesPerMicrobatch = batchSize / microbatches
+    isStem = geometry.inputChannels == 3
+    let channels = max(geometry.inputChannels, geometry.outputChannels)
+    x = AlignedBuffer(count: batchSize * geometry.inputCount)
+    y = AlignedBuffer(count: batchSize * geometry.outputCount)
+    gradient = AlignedBuffer(count: batchSize * geometry.outputCount)
+    inputGradient = AlignedBuffer(count: isStem ? 0 : batchSize * geometry.inputCount)
+    weight = AlignedBuffer(count: geometry.weightCount)
+    weightGradient = AlignedBuffer(count: geometry.weightCount)
+    coefficients = AlignedBuffer(count: channels)
+    biasGradient = AlignedBuffer(count: channels)
+    sums = AlignedBuffer(count: 2 * channels)
+    let stream = RandomStream(seed: 0, purpose: "convolution timing")
+    let pattern = (0..<4099).map { Float(stream.uniform(UInt64($0)) - 0.5) }
+    for buffer in [x, gradient, weight, coefficients] {
+      for i in 0..<buffer.count { buffer.pointer[i] = pattern[i % pattern.count] }
+    }
+  }
+
+  /// The multiply-adds of a batch forward; the way back has twice as many, the stem's as many.
+  public var multiplyAdds: Int { batchSize * geometry.multiplyAdds }
+  /// The multiply-adds of the gradients of kernel and, but for the stem, input.
+  public var backwardMultiplyAdds: Int { (isStem ? 1 : 2) * multiplyAdds }
+  /// The least bytes that a pass forward moves: x and the kernel read, y written.
+  public var forwardByteCount: Int { x.byteCount + y.byteCount + weight.byteCount }
+  /// The least bytes that the way back moves: x, g, y and the kernel read, g′ and dW written.
+  public var backwardByteCount: Int {
+    x.byteCount + gradient.byteCount + y.byteCount + inputGradient.byteCount + 2 * weight.byteCount
+  }
+
+  /// Times engines in turn, so that what else the machine does meets all of them.
+  ///
+  /// - Parameters:
+  ///   - engines: What is timed.
+  ///   - repetitions: Batches of each, after one that is not timed.
+  /// - Returns: Medians, in the order of the engines.
+  public func measure(_ engines: [any ConvolutionEngine], repetitions: Int) -> [Times] {
+    let memories = engines.map { engine in
+      (
+        AlignedBuffer<Float>(count: engine.preparedWeightCount(geometry)),
+        AlignedBuffer<Float>(
+          count: engine.scratchCount(geometry, imageCount: imagesPerMicrobatch))
+      )
+    }
+    var forward = engines.map { _ in [Double]() }
+    var backward = engines.map { _ in [Double]() }
+    for repetition in 0...repetitions {
+      for (e, engine) in engines.enumerated() {
+        let (prepared, scratch) = memories[e]
+        engine.prepareWeight(geometry, weight.pointer, into: prepared.pointer)
+        let times = (
+          MachinePeak.seconds { self.forward(engine, prepared, scratch) },
+          MachinePeak.seconds { self.backward(engine, prepared, scratch) }
+        )
+        guard repetition > 0 else { continue }
+        forward[e].append(times.0)
+        backward[e].append(times.1)
+      }
+    }
+    return engines.indices.map {
+      Times(forward: Self.median(forward[$0]), backward: Self.median(backward[$0]))
+    }
+  }
+
+  private static func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
+
+  private func input(_ first: Int) -> ConvolutionInput {
+    ConvolutionInput(
+      activation: x.pointer + first * geometry.inputCount,
+      normalization: isStem
+        ? nil : NormalizedReLU(scale: coefficients.pointer, shift: coefficients.pointer))
+  }
+
+  private func forward(
+    _ engine: any ConvolutionEngine, _ prepared: AlignedBuffer<Float>,
+    _ scratch: AlignedBuffer<Float>
+  ) {
+    for first in stride(from: 0, to: batchSize, by: imagesPerMicrobatch) {
+      engine.forward(
+        geometry, imageCount: imagesPerMicrobatch, input: input(first), weight: weight.pointer,
+        prepared: prepared.pointer, bias: coefficients.pointer,
+        output: ConvolutionOutput(
+          activation: y.pointer + first * geometry.outputCount, addend: nil, sums: sums.pointer),
+        scratch: scratch.pointer)
+    }
+  }
+
+  private func backward(
+    _ engine: any ConvolutionEngine, _ prepared: AlignedBuffer<Float>,
+    _ scratch: AlignedBuffer<Float>
+  ) {
+    for first in stride(from: 0, to: batchSize, by: imagesPerMicrobatch) {
+      let offset = first * geometry.outputCount
+      engine.backward(
+        geometry, imageCount: imagesPerMicrobatch, input: input(first), weight: weight.pointer,
+        prepared: prepared.pointer,
+        outputGradient: ConvolutionOutputGradient(
+          gradient: gradient.pointer + offset,
+          normalization: NormalizationGradient(
+            activation: y.pointer + offset, gradientScale: coefficients.pointer,
+            activationScale: coefficients.pointer, constant: coefficients.pointer)),
+        weightGradient: weightGradient.pointer, biasGradient: biasGradient.pointer,
+        inputGradient: isStem
+          ? nil
+          : ConvolutionInputGradient(
+            gradient: inputGradient.pointer + first * geometry.inputCount,
+            mean: coefficients.pointer, sums: sums.pointer),
+        scratch: scratch.pointer)
+    }
+  }
+}

@@ -1,0 +1,48 @@
+import Tensors
+
+extension KernelBuild {
+  /// The build's loops for measuring what this CPU can do at most.
+  @inline(never)
+  public static func peakKernels() -> PeakKernels {
+    PeakKernels(
+      multiplyAddsPerTurn: chainCount * Vector.scalarCount, multiplyAdd: multiplyAdds, triad: triad)
+  }
+}
+
+// Enough chains to hide the latency of two FMA units, and few enough for the registers.
+#if WRN_AVX512
+  private let chainCount = 16
+  @inline(never) private func multiplyAdds(turns: Int) -> Float {
+    multiplyAdds(InlineArray<16, Vector>(repeating: Vector()), turns: turns)
+  }
+#else
+  private let chainCount = 6
+  @inline(never) private func multiplyAdds(turns: Int) -> Float {
+    multiplyAdds(InlineArray<6, Vector>(repeating: Vector()), turns: turns)
+  }
+#endif
+
+/// Iterates s ← 1 + ½·s in N chains that start at different numbers.
+@inline(__always)
+private func multiplyAdds<let N: Int>(_ zero: InlineArray<N, Vector>, turns: Int) -> Float {
+  var sums = zero
+  for j in 0..<N { sums[j] = Vector(repeating: Float(j)) }
+  let (factor, term) = (Vector(repeating: 0.5), Vector(repeating: 1))
+  for _ in 0..<turns {
+    for j in 0..<N { sums[j] = term.addingProduct(sums[j], factor) }
+  }
+  var total = Vector()
+  for j in 0..<N { total += sums[j] }
+  return total.sum()
+}
+
+/// Computes a = b + ½·c.
+@inline(never)
+private func triad(
+  _ a: UnsafeMutablePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafePointer<Float>, count: Int
+) {
+  let factor = Vector(repeating: 0.5)
+  for i in stride(from: 0, to: count, by: 16) {
+    (a + i).store((b + i).vector.addingProduct((c + i).vector, factor))
+  }
+}

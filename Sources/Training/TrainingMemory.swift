@@ -1,0 +1,76 @@
+import Collectives
+import DataParallel
+import Networks
+
+extension TrainingConfiguration {
+  /// Returns what one rank will allocate for a run, before it allocates anything.
+  ///
+  /// A test holds it against what a ``Trainer`` has planned.
+  ///
+  /// - Parameters:
+  ///   - plan: The rank's part of a batch.
+  ///   - engine: Computes convolutions.
+  ///   - workerCount: The threads of the rank.
+  ///   - rank: The rank.
+  ///   - worldSize: The number of ranks.
+  /// - Returns: Bytes.
+  /// - Throws: `WideResNet.InvalidConfiguration` if there is no such network.
+  public func plannedByteCount(
+    _ plan: MicrobatchPlan, engine: any ConvolutionEngine, workerCount: Int, rank: Int,
+    worldSize: Int
+  ) throws -> Int {
+    let network = WideResNet(
+      try WideResNet.Configuration(depth: depth, widenFactor: widenFactor))
+    let imageByteCount = WideResNet.imageSize * WideResNet.imageSize * WideResNet.imageChannels * 4
+    // Three batches are in the loader's ring.
+    let loader = 3 * plan.localBatchSize * (imageByteCount + 1)
+    return network.stateByteCount + loader
+      + plannedStepByteCount(
+        network, plan, engine: engine, workerCount: workerCount, worldSize: worldSize)
+      + (evalEvery == 0
+        ? 0
+        : plannedEvaluationByteCount(
+          network, engine: engine, workerCount: workerCount,
+          takesPart: evalRanks == .all || rank == 0))
+  }
+
+  /// The bytes of a ``TrainingStep``: its pass, the sum of gradients, and the exchange between ranks.
+  func plannedStepByteCount(
+    _ network: WideResNet, _ plan: MicrobatchPlan, engine: any ConvolutionEngine,
+    workerCount: Int, worldSize: Int
+  ) -> Int {
+    let pass = network.passByteCount(
+      engine: engine, workerCount: workerCount, imagesPerMicrobatch: plan.imagesPerMicrobatch,
+      microbatches: plan.localMicrobatches, tree: plan.tree, scope: batchNorm, purpose: .training)
+    let parameters = 4 * network.parameterCount
+    let subtrees = plan.tree.ownership(worldSize: worldSize).map { plan.tree.segments(of: $0).count }
+    let received = parameters / worldSize * subtrees.reduce(0, +)
+    let own = plan.tree.segments(of: plan.localMicrobatches).count
+    return pass + parameters + received + (own > 1 && worldSize > 1 ? own * parameters : 0)
+  }
+
+  /// Returns what an ``Evaluation`` will allocate.
+  ///
+  /// - Parameters:
+  ///   - network: The layers.
+  ///   - engine: Computes convolutions.
+  ///   - workerCount: The threads of the rank.
+  ///   - takesPart: Whether the rank computes batches.
+  /// - Returns: Bytes.
+  public func plannedEvaluationByteCount(
+    _ network: WideResNet, engine: any ConvolutionEngine, workerCount: Int, takesPart: Bool
+  ) -> Int {
+    let count = takesPart ? microbatches : 0
+    let images = count * (batchSize / microbatches)
+    let pass = network.passByteCount(
+      engine: engine, workerCount: workerCount, imagesPerMicrobatch: batchSize / microbatches,
+      microbatches: 0..<count, tree: ReductionTree(leafCount: microbatches), scope: batchNorm,
+      purpose: .inference)
+    return pass + images * WideResNet.imageSize * WideResNet.imageSize * WideResNet.imageChannels * 4
+  }
+}
+
+extension WideResNet {
+  /// The bytes of a ``ModelState``: parameters, two moments, running statistics.
+  var stateByteCount: Int { 4 * (3 * parameterCount + statisticsLayout.elementCount) }
+}

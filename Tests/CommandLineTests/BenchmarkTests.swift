@@ -1,0 +1,125 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The benchmarks print what they promise; how fast anything is decides nothing here.
+@Suite struct BenchmarkTests {
+  private func lastLine<Value: Decodable>(_ type: Value.Type, _ arguments: [String], ranks: Int? = nil) throws -> Value
+  {
+    let output = try Job(TemporaryFolder(), ranks: ranks, ["benchmark"] + arguments + ["--json"]).succeed()
+    return try JSONDecoder.snakeCase.decode(type, from: Data((output.lines.last ?? "").utf8))
+  }
+
+  private struct Step: Decodable {
+    let network: String
+    let engine: String
+    let isa: String
+    let n: Int
+    let ranks: Int
+    let imagesPerSecond: Double
+    let stepMilliseconds: Double
+    let gflops: Double
+    let evaluationImagesPerSecond: Double
+    let peakMemoryBytes: Int
+    let plannedMemoryBytes: Int
+    let keptActivationBytes: Int
+    let firstStepSeconds: Double
+  }
+
+  @Test(arguments: [nil, 2])
+  func step(ranks: Int?) throws {
+    let line = try lastLine(Step.self, ["step", "--depth", "10", "--batch-size", "16", "--steps", "3"], ranks: ranks)
+    #expect(line.network == "WRN-10-1" && line.n == 3 && line.ranks == ranks ?? 1)
+    #expect(["native", "blas"].contains(line.engine) && !line.isa.isEmpty)
+    #expect(abs(line.imagesPerSecond * line.stepMilliseconds / 16_000 - 1) < 1e-9)
+    #expect(line.gflops > 0 && line.gflops.isFinite && line.evaluationImagesPerSecond > 0)
+    // The stem's output and six tensors of blocks, of eight or sixteen images: 73,728 numbers an image.
+    #expect(line.keptActivationBytes == 4 * 73_728 * 16 / line.ranks)
+    #expect(line.peakMemoryBytes > line.plannedMemoryBytes && line.plannedMemoryBytes > line.keptActivationBytes)
+    #expect(line.firstStepSeconds > 0)
+  }
+
+  private struct Convolutions: Decodable {
+    struct Pass: Decodable {
+      let engine: String
+      let pass: String
+      let milliseconds: Double
+      let gflops: Double
+      let fmaPeakShare: Double?
+      let bandwidthShare: Double?
+    }
+    struct Layer: Decodable {
+      let shape: String
+      let occurrences: Int
+      let algorithm: String
+      let passes: [Pass]
+    }
+    let n: Int
+    let isa: String?
+    let fmaPeakGflops: Double?
+    let memoryGigabytesPerSecond: Double?
+    let layers: [Layer]
+  }
+
+  @Test func convolution() throws {
+    let report = try lastLine(
+      Convolutions.self,
+      ["convolution", "--widen-factor", "2", "--batch-size", "4", "--microbatches", "2", "--repetitions", "1"])
+    #expect(report.layers.count == 7 && report.layers.reduce(0) { $0 + $1.occurrences } == 22)
+    #expect(report.layers[0].shape == "32×32, 3→16" && report.layers[6].shape == "8×8, 128→128")
+    for layer in report.layers {
+      let engines = Set(layer.passes.map(\.engine))
+      #expect(engines == (report.isa == nil ? ["blas"] : ["native", "blas"]))
+      #expect(
+        layer.algorithm == (report.isa == nil ? "im2col" : layer.shape.contains(/3→16$|stride/) ? "direct" : "winograd")
+      )
+      #expect(layer.passes.count == 2 * engines.count)
+      for pass in layer.passes {
+        #expect(pass.milliseconds > 0)
+        guard let peak = report.fmaPeakGflops, let share = pass.fmaPeakShare else { continue }
+        #expect(abs(share * peak / pass.gflops - 1) < 1e-9)
+        #expect((pass.bandwidthShare ?? 0) > 0 && (report.memoryGigabytesPerSecond ?? 0) > 0)
+      }
+    }
+    // 4 images of 64 pixels, 9 taps, 128 · 128 channels, twice for both gradients, at 2 operations each.
+    let last = try #require(report.layers[6].passes.first { $0.pass == "backward" })
+    #expect(abs(last.gflops * last.milliseconds / 1e3 - 4 * 64 * 9 * 128 * 128 * 4 / 1e9) < 1e-9)
+  }
+
+  @Test func blasAlone() throws {
+    let report = try lastLine(
+      Convolutions.self,
+      ["convolution", "--engine", "blas", "--batch-size", "2", "--microbatches", "1", "--repetitions", "1"])
+    #expect(report.layers.allSatisfy { $0.algorithm == "im2col" && Set($0.passes.map(\.engine)) == ["blas"] })
+  }
+
+  private struct Accuracy: Decodable {
+    struct Row: Decodable {
+      let operation: String
+      let relativeL2: Double
+      let plainRelativeL2: Double
+    }
+    let images: Int
+    let rows: [Row]
+  }
+
+  @Test func accuracy() throws {
+    let report = try lastLine(Accuracy.self, ["accuracy", "--images", "1"])
+    #expect(report.images == 1 && report.rows.count == 17)
+    #expect(
+      report.rows.allSatisfy { (1e-9..<3e-6).contains($0.relativeL2) && (1e-9..<3e-6).contains($0.plainRelativeL2) })
+  }
+
+  @Test(arguments: [
+    (["convolution", "--widen-factor", "none"], "--widen-factor"),
+    (["convolution", "--widen-factor", "0"], "--widen-factor 0"),
+    (["convolution", "--batch-size", "9", "--microbatches", "2"], "--batch-size 9"),
+    (["convolution", "--repetitions", "0"], "--repetitions"),
+    (["accuracy", "--images", "0"], "--images 0"), (["step", "--steps", "0"], "--steps"),
+  ])
+  func whatCannotBeMeasured(arguments: [String], word: String) throws {
+    let output = try Job(TemporaryFolder(), ["benchmark"] + arguments).run()
+    #expect(output.exitCode == 64)
+    #expect(output.errorLines.count == 1 && output.errorLines[0].contains(word), "\(output.standardError)")
+  }
+}

@@ -1,0 +1,33 @@
+import TestSupport
+import Testing
+
+/// A run whose memory will not fit is refused before any of it is taken.
+@Suite struct MemoryTests {
+  @Test(arguments: [nil, 3])
+  func aRunThatDoesNotFit(ranks: Int?) throws {
+    // Five TB; no machine of today has that.
+    let flags = ["--widen-factor", "64", "--batch-size", "65536"]
+    for command in [["train", "--data", "synthetic", "--output-dir", "out"], ["benchmark", "step"]] {
+      let folder = try TemporaryFolder()
+      let output = try Job(folder, ranks: ranks, command + flags).run()
+      #expect(output.exitCode == 69, "\(output.standardError)")
+      #expect(output.errorLines.count == 1, "\(output.standardError)")
+      let sentence = try #require(output.errorLines.first)
+      #expect(sentence.contains(/[0-9.]+ GiB of memory but only [0-9.]+ GiB are/), "\(sentence)")
+      #expect(
+        sentence.contains("\(ranks ?? 1) rank(s) on ") && sentence.contains("lower --batch-size or --widen-factor"))
+      #expect(sentence.contains("start fewer ranks on a host") == (ranks == 3))
+      #expect(folder.names("out").isEmpty)
+    }
+  }
+
+  @Test func anEvaluationThatDoesNotFit() throws {
+    let folder = try TemporaryFolder()
+    try Job.training(folder, output: "run", ["--steps", "1"]).succeed()
+    let flags = ["--checkpoint", "run", "--data", "synthetic", "--batch-size", "800000000"]
+    let output = try Job(folder, ["evaluate"] + flags).run()
+    #expect(output.exitCode == 69)
+    #expect(
+      output.errorLines.count == 1 && output.errorLines[0].contains("lower --batch-size"), "\(output.standardError)")
+  }
+}

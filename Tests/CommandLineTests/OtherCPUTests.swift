@@ -1,0 +1,72 @@
+import Foundation
+import TestSupport
+import Testing
+
+#if arch(x86_64)
+  /// The whole program on emulated CPUs: no instruction of a wider build may be in code that runs everywhere.
+  ///
+  /// The emulator ends a program at the first instruction that the CPU lacks (signal 4).
+  @Suite struct OtherCPUTests {
+    private static let training = ["--steps", "2", "--batch-size", "8", "--threads", "1"]
+
+    /// Runs a command on another CPU.
+    private func run(
+      _ job: Job, on cpu: String, environment: [String: String] = [:]
+    ) throws -> ProcessRun.Output {
+      var variables = MPIRun.environment(adding: [:])
+      variables["WRN_ISA"] = nil
+      return try ProcessRun(
+        BuiltProducts.installed("qemu-x86_64"),
+        ["-cpu", cpu, BuiltProducts.executable("wrn-dist")] + job.arguments,
+        environment: variables.merging(environment) { $1 }, workingFolder: job.folder.path,
+        limit: .seconds(120)
+      ).run()
+    }
+
+    @Test func trainingWithAVX2AloneGivesTheSameBits() throws {
+      let folder = try TemporaryFolder()
+      try Job.training(folder, output: "here", Self.training).succeed()
+      let output = try run(.training(folder, output: "there", Self.training), on: "Haswell")
+      #expect(output.exitCode == 0, "\(output.standardError)")
+      #expect(output.standardOutput.contains("engine native (avx2),"))
+      #expect(try folder.digest("there") == folder.digest("here"))
+      #expect(folder.metrics("there") == folder.metrics("here"))
+    }
+
+    @Test func doctorChecksWhatTheCPUCanRun() throws {
+      let output = try run(Job(TemporaryFolder(), ["doctor"]), on: "Haswell")
+      #expect(output.exitCode == 0, "\(output.standardError)")
+      let lines = output.lines.filter { $0.hasPrefix("ISA") || $0.hasPrefix("engine") || $0.hasPrefix("kernels") }
+      #expect(lines.count == 4)
+      #expect(lines[0].contains("avx2, the widest that CPUID says this CPU can run"))
+      #expect(lines[1].contains("native (avx2)"))
+      #expect(lines[2].contains("native (avx2): all 58 results right, largest relative error "))
+      #expect(lines[3].contains("blas (Haswell): all 58 results right"))
+    }
+
+    @Test func aSetThatTheCPULacksIsRefused() throws {
+      let folder = try TemporaryFolder()
+      let output = try run(
+        .training(folder, output: "out"), on: "Haswell", environment: ["WRN_ISA": "avx512"])
+      #expect(output.exitCode == 64)
+      #expect(
+        output.errorLines == [
+          "wrn-dist: error: WRN_ISA=avx512 is not what this CPU can run; unset it or set it to avx2."
+        ])
+      #expect(folder.names("out").isEmpty)
+    }
+
+    @Test func withoutAVX2OpenBLASComputes() throws {
+      let folder = try TemporaryFolder()
+      let output = try run(.training(folder, output: "run", Self.training), on: "Nehalem")
+      #expect(output.exitCode == 0, "\(output.standardError)")
+      #expect(output.standardOutput.contains("engine blas (Nehalem; native needs AVX2 and FMA),"))
+      #expect(folder.metrics("run").count == 2)
+      let doctor = try run(Job(folder, ["doctor"]), on: "Nehalem")
+      #expect(doctor.exitCode == 0)
+      #expect(doctor.standardOutput.contains("none: kernels are built for avx512, avx2, and CPUID says"))
+      #expect(doctor.standardOutput.contains("blas (Nehalem): all 58 results right"))
+      #expect(!doctor.standardOutput.contains("native (avx2): all"))
+    }
+  }
+#endif

@@ -1,0 +1,65 @@
+import Collectives
+import DataParallel
+import Datasets
+import Networks
+import TestSupport
+import Testing
+import Training
+
+/// What a run is said to need is what it then allocates.
+@Suite struct PlannedMemoryTests {
+  private static func configuration(_ change: (inout TrainingConfiguration) -> Void) -> TrainingConfiguration {
+    var configuration = TrainingConfiguration()
+    configuration.depth = 10
+    configuration.batchSize = 32
+    change(&configuration)
+    return configuration
+  }
+
+  private static let configurations = [
+    configuration { _ in }, configuration { $0.evalEvery = 0 }, configuration { $0.depth = 16 },
+    configuration { $0.widenFactor = 2 }, configuration { $0.batchNorm = .microbatch },
+    configuration { ($0.batchSize, $0.microbatches) = (21, 7) }, configuration { $0.evalRanks = .root },
+  ]
+
+  private static var engines: [any ConvolutionEngine] {
+    [BLASConvolutionEngine()]
+      + InstructionSet.allCases.filter(\.isSupported).prefix(1).map { NativeConvolutionEngine($0) }
+  }
+
+  /// The plan over a trainer's own count, on one rank.
+  private static func ratio(
+    _ configuration: TrainingConfiguration, _ engine: any ConvolutionEngine, _ communicator: any Communicator
+  ) throws -> Double {
+    let model = ModelState(
+      WideResNet(try .init(depth: configuration.depth, widenFactor: configuration.widenFactor)))
+    let trainer = try Trainer(
+      configuration, model: model, completedSteps: 0, dataset: SyntheticCIFAR10.dataset(), engine: engine,
+      pool: WorkerPool(workerCount: 2), communicator: communicator, recorder: nil, stop: StopRequest())
+    defer { trainer.finish() }
+    let planned = try configuration.plannedByteCount(
+      MicrobatchPlan(
+        globalBatchSize: configuration.batchSize, microbatchCount: configuration.microbatches,
+        rank: communicator.rank, worldSize: communicator.worldSize),
+      engine: engine, workerCount: 2, rank: communicator.rank, worldSize: communicator.worldSize)
+    return Double(planned) / Double(trainer.plannedByteCount)
+  }
+
+  @Test(arguments: configurations)
+  func oneRank(configuration: TrainingConfiguration) throws {
+    for engine in Self.engines {
+      let ratio = try Self.ratio(configuration, engine, SoloCommunicator())
+      #expect((0.97...1.03).contains(ratio), "\(engine.name)")
+    }
+  }
+
+  @Test(arguments: configurations, [2, 3, 4])
+  func severalRanks(configuration: TrainingConfiguration, worldSize: Int) throws {
+    for engine in Self.engines {
+      let ratios = try ThreadCommunicator.run(worldSize: worldSize) {
+        try Self.ratio(configuration, engine, $0)
+      }
+      #expect(ratios.allSatisfy { (0.97...1.03).contains($0) }, "\(engine.name): \(ratios)")
+    }
+  }
+}
