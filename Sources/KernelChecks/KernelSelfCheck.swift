@@ -7,13 +7,21 @@ import Tensors
 /// A compiler, an emulator or a machine that computes wrongly must not train. The tests try more shapes and every element;
 /// this takes a fraction of a second.
 public struct KernelSelfCheck: Sendable {
-  /// The largest error that rounding can explain: the tests hold the kernels to a tenth of it.
+  /// The largest error that rounding can explain; the tests hold the kernels to less.
   public static let limit = (relativeL2: 1e-5, worst: 1e-4)
 
   /// One way through the kernels and a shape that takes it.
   struct Path: Sendable {
     let name: String
     let example: ConvolutionExample
+
+    init(_ name: String, _ images: Int, size: Int, _ inputs: Int, _ outputs: Int, stride: Int, padding: Int) {
+      self.name = name
+      example = ConvolutionExample(
+        ConvolutionGeometry(
+          inputHeight: size, inputWidth: size, inputChannels: inputs, outputChannels: outputs, kernelSize: 3,
+          stride: stride, padding: padding), imageCount: images, maps: .arbitrary)
+    }
 
     init(_ name: String, _ images: Int, size: Int, _ inputs: Int, _ outputs: Int, stride: Int = 1, kernel: Int = 3) {
       self.name = name
@@ -31,6 +39,7 @@ public struct KernelSelfCheck: Sendable {
     Path("3×3, some images at a time", 3, size: 16, 32, 32), Path("3×3, parts of an image", 1, size: 32, 16, 32),
     Path("3×3, stride 2, all images at once", 2, size: 16, 32, 64, stride: 2),
     Path("3×3, stride 2, parts of an image", 1, size: 64, 16, 32, stride: 2),
+    Path("3×3, stride 2, padded on both sides", 2, size: 16, 32, 32, stride: 2, padding: 1),
     Path("3×3 of odd sizes", 2, size: 7, 20, 24), Path("3×3, stride 2, 12×12", 2, size: 12, 32, 64, stride: 2),
     Path("1×1", 2, size: 8, 32, 48, kernel: 1), Path("1×1, stride 2", 2, size: 8, 32, 64, stride: 2, kernel: 1),
   ]

@@ -9,8 +9,8 @@ import Testing
     // At k = 1 the first group's shapes are one.
     let first = k == 1 ? [] : ["32×32, \(16 * k)→\(16 * k): winograd"]
     return ["32×32, 3→16: direct", "32×32, 16→\(16 * k): winograd"] + first + [
-      "32×32, \(16 * k)→\(32 * k), stride 2: direct", "16×16, \(32 * k)→\(32 * k): winograd",
-      "16×16, \(32 * k)→\(64 * k), stride 2: direct", "8×8, \(64 * k)→\(64 * k): winograd",
+      "32×32, \(16 * k)→\(32 * k), stride 2: polyphase", "16×16, \(32 * k)→\(32 * k): winograd",
+      "16×16, \(32 * k)→\(64 * k), stride 2: polyphase", "8×8, \(64 * k)→\(64 * k): winograd",
     ]
   }
 
