@@ -33,12 +33,18 @@ struct BenchmarkStepCommand: ParsableCommand {
   @Option(help: "What computes convolutions.") var engine = TrainingConfiguration.Engine.native
   @Option(help: "Batch statistics over the global batch or each microbatch.")
   var batchNorm = BatchNormalizationScope.global
+  @Option(help: "Bytes of gradients exchanged at once, such as 512KiB or 4MiB. (default: 4MiB)")
+  var bucketSize: ByteCount?
+  @Option(help: "Who moves messages on while a rank computes: poll or thread.")
+  var progress = MessageProgress.poll
+  @Option(help: "Adam's moments on every rank or divided among them: replicated or sharded.")
+  var optimizerState = OptimizerStateMode.sharded
   @Option(help: "Steps that are timed, after three that are not.") var steps = 10
   @Flag(help: "Print one JSON object as the last line.") var json = false
 
   func run() throws {
     let start = ContinuousClock.now
-    try Ranks.run { communicator in
+    try Ranks.run(progress: progress) { communicator in
       let threads = try Threads(communicator)
       let chosen = try ChosenEngine(engine, communicator)
       let prepared = try Ranks.together(communicator) {
@@ -78,6 +84,8 @@ struct BenchmarkStepCommand: ParsableCommand {
       configuration.batchSize = options.batchSize
       configuration.microbatches = options.microbatches
       configuration.batchNorm = options.batchNorm
+      configuration.optimizerState = options.optimizerState
+      configuration.bucketByteCount = options.bucketSize?.value ?? configuration.bucketByteCount
       let plan = try MicrobatchPlan(
         globalBatchSize: options.batchSize, microbatchCount: options.microbatches,
         rank: communicator.rank, worldSize: communicator.worldSize)
@@ -85,7 +93,7 @@ struct BenchmarkStepCommand: ParsableCommand {
         try WideResNet.Configuration(depth: options.depth, widenFactor: options.widenFactor))
       let model = ModelState(network)
       network.initialize(model.parameters, model.runningStatistics, seed: 0)
-      pool = WorkerPool(workerCount: threadCount)
+      pool = WorkerPool(workerCount: threadCount, progressing: communicator)
       step = TrainingStep(
         model, plan: plan, configuration: configuration, engine: engine, pool: pool,
         communicator: communicator)
@@ -106,6 +114,7 @@ struct BenchmarkStepCommand: ParsableCommand {
     func run(start: ContinuousClock.Instant) throws -> Times {
       var times: [Double] = []
       var first = 0.0
+      try step.begin()
       for number in 1...count + 3 {
         try communicator.barrier()
         let began = ContinuousClock.now
