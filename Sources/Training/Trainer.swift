@@ -118,6 +118,15 @@ public final class Trainer {
     return result.isStopWanted
   }
 
+  /// Calls a body with the model as a checkpoint holds it.
+  ///
+  /// Every rank calls it; on rank 0 all moments are there.
+  ///
+  /// - Throws: `CommunicationError` if an exchange fails, and what `body` throws.
+  package func withWholeModel(_ body: (ModelState) throws -> Void) throws {
+    try trainingStep.withWholeModel(body)
+  }
+
   /// Stops reading ahead.
   package func finish() { loader.stop() }
 
