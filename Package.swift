@@ -44,7 +44,7 @@ let libraries: [Target] = [
     swiftSettings: strict),
   .target(name: "Optimizers", dependencies: ["Tensors"], swiftSettings: strict),
   .target(name: "Datasets", dependencies: ["Tensors", crypto], swiftSettings: strict),
-  .target(name: "DataParallel", dependencies: ["Collectives"], swiftSettings: strict),
+  .target(name: "DataParallel", dependencies: ["Tensors", "Collectives"], swiftSettings: strict),
   .target(
     name: "Training",
     dependencies: [

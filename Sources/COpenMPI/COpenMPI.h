@@ -12,6 +12,8 @@ static inline MPI_Comm COpenMPI_COMM_NULL(void) { return MPI_COMM_NULL; }
 static inline MPI_Datatype COpenMPI_BYTE(void) { return MPI_BYTE; }
 static inline MPI_Errhandler COpenMPI_ERRORS_RETURN(void) { return MPI_ERRORS_RETURN; }
 static inline MPI_Info COpenMPI_INFO_NULL(void) { return MPI_INFO_NULL; }
+static inline MPI_Request COpenMPI_REQUEST_NULL(void) { return MPI_REQUEST_NULL; }
+static inline MPI_Status *COpenMPI_STATUSES_IGNORE(void) { return MPI_STATUSES_IGNORE; }
 
 // glibc declares sched_getaffinity only under _GNU_SOURCE, which Swift's Glibc module does not
 // set. The mask is any whole number of 8-byte words. Returns 0, or -1 for an error.

@@ -3,14 +3,34 @@
 /// Only bytes move here; every sum is formed by the caller in the fixed order of
 /// ``ReductionTree``, so no result can depend on how a library orders its additions.
 ///
-/// Every method that communicates is *collective*: every rank calls it, in the same order, with
-/// counts that agree. Calls come from one thread of each rank. A count table whose sum is not the
-/// length of its buffer traps on every implementation.
+/// Every method that exchanges at once is *collective*: every rank calls it, in the same order, with
+/// counts that agree. A count table whose sum is not the length of its buffer traps on every
+/// implementation. Messages between two ranks go through a ``MessageGroup`` and travel while the
+/// ranks compute. Calls come from one thread of each rank.
 public protocol Communicator: AnyObject {
   /// This process's number, 0 ..< `worldSize`.
   var rank: Int { get }
   /// The number of ranks.
   var worldSize: Int { get }
+
+  /// The host of every rank, as numbers from 0 in the order of their first ranks.
+  var hosts: [Int] { get }
+  /// Whether more ranks run on this host than it has cores, so that who waits must make room.
+  var sharesCores: Bool { get }
+  /// What has been sent and waited for so far.
+  var statistics: ExchangeStatistics { get }
+
+  /// Makes a group with room for some messages; does not communicate.
+  ///
+  /// - Parameter capacity: The most messages that are on their way in this group at once.
+  /// - Returns: An empty group.
+  func makeMessageGroup(capacity: Int) -> any MessageGroup
+
+  /// Moves the messages of all groups on, for a rank that computes while they travel.
+  ///
+  /// Open MPI does nothing for a message while the program is outside its functions. Cheap enough
+  /// to be called after every piece of work; an error shows when the group is tested.
+  func progress()
 
   /// Returns when every rank has called it (`MPI_Barrier`).
   ///

@@ -48,4 +48,26 @@ extension ReductionSchedule {
       first &+= count
     }
   }
+
+  /// Performs the additions in place on arrays of `Float` that lie anywhere.
+  ///
+  /// Costs `additions.count` additions per element. Allocates nothing.
+  ///
+  /// - Parameters:
+  ///   - arrays: The first element of each of the `arrayCount` arrays.
+  ///   - elements: The elements to sum, of every array; ranges of concurrent calls are disjoint.
+  public func combine(
+    _ arrays: UnsafePointer<UnsafeMutablePointer<Float>>, elements: Range<Int>
+  ) {
+    var first = elements.lowerBound
+    while first < elements.upperBound {
+      let count = min(Self.blockLength, elements.upperBound &- first)
+      for addition in additions {
+        let destination = arrays[addition.destination] + first
+        let source = UnsafePointer(arrays[addition.source] + first)
+        for i in 0..<count { destination[i] += source[i] }
+      }
+      first &+= count
+    }
+  }
 }

@@ -62,7 +62,19 @@ public struct ReductionSchedule: Sendable {
   ///   - tree: The order of all additions.
   ///   - worldSize: The number of ranks, 1 … `tree.leafCount`.
   public init(topOf tree: ReductionTree, worldSize: Int) {
-    let nodes = tree.ownership(worldSize: worldSize).flatMap { tree.segments(of: $0) }
+    self.init(
+      joining: tree.ownership(worldSize: worldSize).flatMap { tree.segments(of: $0) }, of: tree)
+  }
+
+  /// Plans to join sums that several ranks have formed, as far as the tree joins them.
+  ///
+  /// Array i is the sum of `nodes[i]`. If the nodes cover the whole tree the total ends up in array
+  /// 0; if they cover a run of leaves, what is left are the segments of that run.
+  ///
+  /// - Parameters:
+  ///   - nodes: Nodes that follow one another without a gap, left to right.
+  ///   - tree: The order of all additions.
+  public init(joining nodes: [ReductionTree.Node], of tree: ReductionTree) {
     // The arrays that are still unspent, with the leaves that each covers so far. A pass over one
     // level joins those whose union is a node of that level.
     var unspent = nodes.enumerated().map {
@@ -70,7 +82,7 @@ public struct ReductionSchedule: Sendable {
     }
     var additions: [Addition] = []
     var distance = 1
-    while unspent.count > 1 {
+    while unspent.count > 1, distance < tree.leafCount {
       var joined: [(position: Int, leaves: Range<Int>)] = []
       for piece in unspent {
         if let left = joined.last, left.leaves.count == distance,
@@ -89,7 +101,9 @@ public struct ReductionSchedule: Sendable {
     }
     arrayCount = nodes.count
     self.additions = additions
-    segments = [tree.root]
-    resultPositions = [0]
+    resultPositions = unspent.map(\.position)
+    let first = unspent.first?.leaves.lowerBound ?? 0
+    segments = tree.segments(of: first..<(unspent.last?.leaves.upperBound ?? first))
+    precondition(segments.count == unspent.count, "the nodes do not follow one another")
   }
 }

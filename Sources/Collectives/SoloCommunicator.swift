@@ -18,6 +18,19 @@ public final class SoloCommunicator: Communicator {
   /// Always 1.
   public var worldSize: Int { 1 }
 
+  /// One host.
+  public let hosts = [0]
+  /// Always false.
+  public var sharesCores: Bool { false }
+  /// Stays at zero.
+  public let statistics = ExchangeStatistics()
+
+  /// Makes a group that never has a message: there is nobody to send to.
+  public func makeMessageGroup(capacity: Int) -> any MessageGroup { EmptyMessageGroup() }
+
+  /// Does nothing.
+  public func progress() {}
+
   /// Returns at once.
   public func barrier() {}
 
@@ -64,4 +77,17 @@ public final class SoloCommunicator: Communicator {
   ///
   /// - Parameter exitCode: The process's exit code.
   public func abort(exitCode: Int32) -> Never { _exit(exitCode) }
+}
+
+/// A group of a world of one.
+private final class EmptyMessageGroup: MessageGroup {
+  func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) {
+    preconditionFailure("a world of one has no other rank to send to")
+  }
+
+  func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int) {
+    preconditionFailure("a world of one has no other rank to receive from")
+  }
+
+  func test() -> Bool { true }
 }

@@ -97,9 +97,18 @@ final class BatchNormalization {
     }
   }
 
-  /// Turns the microbatches' Σx and Σx² into the map from x to z.
+  /// Starts to join the microbatches' Σx and Σx²; ``finishForward(_:parameters:)`` follows.
   ///
-  /// In scope `global` every rank calls it for the same layer in the same order.
+  /// In scope `global` every rank calls both for the same layer in the same order.
+  ///
+  /// - Parameter run: The microbatches of this batch.
+  /// - Throws: ``CommunicationError`` if the exchange fails.
+  func startForward(_ run: MicrobatchRun) throws {
+    guard scope == .global else { return }
+    try run.normReduction.start(partialSums.pointer, count: 2 * channels)
+  }
+
+  /// Turns the joined sums into the map from x to z.
   ///
   /// - Parameters:
   ///   - run: The microbatches of this batch.
@@ -108,8 +117,7 @@ final class BatchNormalization {
   func finishForward(_ run: MicrobatchRun, parameters: ParameterStore) throws {
     switch scope {
     case .global:
-      try run.reduction.allReduce(
-        partialSums.pointer, count: 2 * channels, into: totals.pointer)
+      try run.normReduction.finish(into: totals.pointer)
       let count = Double(run.globalImageCount * elementCountPerImage)
       setStatistics(row: 0, sums: totals.pointer, count: count)
       setCoefficients(row: 0, parameters: parameters)
@@ -135,22 +143,30 @@ final class BatchNormalization {
     }
   }
 
+  /// Copies the statistics of the local microbatches, each with its own, to where all layers' are joined at once.
+  ///
+  /// - Parameters:
+  ///   - rows: One row of `stride` numbers a local microbatch.
+  ///   - stride: The length of a row.
+  func copyStatistics(to rows: UnsafeMutablePointer<Double>, stride: Int) {
+    for m in 0..<statistics.count / (2 * channels) {
+      (rows + m * stride + layer.statisticsRange.lowerBound).update(
+        from: statistics.pointer + m * 2 * channels, count: 2 * channels)
+    }
+  }
+
   /// Moves the running statistics towards this batch's: r ← 0.9·r + 0.1·value, with the biased variance.
   ///
-  /// In scope `microbatch` the value is the mean over all microbatches, so every rank must call it, in the same order.
-  ///
-  /// - Throws: ``CommunicationError`` if the exchange fails.
-  func updateRunningStatistics(_ run: MicrobatchRun, _ running: ParameterStore) throws {
-    var batch = statistics.pointer
-    var weight = 1.0
-    if scope == .microbatch {
-      // The reduction spends its operands, and the way back still needs these: the forward sums are spent already.
-      partialSums.pointer.update(from: statistics.pointer, count: statistics.count)
-      try run.reduction.allReduce(
-        partialSums.pointer, count: 2 * channels, into: totals.pointer)
-      batch = totals.pointer
-      weight = 1 / Double(run.globalCount)
-    }
+  /// - Parameters:
+  ///   - running: The running statistics of all layers.
+  ///   - sums: In scope `microbatch`, the sums of all microbatches' statistics, of all layers.
+  ///   - count: The microbatches of the global batch.
+  func updateRunningStatistics(
+    _ running: ParameterStore, sums: UnsafePointer<Double>, count: Int
+  ) {
+    let own = UnsafePointer(statistics.pointer)
+    let batch = scope == .global ? own : sums + layer.statisticsRange.lowerBound
+    let weight = scope == .global ? 1 : 1 / Double(count)
     let (mean, variance) = (running[layer.runningMean], running[layer.runningVariance])
     let rest = 1 - Self.momentum
     for c in 0..<channels {
@@ -159,37 +175,49 @@ final class BatchNormalization {
     }
   }
 
-  /// Turns the microbatches' Σg' and Σg'·(x − mean) into the map from g' to the gradient of x, and writes each
-  /// microbatch's gradients of shift and scale.
+  /// Writes each microbatch's gradients of shift and scale and starts to join Σg' and Σg'·(x − mean);
+  /// ``finishBackward(_:parameters:)`` follows.
   ///
-  /// With xhat = (x − mean)·invstd, m₁ = mean of g' and m₂ = mean of g'·xhat over the batch, the gradient of x is
-  /// gamma·invstd·(g' − m₁ − m₂·xhat). In scope `global` every rank calls it in the same order.
+  /// In scope `global` every rank calls both for the same layer in the same order.
   ///
   /// - Parameters:
   ///   - run: The microbatches of this batch.
-  ///   - parameters: Scale and shift.
-  ///   - leaves: Where the gradients go, shift then scale, one row of 2·C a microbatch.
+  ///   - memory: Where the gradients go, shift then scale.
   /// - Throws: ``CommunicationError`` if the exchange fails.
-  func finishBackward(
-    _ run: MicrobatchRun, parameters: ParameterStore, leaves: UnsafeMutablePointer<Float>
-  ) throws {
+  func startBackward(_ run: MicrobatchRun, _ memory: GradientMemory) throws {
     for m in 0..<run.localCount {
-      if scope == .microbatch {
-        let count = Double(run.imageCount(m) * elementCountPerImage)
-        setGradientCoefficients(row: m, sums: sums(m), count: count, parameters: parameters)
-      }
       let variance = statistics.pointer + 2 * row(m) + channels
-      let (source, target) = (sums(m), leaves + m * 2 * channels)
+      let (source, target) = (sums(m), memory.leaf(m, of: layer.range, .normalization))
       for c in 0..<channels {
         target[c] = Float(source[c])
         target[channels + c] = Float(source[channels + c] * Self.inverseDeviation(variance[c]))
       }
     }
     guard scope == .global else { return }
-    try run.reduction.allReduce(
-      partialSums.pointer, count: 2 * channels, into: totals.pointer)
-    let count = Double(run.globalImageCount * elementCountPerImage)
-    setGradientCoefficients(row: 0, sums: totals.pointer, count: count, parameters: parameters)
+    try run.normReduction.start(partialSums.pointer, count: 2 * channels)
+  }
+
+  /// Turns the joined sums into the map from g' to the gradient of x.
+  ///
+  /// With xhat = (x − mean)·invstd, m₁ = mean of g' and m₂ = mean of g'·xhat over the batch, the gradient of x is
+  /// gamma·invstd·(g' − m₁ − m₂·xhat).
+  ///
+  /// - Parameters:
+  ///   - run: The microbatches of this batch.
+  ///   - parameters: Scale and shift.
+  /// - Throws: ``CommunicationError`` if the exchange fails.
+  func finishBackward(_ run: MicrobatchRun, parameters: ParameterStore) throws {
+    switch scope {
+    case .global:
+      try run.normReduction.finish(into: totals.pointer)
+      let count = Double(run.globalImageCount * elementCountPerImage)
+      setGradientCoefficients(row: 0, sums: totals.pointer, count: count, parameters: parameters)
+    case .microbatch:
+      for m in 0..<run.localCount {
+        let count = Double(run.imageCount(m) * elementCountPerImage)
+        setGradientCoefficients(row: m, sums: sums(m), count: count, parameters: parameters)
+      }
+    }
   }
 
   /// The first coefficient of local microbatch `m`.

@@ -14,8 +14,28 @@ final class GradientMemory {
   private(set) var nextSkip: Tensor
   /// The sums over this rank's subtrees of the reduction tree, one store a subtree.
   let segments: [ParameterStore]
-  private let leaves: AlignedBuffer<Float>
+  // The first microbatch of a subtree leaves its gradient where the subtree's sum is to be; the others' come here.
+  // Those of a normalisation have a place of their own: they are written while those of the convolution before it on
+  // the way back still wait to be added.
+  private let others: AlignedBuffer<Float>
+  private let normalizationOffset: Int
+  private let places: [Place]
+  private let arrays: UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>
   private let schedule: ReductionSchedule
+
+  /// The two kinds of layers that alternate.
+  enum LayerKind {
+    /// A convolution or the dense layer.
+    case kernel
+    /// A batch normalisation.
+    case normalization
+  }
+
+  /// Where a microbatch's gradient goes.
+  private enum Place {
+    case segment(Int)
+    case other(Int)
+  }
 
   /// Allocates gradients for `imageCount` images in this rank's microbatches.
   init(_ network: WideResNet, imageCount: Int, microbatches: Range<Int>, tree: ReductionTree) {
@@ -26,41 +46,54 @@ final class GradientMemory {
     nextSkip = Tensor(shape)
     schedule = ReductionSchedule(tree: tree, leaves: microbatches)
     segments = schedule.segments.map { _ in ParameterStore(network.parameterLayout) }
+    var otherCount = 0
+    places = (0..<microbatches.count).map { [schedule] m in
+      if let segment = schedule.resultPositions.firstIndex(of: m) { return .segment(segment) }
+      otherCount += 1
+      return .other(otherCount - 1)
+    }
     let largest = (network.layersInOrder.map(\.range.count) + [network.head.range.count]).max() ?? 0
-    leaves = AlignedBuffer(count: microbatches.count * largest)
+    let widest = network.normalizationsInOrder.map(\.layer.range.count).max() ?? 0
+    normalizationOffset = otherCount * largest
+    others = AlignedBuffer(count: otherCount * (largest + widest))
+    arrays = .allocate(capacity: microbatches.count)
+    arrays.initialize(repeating: others.pointer)
   }
+
+  deinit { arrays.deallocate() }
 
   /// The bytes of this object's buffers.
   var byteCount: Int {
-    4 * outer.byteCount + leaves.byteCount + segments.reduce(0) { $0 + $1.bytes.count }
+    4 * outer.byteCount + others.byteCount + segments.reduce(0) { $0 + $1.bytes.count }
   }
 
   /// Exchanges the two skip gradients: the way back enters the next group.
   func swapSkips() { swap(&skip, &nextSkip) }
 
   /// Where microbatch `m` leaves its gradient of a layer whose parameters lie at `range`.
-  func leaf(_ m: Int, of range: Range<Int>) -> UnsafeMutablePointer<Float> {
-    leaves.pointer + m * range.count
+  func leaf(
+    _ m: Int, of range: Range<Int>, _ kind: LayerKind = .kernel
+  ) -> UnsafeMutablePointer<Float> {
+    switch places[m] {
+    case .segment(let s): segments[s].pointer + range.lowerBound
+    case .other(let i):
+      others.pointer + (kind == .kernel ? 0 : normalizationOffset) + i * range.count
+    }
   }
 
   /// Sums the microbatches' gradients of one layer, in tree order, into the segments.
-  func combine(_ range: Range<Int>, pool: WorkerPool) {
+  func combine(_ range: Range<Int>, _ kind: LayerKind = .kernel, pool: WorkerPool) {
+    guard !schedule.additions.isEmpty else { return }
+    for m in arrays.indices { arrays[m] = leaf(m, of: range, kind) }
     let pieceCount = (range.count + Self.pieceSize - 1) / Self.pieceSize
     pool.run(pieceCount, with: (self, range)) { context, i, _ in
       let (memory, range) = context
-      memory.combine(range, elements: i * Self.pieceSize..<min((i + 1) * Self.pieceSize, range.count))
+      guard let arrays = memory.arrays.baseAddress else { return }
+      memory.schedule.combine(
+        arrays, elements: i * Self.pieceSize..<min((i + 1) * Self.pieceSize, range.count))
     }
   }
 
   // Element-wise, so the size of a piece decides nothing but the cost of handing it out.
   private static let pieceSize = 16_384
-
-  private func combine(_ range: Range<Int>, elements: Range<Int>) {
-    schedule.combine(leaves.pointer, stride: range.count, elements: elements)
-    for (segment, position) in zip(segments, schedule.resultPositions) {
-      let sum = leaves.pointer + (position * range.count + elements.lowerBound)
-      (segment.pointer + (range.lowerBound + elements.lowerBound)).update(
-        from: sum, count: elements.count)
-    }
-  }
 }

@@ -24,6 +24,10 @@ struct NormalizationLayer: Sendable {
 
   /// The elements of shift and scale, which follow one another.
   var range: Range<Int> { shift.range.lowerBound..<scale.range.upperBound }
+  /// The elements of running mean and variance, which follow one another.
+  var statisticsRange: Range<Int> {
+    runningMean.range.lowerBound..<runningVariance.range.upperBound
+  }
 }
 
 /// A dense layer's extents and where its parameters lie.

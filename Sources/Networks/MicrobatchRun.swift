@@ -1,6 +1,6 @@
 import Collectives
 
-/// The microbatches of one batch that this rank computes, and the reduction that joins them with the other ranks'.
+/// The microbatches of one batch that this rank computes, and the reductions that join them with the other ranks'.
 public struct MicrobatchRun {
   /// The number of microbatches of the global batch.
   public let globalCount: Int
@@ -10,24 +10,38 @@ public struct MicrobatchRun {
   public let imagesPerMicrobatch: Int
   /// The images of the global batch.
   public let globalImageCount: Int
-  /// Sums Doubles over all microbatches in the order of the fixed tree.
-  public let reduction: TreeReduction
+  /// Joins the sums of one batch normalisation.
+  let normReduction: TreeReduction
+  /// Joins the losses; under way while the gradient goes back.
+  let lossReduction: TreeReduction
+  /// Joins the statistics of all batch normalisations at once, where each microbatch has its own; under way while the
+  /// gradient goes back.
+  let statisticsReduction: TreeReduction
 
   /// Describes the microbatches of a batch.
   ///
+  /// Every rank calls it with equal arguments but for `localRange`; it does not communicate.
+  ///
   /// - Parameters:
+  ///   - network: The layers, which decide how much is joined.
   ///   - globalImageCount: Images of the global batch.
   ///   - imagesPerMicrobatch: Images of a microbatch; the last has what is left.
   ///   - localRange: This rank's microbatches.
-  ///   - reduction: The reduction over all ⌈images / images per microbatch⌉ of them.
+  ///   - tree: The tree over all ⌈images / images per microbatch⌉ of them.
+  ///   - communicator: The ranks that share them.
   public init(
-    globalImageCount: Int, imagesPerMicrobatch: Int, localRange: Range<Int>,
-    reduction: TreeReduction
+    _ network: WideResNet, globalImageCount: Int, imagesPerMicrobatch: Int, localRange: Range<Int>,
+    tree: ReductionTree, communicator: any Communicator
   ) {
     self.globalImageCount = globalImageCount
     self.imagesPerMicrobatch = imagesPerMicrobatch
     self.localRange = localRange
-    self.reduction = reduction
+    func reduction(_ maximum: Int, tag: Int) -> TreeReduction {
+      TreeReduction(tree: tree, communicator: communicator, maximumElementCount: maximum, tag: tag)
+    }
+    normReduction = reduction(network.largestNormalizationSumCount, tag: 0)
+    lossReduction = reduction(1, tag: 1)
+    statisticsReduction = reduction(network.statisticsLayout.elementCount, tag: 2)
     globalCount = (globalImageCount + imagesPerMicrobatch - 1) / imagesPerMicrobatch
     precondition(localRange.upperBound <= globalCount, "a rank has microbatches beyond the last")
   }
@@ -48,5 +62,12 @@ public struct MicrobatchRun {
   public var localImageCount: Int {
     min(localRange.upperBound * imagesPerMicrobatch, globalImageCount)
       - localRange.lowerBound * imagesPerMicrobatch
+  }
+}
+
+extension WideResNet {
+  /// The most sums of one batch normalisation: two a channel of the widest.
+  fileprivate var largestNormalizationSumCount: Int {
+    2 * (normalizationsInOrder.map(\.layer.channels).max() ?? 0)
   }
 }

@@ -1,8 +1,8 @@
 import Tensors
 
 extension NetworkPass {
-  /// Computes the gradients of all parameters for the batch of the last ``forward(_:labels:run:statistics:)``, which
-  /// must have used batch statistics.
+  /// Computes the gradients of all parameters for the batch of the last forward pass, which must have used batch
+  /// statistics.
   ///
   /// The gradients of this rank's microbatches are left in ``gradientSegments``, one store for every subtree of the
   /// reduction tree that lies wholly in this rank's run. Layers are visited from the last to the first. With batch
@@ -11,27 +11,35 @@ extension NetworkPass {
   /// - Parameters:
   ///   - images: The batch's images, as given to the forward pass.
   ///   - run: The microbatches of the batch.
-  /// - Throws: ``CommunicationError`` if an exchange fails.
+  ///   - gradientReady: Called when the gradients of some elements are complete in all segments, once for every
+  ///     element, later layers first. The parameters of these elements are not read any more.
+  /// - Throws: ``CommunicationError`` if an exchange fails; what `gradientReady` throws.
   /// - Precondition: The pass is for training.
-  public func backward(_ images: UnsafePointer<Float>, run: MicrobatchRun) throws {
+  public func backward(
+    _ images: UnsafePointer<Float>, run: MicrobatchRun,
+    gradientReady: (Range<Int>) throws -> Void
+  ) throws {
     guard let memory = gradients else { preconditionFailure("this pass keeps no activations") }
-    try backwardHead(memory, run)
+    try backwardHead(memory, run, gradientReady)
     for g in network.groups.indices.reversed() {
       let x = g == 0 ? stemOutput : groupActivations[g - 1].last
       try backward(
         network.groups[g], groupActivations[g], x, memory, run, next: normAfter(group: g),
-        hasSkip: g < network.groups.count - 1)
+        hasSkip: g < network.groups.count - 1, gradientReady)
     }
     backward(
       network.stem, from: images, run: run, memory: memory,
       arriving: GradientSource(
         memory.outer, through: norms[0], at: stemOutput, addend: memory.skip))
+    try combine(network.stem.range, memory, gradientReady)
   }
 
   /// The gradients of this rank's microbatches, one store a subtree of the reduction tree.
   public var gradientSegments: [ParameterStore] { gradients?.segments ?? [] }
 
-  private func backwardHead(_ memory: GradientMemory, _ run: MicrobatchRun) throws {
+  private func backwardHead(
+    _ memory: GradientMemory, _ run: MicrobatchRun, _ gradientReady: (Range<Int>) throws -> Void
+  ) throws {
     let norm = norm(network.norm)
     let z = groupActivations[groupActivations.count - 1].last
     pool.run(run.localCount, with: (self, norm, z, memory, run)) { context, m, _ in
@@ -45,8 +53,9 @@ extension NetworkPass {
         inputGradient: ConvolutionInputGradient(
           gradient: memory.outer.pointer + offset, mean: norm.mean(m), sums: norm.sums(m)))
     }
-    memory.combine(network.head.range, pool: pool)
-    try finish(norm, memory, run)
+    try norm.startBackward(run, memory)
+    try combine(network.head.range, memory, gradientReady)
+    try finish(norm, memory, run, gradientReady)
   }
 
   /// The way back through a group; see ``ResidualGroup``.
@@ -57,7 +66,8 @@ extension NetworkPass {
   /// second normalisation.
   private func backward(
     _ group: ResidualGroup, _ activations: GroupActivations, _ x: Tensor,
-    _ memory: GradientMemory, _ run: MicrobatchRun, next: BatchNormalization, hasSkip: Bool
+    _ memory: GradientMemory, _ run: MicrobatchRun, next: BatchNormalization, hasSkip: Bool,
+    _ gradientReady: (Range<Int>) throws -> Void
   ) throws {
     let last = group.blocks.count - 1
     for b in group.blocks.indices.reversed() {
@@ -75,22 +85,28 @@ extension NetworkPass {
       backward(
         block.conv2, from: inner.pointer, via: norm2, run: run, memory: memory,
         arriving: arriving, into: memory.inner)
-      try finish(norm2, memory, run)
+      try norm2.startBackward(run, memory)
+      // While the ranks' sums travel: what does not need them.
+      try combine(block.conv2.range, memory, gradientReady)
       if b == 0 {
         backward(
           group.shortcut, from: x.pointer, run: run, memory: memory,
           arriving: GradientSource(memory.skip), into: memory.nextSkip)
+        try combine(group.shortcut.range, memory, gradientReady)
       }
+      try finish(norm2, memory, run, gradientReady)
       backward(
         block.conv1, from: b == 0 ? x.pointer : activations.outer[b - 1].pointer, via: norm1,
         run: run, memory: memory,
         arriving: GradientSource(memory.inner, through: norm2, at: inner), into: memory.outer)
-      try finish(norm1, memory, run)
+      try norm1.startBackward(run, memory)
+      try combine(block.conv1.range, memory, gradientReady)
+      try finish(norm1, memory, run, gradientReady)
     }
     memory.swapSkips()
   }
 
-  /// Runs the backward pass of one convolution over this rank's microbatches and joins their gradients.
+  /// Runs the backward pass of one convolution over this rank's microbatches.
   ///
   /// - Parameters:
   ///   - layer: The convolution.
@@ -125,7 +141,6 @@ extension NetworkPass {
             sums: norm?.sums(m))
         }, scratch: pass.scratch(worker))
     }
-    memory.combine(layer.range, pool: pool)
   }
 
   /// Forms the gradient of y in a group of one block, where z = 2·y: twice the gradient of z.
@@ -149,12 +164,23 @@ extension NetworkPass {
     return GradientSource(target)
   }
 
+  /// Ends a batch normalisation's exchange and hands over its gradients.
   private func finish(
-    _ norm: BatchNormalization, _ memory: GradientMemory, _ run: MicrobatchRun
+    _ norm: BatchNormalization, _ memory: GradientMemory, _ run: MicrobatchRun,
+    _ gradientReady: (Range<Int>) throws -> Void
   ) throws {
-    try norm.finishBackward(
-      run, parameters: parameters, leaves: memory.leaf(0, of: norm.layer.range))
-    memory.combine(norm.layer.range, pool: pool)
+    try norm.finishBackward(run, parameters: parameters)
+    // Only now: who gets the gradients may change scale and shift, which were read just above.
+    memory.combine(norm.layer.range, .normalization, pool: pool)
+    try gradientReady(norm.layer.range)
+  }
+
+  /// Joins the microbatches' gradients of one layer and hands them over.
+  private func combine(
+    _ range: Range<Int>, _ memory: GradientMemory, _ gradientReady: (Range<Int>) throws -> Void
+  ) throws {
+    memory.combine(range, pool: pool)
+    try gradientReady(range)
   }
 }
 

@@ -1,32 +1,37 @@
 import Tensors
 
 extension NetworkPass {
-  /// Computes the logits of this rank's images and the mean loss over the global batch.
+  /// Computes the logits of this rank's images; ``finishLoss(_:)`` then tells the loss.
   ///
-  /// With batch statistics over the global batch, every rank must call it, in the same order.
+  /// Every rank must call it, in the same order.
   ///
   /// - Parameters:
   ///   - images: This rank's images, `NHWC`, raw pixels 0 … 255.
   ///   - labels: A class an image.
   ///   - run: The microbatches of the batch.
   ///   - statistics: What normalises activations.
-  /// - Returns: The mean cross entropy over the global batch, the same bits on every rank.
+  ///   - arrival: Called before a layer reads parameters that are not known to have arrived: waits for the first so
+  ///     many elements of the flat buffer and tells how many are there. Without it all are.
   /// - Throws: ``CommunicationError`` if an exchange fails.
-  @discardableResult
   public func forward(
     _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, run: MicrobatchRun,
-    statistics: NormalizationStatistics
-  ) throws -> Double {
-    prepareWeights()
+    statistics: NormalizationStatistics, arrival: (Int) throws -> Int = { _ in .max }
+  ) throws {
+    expectParameters()
     if statistics == .running {
+      try require(network.parameterCount, arrival)
       for norm in norms { norm.useRunningStatistics(runningStatistics, parameters: parameters) }
     }
+    try require(network.stem.range.upperBound, arrival)
     convolve(network.stem, from: images, to: stemOutput, run: run, feeding: norms[0])
-    try finish(norms[0], run, statistics)
+    try start(norms[0], run, statistics)
+    try finish(norms[0], run, statistics, arrival)
     var x = stemOutput
     for (g, group) in network.groups.enumerated() {
-      x = try forward(group, groupActivations[g], x, run, statistics, next: normAfter(group: g))
+      x = try forward(
+        group, groupActivations[g], x, run, statistics, next: normAfter(group: g), arrival)
     }
+    try require(network.head.range.upperBound, arrival)
     pool.run(run.localCount, with: (self, x, labels, run)) { context, m, _ in
       let (pass, x, labels, run) = context
       let first = run.firstImage(m)
@@ -36,18 +41,19 @@ extension NetworkPass {
         map: pass.norm(pass.network.norm).normalizedReLU(m), parameters: pass.parameters,
         labels: labels + first, lossScale: 1 / Double(run.globalImageCount))
     }
-    var lossSum = 0.0
-    try run.reduction.allReduce(head.lossSums.pointer, count: 1, into: &lossSum)
-    return lossSum / Double(run.globalImageCount)
+    try run.lossReduction.start(head.lossSums.pointer, count: 1)
   }
 
-  /// Moves the running statistics towards those of the batch that was last computed with batch statistics.
+  /// Waits for the losses of all ranks.
   ///
-  /// Collective where each microbatch has statistics of its own.
+  /// Every rank must call it after a forward pass, before the next one.
   ///
+  /// - Returns: The mean cross entropy over the global batch, the same bits on every rank.
   /// - Throws: ``CommunicationError`` if an exchange fails.
-  public func updateRunningStatistics(_ run: MicrobatchRun) throws {
-    for norm in norms { try norm.updateRunningStatistics(run, runningStatistics) }
+  public func finishLoss(_ run: MicrobatchRun) throws -> Double {
+    var lossSum = 0.0
+    try run.lossReduction.finish(into: &lossSum)
+    return lossSum / Double(run.globalImageCount)
   }
 
   /// The class of the largest logit of an image of the last batch, the lowest of several.
@@ -59,23 +65,29 @@ extension NetworkPass {
   /// y = shortcut(x) + block₀(x); z = y + blockₙ₋₁(… block₁(y)).
   private func forward(
     _ group: ResidualGroup, _ memory: GroupActivations, _ x: Tensor, _ run: MicrobatchRun,
-    _ statistics: NormalizationStatistics, next: BatchNormalization
+    _ statistics: NormalizationStatistics, next: BatchNormalization,
+    _ arrival: (Int) throws -> Int
   ) throws -> Tensor {
     let y = memory.outer[0]
-    convolve(group.shortcut, from: x.pointer, to: y, run: run)
     var input = x
     for (b, block) in group.blocks.enumerated() {
       let isLast = b == group.blocks.count - 1
       let (norm1, norm2) = (norm(block.norm1), norm(block.norm2))
       let (inner, outer) = (memory.inner[b], memory.outer[b])
+      try require(block.conv1.range.upperBound, arrival)
       convolve(block.conv1, from: input.pointer, via: norm1, to: inner, run: run, feeding: norm2)
-      try finish(norm2, run, statistics)
+      try start(norm2, run, statistics)
+      // While the ranks' sums travel.
+      if b == 0 { convolve(group.shortcut, from: x.pointer, to: y, run: run) }
+      try finish(norm2, run, statistics, arrival)
+      try require(block.conv2.range.upperBound, arrival)
       let following = isLast ? next : norm(group.blocks[b + 1].norm1)
       convolve(
         block.conv2, from: inner.pointer, via: norm2, to: outer, run: run,
         adding: b == 0 || isLast ? y : nil, feeding: following)
       if group.blocks.count == 1 { double(outer, run, feeding: following) }
-      try finish(following, run, statistics)
+      try start(following, run, statistics)
+      try finish(following, run, statistics, arrival)
       input = outer
     }
     return input
@@ -125,10 +137,19 @@ extension NetworkPass {
     }
   }
 
-  private func finish(
+  private func start(
     _ norm: BatchNormalization, _ run: MicrobatchRun, _ statistics: NormalizationStatistics
   ) throws {
-    if statistics == .batch { try norm.finishForward(run, parameters: parameters) }
+    if statistics == .batch { try norm.startForward(run) }
+  }
+
+  private func finish(
+    _ norm: BatchNormalization, _ run: MicrobatchRun, _ statistics: NormalizationStatistics,
+    _ arrival: (Int) throws -> Int
+  ) throws {
+    guard statistics == .batch else { return }
+    try require(norm.layer.range.upperBound, arrival)
+    try norm.finishForward(run, parameters: parameters)
   }
 
   /// The normalisation that reads the output of a group.

@@ -28,6 +28,11 @@ public final class NetworkPass {
   private let preparedWeights: [AlignedBuffer<Float>]
   private let scratch: [AlignedBuffer<Float>]
   private let scope: BatchNormalizationScope
+  // In scope `microbatch`, every local microbatch's statistics of all layers; their sum then stands in the first row.
+  private let microbatchStatistics: AlignedBuffer<Double>
+  // How far parameters have arrived and kernels are prepared in this batch.
+  private var arrivedElementCount = 0
+  private var preparedLayerCount = 0
 
   /// Allocates a pass.
   ///
@@ -72,6 +77,9 @@ public final class NetworkPass {
     preparedWeights = layers.sorted { $0.index < $1.index }.map {
       AlignedBuffer(count: engine.preparedWeightCount($0.geometry))
     }
+    microbatchStatistics = AlignedBuffer(
+      count: scope == .microbatch && purpose == .training
+        ? microbatches.count * network.statisticsLayout.elementCount : 0)
     let scratchCount = network.convolutions.map {
       engine.scratchCount($0, imageCount: imagesPerMicrobatch)
     }
@@ -91,16 +99,63 @@ public final class NetworkPass {
     }
     for buffer in preparedWeights + scratch { total += buffer.byteCount }
     for norm in norms { total += norm.byteCount }
+    total += microbatchStatistics.byteCount
     return total + head.byteCount + (gradients?.byteCount ?? 0)
   }
 
-  /// Brings all kernels into the engine's own form.
-  func prepareWeights() {
-    pool.run(layers.count, with: self) { pass, i, _ in
-      let layer = pass.layers[i]
+  /// Begins a batch: its parameters may still be on their way.
+  func expectParameters() {
+    arrivedElementCount = 0
+    preparedLayerCount = 0
+  }
+
+  /// Makes sure that the first `count` elements of the parameters are there, and brings all kernels that are into the
+  /// engine's own form.
+  ///
+  /// - Parameters:
+  ///   - count: The elements that the next layer reads.
+  ///   - arrival: Waits for so many elements and tells how many are there.
+  /// - Throws: ``CommunicationError`` if they cannot arrive.
+  func require(_ count: Int, _ arrival: (Int) throws -> Int) throws {
+    guard arrivedElementCount < count else { return }
+    arrivedElementCount = try arrival(count)
+    let first = preparedLayerCount
+    while preparedLayerCount < layers.count,
+      layers[preparedLayerCount].range.upperBound <= arrivedElementCount
+    {
+      preparedLayerCount += 1
+    }
+    pool.run(preparedLayerCount - first, with: (self, first)) { context, i, _ in
+      let (pass, first) = context
+      let layer = pass.layers[first + i]
       pass.engine.prepareWeight(
         layer.geometry, pass.parameters.pointer + layer.weight.range.lowerBound,
         into: pass.preparedWeights[layer.index].pointer)
+    }
+  }
+
+  /// Starts to join the microbatches' statistics where each has its own, for ``finishRunningStatistics(_:)``.
+  ///
+  /// Every rank calls it, after a forward pass with batch statistics.
+  ///
+  /// - Throws: ``CommunicationError`` if an exchange fails.
+  public func startRunningStatistics(_ run: MicrobatchRun) throws {
+    guard scope == .microbatch else { return }
+    let count = network.statisticsLayout.elementCount
+    for norm in norms { norm.copyStatistics(to: microbatchStatistics.pointer, stride: count) }
+    try run.statisticsReduction.start(microbatchStatistics.pointer, count: count)
+  }
+
+  /// Moves the running statistics towards those of the batch.
+  ///
+  /// Every rank calls it.
+  ///
+  /// - Throws: ``CommunicationError`` if an exchange fails.
+  public func finishRunningStatistics(_ run: MicrobatchRun) throws {
+    if scope == .microbatch { try run.statisticsReduction.finish(into: microbatchStatistics.pointer) }
+    for norm in norms {
+      norm.updateRunningStatistics(
+        runningStatistics, sums: microbatchStatistics.pointer, count: run.globalCount)
     }
   }
 

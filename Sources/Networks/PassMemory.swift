@@ -35,9 +35,12 @@ extension WideResNet {
       return common + 4 * 4 * images * largest
     case .training:
       let layer = (layersInOrder.map(\.range.count) + [head.range.count]).max() ?? 0
+      let norm = normalizationsInOrder.map(\.layer.range.count).max() ?? 0
+      // The first microbatch of every subtree leaves its gradient where the subtree's sum is to be.
       let segments = tree.segments(of: microbatches).count
       let gradients =
-        4 * images * largest + microbatches.count * layer + segments * parameterCount
+        4 * images * largest + (microbatches.count - segments) * (layer + norm)
+        + segments * parameterCount
       return common + keptActivationByteCount(imageCount: images) + 4 * gradients
     }
   }

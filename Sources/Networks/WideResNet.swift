@@ -58,10 +58,3 @@ public struct WideResNet: Sendable {
       + groups.flatMap { group in [group.shortcut] + group.blocks.flatMap { [$0.conv1, $0.conv2] } }
   }
 }
-
-extension WideResNet {
-  /// The most numbers that one reduction over microbatches joins: the two sums of the widest batch normalisation.
-  public var largestReductionCount: Int {
-    2 * (normalizationsInOrder.map(\.layer.channels).max() ?? 0)
-  }
-}

@@ -1,3 +1,4 @@
+import Collectives
 import Foundation
 import Synchronization
 
@@ -15,11 +16,14 @@ public final class WorkerPool: Sendable {
 
   /// Starts `workerCount` − 1 threads.
   ///
+  /// - Parameters:
+  ///   - workerCount: The number of workers.
+  ///   - communicator: Its messages are moved on by worker 0 after every item, if given.
   /// - Precondition: `workerCount` is positive.
-  public init(workerCount: Int) {
+  public init(workerCount: Int, progressing communicator: (any Communicator)? = nil) {
     precondition(workerCount > 0, "a pool needs at least one worker")
     self.workerCount = workerCount
-    crew = Crew()
+    crew = Crew(communicator)
     for worker in 1..<max(workerCount, 1) {
       let thread = Thread { [crew] in crew.serve(worker) }
       thread.name = "wrn-worker-\(worker)"
@@ -45,7 +49,10 @@ public final class WorkerPool: Sendable {
     _ body: @escaping (_ context: Context, _ item: Int, _ worker: Int) -> Void
   ) {
     guard workerCount > 1, itemCount > 1 else {
-      for item in 0..<itemCount { body(context, item, 0) }
+      for item in 0..<itemCount {
+        body(context, item, 0)
+        crew.communicator?.progress()
+      }
       return
     }
     withUnsafePointer(to: context) { context in
@@ -71,6 +78,8 @@ private struct LentWork<Context>: SharedWork {
 
 /// The threads' side of a pool: the work of the current pass, and who is still at it.
 private final class Crew: @unchecked Sendable {
+  /// Used by worker 0 alone: messages belong to the thread that started MPI.
+  let communicator: (any Communicator)?
   // Written by worker 0 before `generation` moves on, read by the others after they see that.
   private var work: (any SharedWork)?
   private var itemCount = 0
@@ -80,6 +89,8 @@ private final class Crew: @unchecked Sendable {
   private let isDismissed = Atomic<Bool>(false)
   private let newWork = WaitingRoom()
   private let allDone = WaitingRoom()
+
+  init(_ communicator: (any Communicator)?) { self.communicator = communicator }
 
   /// Does some work together with all other workers; called by worker 0.
   func share(_ work: some SharedWork, _ itemCount: Int, helpers: Int) {
@@ -118,6 +129,7 @@ private final class Crew: @unchecked Sendable {
       let item = nextItem.wrappingAdd(1, ordering: .relaxed).oldValue
       if item >= itemCount { return }
       work.perform(item, worker: worker)
+      if worker == 0 { communicator?.progress() }
     }
   }
 }

@@ -32,4 +32,31 @@ extension MPICommunicator {
     return String(
       decoding: characters.prefix(Int(length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
+
+  /// Asks all ranks for their hosts; collective.
+  ///
+  /// The first rank of a host lends its number to all ranks there.
+  static func hosts(
+    in world: MPI_Comm?, rank: Int, size: Int
+  ) throws -> [Int] {
+    var local = COpenMPI_COMM_NULL()
+    try MPIError.check(
+      MPI_Comm_split_type(
+        world, Int32(MPI_COMM_TYPE_SHARED), Int32(rank), COpenMPI_INFO_NULL(), &local),
+      in: "MPI_Comm_split_type", rank: rank)
+    var first = Int32(rank)
+    try MPIError.check(
+      MPI_Bcast(&first, 4, COpenMPI_BYTE(), 0, local), in: "MPI_Bcast", rank: rank)
+    try MPIError.check(MPI_Comm_free(&local), in: "MPI_Comm_free", rank: rank)
+    var firsts = [Int32](repeating: 0, count: size)
+    try MPIError.check(
+      MPI_Allgather(&first, 4, COpenMPI_BYTE(), &firsts, 4, COpenMPI_BYTE(), world),
+      in: "MPI_Allgather", rank: rank)
+    var numbers: [Int32: Int] = [:]
+    return firsts.map { first in
+      let number = numbers[first] ?? numbers.count
+      numbers[first] = number
+      return number
+    }
+  }
 }

@@ -7,7 +7,10 @@ import Glibc
 /// Works on a duplicate of `MPI_COMM_WORLD`, so that no other user of MPI in this process can mix
 /// its messages with ours. Errors come back as ``CommunicationError`` instead of ending the job.
 /// The duplicate lives until ``MPIEnvironment/finalize()``.
-public final class MPICommunicator: Communicator {
+///
+/// One thread calls its methods. With ``MessageProgress/thread`` a second one moves messages on; a
+/// lock lets one of them at a time into MPI, hence `@unchecked Sendable`.
+public final class MPICommunicator: Communicator, @unchecked Sendable {
   /// This process's number, 0 ..< `worldSize`.
   public let rank: Int
   /// The number of ranks.
@@ -18,14 +21,28 @@ public final class MPICommunicator: Communicator {
   public let localSize: Int
   /// The host's name, as MPI knows it.
   public let processorName: String
+  /// The host of every rank, as numbers from 0 in the order of their first ranks.
+  public let hosts: [Int]
+  /// Whether more ranks run on this host than it has cores.
+  public let sharesCores: Bool
+  /// What has been sent and waited for so far.
+  public let statistics = ExchangeStatistics()
 
-  private let communicator: MPI_Comm?
+  let communicator: MPI_Comm?
+  let messageProgress: MessageProgress
+  // All guarded by the lock where a progress thread runs.
+  private(set) var tables: [MPIRequestTable] = []
+  private(set) var isFinished = false
+  private var failure: Int32?
+  var lastProgress: UInt64 = 0
+  private let mutex: UnsafeMutablePointer<pthread_mutex_t>?
   // Scratch tables of Int32, which MPI wants; kept so that an exchange allocates nothing.
   private let sendTable: MPITable
   private let receiveTable: MPITable
 
   /// Duplicates the world; collective, after `MPI_Init_thread`.
-  init() throws {
+  init(_ messageProgress: MessageProgress) throws {
+    self.messageProgress = messageProgress
     var world = COpenMPI_COMM_WORLD()
     try MPIError.check(
       MPI_Comm_set_errhandler(world, COpenMPI_ERRORS_RETURN()), in: "MPI_Comm_set_errhandler",
@@ -35,15 +52,58 @@ public final class MPICommunicator: Communicator {
     (rank, worldSize) = try Self.place(in: world)
     (localRank, localSize) = try Self.localPlace(in: world, rank: rank)
     processorName = try Self.processorName(rank: rank)
+    hosts = try Self.hosts(in: world, rank: rank, size: worldSize)
+    sharesCores = localSize > max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    if messageProgress == .thread {
+      let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+      pthread_mutex_init(mutex, nil)
+      self.mutex = mutex
+    } else {
+      mutex = nil
+    }
     sendTable = MPITable(rankCount: worldSize)
     receiveTable = MPITable(rankCount: worldSize)
+    if messageProgress == .thread { startProgressThread() }
   }
+
+  /// Makes a group with room for some messages; does not communicate.
+  ///
+  /// - Parameter capacity: The most messages that are on their way in this group at once.
+  /// - Returns: An empty group.
+  public func makeMessageGroup(capacity: Int) -> any MessageGroup {
+    MPIMessageGroup(self, capacity: capacity)
+  }
+
+  /// Runs calls of MPI; no other thread is in MPI meanwhile.
+  func locked<Value>(_ body: () throws -> Value) rethrows -> Value {
+    guard let mutex else { return try body() }
+    pthread_mutex_lock(mutex)
+    defer { pthread_mutex_unlock(mutex) }
+    return try body()
+  }
+
+  /// Lets the progress of a group begin.
+  func add(_ table: MPIRequestTable) { locked { tables.append(table) } }
+
+  /// Ends the progress of a group.
+  func remove(_ table: MPIRequestTable) { locked { tables.removeAll { $0 === table } } }
+
+  /// Keeps MPI's first error that was met while nobody waited; the next wait throws it.
+  func noteFailure(_ code: Int32) { failure = failure ?? code }
+
+  /// Throws what ``noteFailure(_:)`` kept.
+  func checkFailure() throws {
+    if let failure { try MPIError.check(failure, in: "MPI_Testsome", rank: rank) }
+  }
+
+  /// Ends the progress thread, before MPI ends.
+  func finish() { locked { isFinished = true } }
 
   /// Returns when every rank has called it (`MPI_Barrier`).
   ///
   /// - Throws: ``CommunicationError`` if the exchange fails.
   public func barrier() throws {
-    try MPIError.check(MPI_Barrier(communicator), in: "MPI_Barrier", rank: rank)
+    try locked { try MPIError.check(MPI_Barrier(communicator), in: "MPI_Barrier", rank: rank) }
   }
 
   /// Copies `root`'s bytes to every rank (`MPI_Bcast`, in pieces of at most 1 GiB).
@@ -57,10 +117,12 @@ public final class MPICommunicator: Communicator {
     var first = 0
     while first < bytes.count {
       let count = min(bytes.count - first, 1 << 30)
-      try MPIError.check(
-        MPI_Bcast(
-          bytes.baseAddress.map { $0 + first }, Int32(count), COpenMPI_BYTE(), Int32(root),
-          communicator), in: "MPI_Bcast", rank: rank)
+      try locked {
+        try MPIError.check(
+          MPI_Bcast(
+            bytes.baseAddress.map { $0 + first }, Int32(count), COpenMPI_BYTE(), Int32(root),
+            communicator), in: "MPI_Bcast", rank: rank)
+      }
       first += count
     }
   }
@@ -77,11 +139,13 @@ public final class MPICommunicator: Communicator {
   ) throws {
     checkAllGather(sendByteCount: send.count, receiveByteCount: receive.count, counts: counts)
     try receiveTable.fill(counts, for: "allGather", rank: rank)
-    try MPIError.check(
-      MPI_Allgatherv(
-        send.baseAddress, Int32(send.count), COpenMPI_BYTE(), receive.baseAddress,
-        receiveTable.counts, receiveTable.offsets, COpenMPI_BYTE(), communicator),
-      in: "MPI_Allgatherv", rank: rank)
+    try locked {
+      try MPIError.check(
+        MPI_Allgatherv(
+          send.baseAddress, Int32(send.count), COpenMPI_BYTE(), receive.baseAddress,
+          receiveTable.counts, receiveTable.offsets, COpenMPI_BYTE(), communicator),
+        in: "MPI_Allgatherv", rank: rank)
+    }
   }
 
   /// Sends a piece of `send` to every rank and receives one from every rank (`MPI_Alltoallv`).
@@ -102,11 +166,13 @@ public final class MPICommunicator: Communicator {
       receiveByteCount: receive.count, receiveCounts: receiveCounts)
     try sendTable.fill(sendCounts, for: "allToAll", rank: rank)
     try receiveTable.fill(receiveCounts, for: "allToAll", rank: rank)
-    try MPIError.check(
-      MPI_Alltoallv(
-        send.baseAddress, sendTable.counts, sendTable.offsets, COpenMPI_BYTE(),
-        receive.baseAddress, receiveTable.counts, receiveTable.offsets, COpenMPI_BYTE(),
-        communicator), in: "MPI_Alltoallv", rank: rank)
+    try locked {
+      try MPIError.check(
+        MPI_Alltoallv(
+          send.baseAddress, sendTable.counts, sendTable.offsets, COpenMPI_BYTE(),
+          receive.baseAddress, receiveTable.counts, receiveTable.offsets, COpenMPI_BYTE(),
+          communicator), in: "MPI_Alltoallv", rank: rank)
+    }
   }
 
   /// Ends the whole job at once with an exit code (`MPI_Abort`), without waiting for anyone.

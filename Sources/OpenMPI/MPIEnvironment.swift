@@ -1,6 +1,7 @@
 import COpenMPI
 import Collectives
 import Foundation
+import Synchronization
 
 /// The start and the end of Open MPI within this process.
 public enum MPIEnvironment {
@@ -12,25 +13,36 @@ public enum MPIEnvironment {
     LaunchEnvironment(ProcessInfo.processInfo.environment).isLaunchedByMPI
   }
 
-  /// Connects this process with the other ranks (`MPI_Init_thread`, funneled).
+  /// Connects this process with the other ranks (`MPI_Init_thread`).
   ///
-  /// Collective: every rank calls it once, from the thread that will communicate.
+  /// Collective: every rank calls it once, from the thread that will communicate. Only that thread
+  /// calls MPI (funneled), or one at a time of it and a progress thread (serialized).
   ///
+  /// - Parameter progress: Who moves messages on while the ranks compute.
   /// - Returns: All ranks of the job.
   /// - Throws: ``CommunicationError`` if Open MPI cannot start.
-  public static func initialize() throws -> MPICommunicator {
+  public static func initialize(
+    progress: MessageProgress = .poll
+  ) throws -> MPICommunicator {
     precondition(!isInitialized, "Open MPI can be started only once in a process")
+    let (wanted, name) =
+      progress == .poll
+      ? (MPI_THREAD_FUNNELED, "MPI_THREAD_FUNNELED")
+      : (MPI_THREAD_SERIALIZED, "MPI_THREAD_SERIALIZED")
     var provided: Int32 = 0
     try MPIError.check(
-      MPI_Init_thread(nil, nil, Int32(MPI_THREAD_FUNNELED), &provided), in: "MPI_Init_thread",
-      rank: nil)
-    guard provided >= Int32(MPI_THREAD_FUNNELED) else {
+      MPI_Init_thread(nil, nil, Int32(wanted), &provided), in: "MPI_Init_thread", rank: nil)
+    guard provided >= Int32(wanted) else {
       throw CommunicationError(
-        "This Open MPI was built without thread support (MPI_THREAD_FUNNELED): install one that "
-          + "has it, such as the package libopenmpi-dev.")
+        "This Open MPI was built without thread support (\(name)): install one that has it, such "
+          + "as the package libopenmpi-dev.")
     }
-    return try MPICommunicator()
+    let communicator = try MPICommunicator(progress)
+    started.withLock { $0 = communicator }
+    return communicator
   }
+
+  private static let started = Mutex<MPICommunicator?>(nil)
 
   /// Leaves the job in good order (`MPI_Finalize`).
   ///
@@ -40,6 +52,7 @@ public enum MPIEnvironment {
   /// - Throws: ``CommunicationError`` if a peer cannot be reached any more.
   public static func finalize() throws {
     guard isInitialized, !isFinalized else { return }
+    started.withLock { $0?.finish() }
     try MPIError.check(MPI_Finalize(), in: "MPI_Finalize", rank: nil)
   }
 

@@ -41,14 +41,21 @@ public struct Adam {
   ///   - learningRate: η.
   ///   - step: t, from 1.
   ///   - range: The elements to update.
+  ///   - place: Where the moments of the range's first element are, for a rank that holds only some; nil: where the
+  ///     element is.
   public func step(
     parameters: ParameterStore, gradients: ParameterStore, learningRate: Double, step: Int,
-    range: Range<Int>
+    range: Range<Int>, momentsAt place: Int? = nil
   ) {
     precondition(step >= 1, "steps are counted from 1")
     precondition(
       range.lowerBound >= 0 && range.upperBound <= parameters.elements.count,
       "the range must lie within the parameters")
+    let shift = (place ?? range.lowerBound) - range.lowerBound
+    precondition(
+      range.lowerBound + shift >= 0
+        && range.upperBound + shift <= min(firstMoment.elements.count, secondMoment.elements.count),
+      "the moments of the range must lie within those that there are")
     let c = configuration
     let correction1 = Float(1 - ElementaryFunctions.power(c.beta1, step + 1))
     let correction2 = Float(1 - ElementaryFunctions.power(c.beta2, step + 1))
@@ -56,7 +63,7 @@ public struct Adam {
     let (beta1, new1) = (Float(c.beta1), Float(1 - c.beta1))
     let (beta2, new2) = (Float(c.beta2), Float(1 - c.beta2))
     let (w, g) = (parameters.pointer, gradients.pointer)
-    let (m, v) = (firstMoment.pointer, secondMoment.pointer)
+    let (m, v) = (firstMoment.pointer + shift, secondMoment.pointer + shift)
     // Eight elements at once: the compiler does not dare to, for all it knows the four arrays overlap.
     let vectorEnd = range.lowerBound + range.count / 8 * 8
     for i in stride(from: range.lowerBound, to: vectorEnd, by: 8) {

@@ -140,13 +140,12 @@ public final class Evaluation {
     let count = positions.count
     let microbatchCount = (count + imagesPerMicrobatch - 1) / imagesPerMicrobatch
     let run = MicrobatchRun(
-      globalImageCount: count, imagesPerMicrobatch: imagesPerMicrobatch,
-      localRange: 0..<microbatchCount,
-      reduction: TreeReduction(
-        tree: ReductionTree(leafCount: microbatchCount), communicator: SoloCommunicator(),
-        maximumElementCount: network.largestReductionCount))
-    let loss = try pass.forward(
+      network, globalImageCount: count, imagesPerMicrobatch: imagesPerMicrobatch,
+      localRange: 0..<microbatchCount, tree: ReductionTree(leafCount: microbatchCount),
+      communicator: SoloCommunicator())
+    try pass.forward(
       images.pointer, labels: labels.pointer, run: run, statistics: configuration.evalStatistics)
+    let loss = try pass.finishLoss(run)
     var confusion = ConfusionMatrix(classCount: WideResNet.classCount)
     for i in 0..<count {
       confusion.count(label: Int(labels.pointer[i]), prediction: pass.prediction(i))

@@ -2,7 +2,10 @@ import Collectives
 import Networks
 import Tensors
 
-/// All numbers that a run carries from step to step: what a checkpoint holds and every rank has alike.
+/// All numbers that a run carries from step to step: what a checkpoint holds.
+///
+/// Every rank has all parameters and running statistics. The moments may be divided among the ranks
+/// (``OptimizerStateMode/sharded``); then this holds them only while a checkpoint is read or written, on rank 0.
 public struct ModelState: Sendable {
   /// The layers.
   public let network: WideResNet
@@ -10,32 +13,66 @@ public struct ModelState: Sendable {
   public let parameters: ParameterStore
   /// The running statistics of the batch normalisations.
   public let runningStatistics: ParameterStore
-  /// Adam's m.
-  public let firstMoment: ParameterStore
-  /// Adam's v.
-  public let secondMoment: ParameterStore
+  private let moments: MomentStores
 
   /// Allocates a model of zeros.
-  public init(_ network: WideResNet) {
+  ///
+  /// - Parameters:
+  ///   - network: The layers.
+  ///   - holdingMoments: Whether to have moments from the start.
+  public init(_ network: WideResNet, holdingMoments: Bool = true) {
     self.network = network
     parameters = ParameterStore(network.parameterLayout)
     runningStatistics = ParameterStore(network.statisticsLayout)
-    firstMoment = ParameterStore(network.parameterLayout)
-    secondMoment = ParameterStore(network.parameterLayout)
+    moments = MomentStores(holdingMoments ? network.parameterLayout : ParameterLayout())
   }
 
+  /// Adam's m; empty while the ranks have it in shards.
+  public var firstMoment: ParameterStore { moments.first }
+  /// Adam's v, likewise.
+  public var secondMoment: ParameterStore { moments.second }
+
+  /// What every rank has: parameters and running statistics.
+  public var weights: [ParameterStore] { [parameters, runningStatistics] }
+
   /// All stores, each in one piece.
-  public var stores: [ParameterStore] { [parameters, runningStatistics, firstMoment, secondMoment] }
+  public var stores: [ParameterStore] { weights + [firstMoment, secondMoment] }
 
   /// The bytes of all stores.
   public var byteCount: Int { stores.reduce(0) { $0 + $1.bytes.count } }
 
-  /// Copies the root's numbers to every rank.
+  /// Makes room for moments, all zero.
+  func allocateMoments() { moments.replace(network.parameterLayout) }
+
+  /// Gives the memory of the moments back.
+  func releaseMoments() { moments.replace(ParameterLayout()) }
+
+  /// Copies the root's parameters and running statistics to every rank, and its moments if every rank is to have them.
   ///
   /// Every rank calls it.
   ///
   /// - Throws: ``CommunicationError`` if the exchange fails.
-  public func broadcast(root: Int, on communicator: any Communicator) throws {
-    for store in stores { try communicator.broadcast(store.bytes, root: root) }
+  public func broadcast(
+    root: Int, momentsToo: Bool, on communicator: any Communicator
+  ) throws {
+    for store in momentsToo ? stores : weights {
+      try communicator.broadcast(store.bytes, root: root)
+    }
+  }
+}
+
+/// The moments of a model, which come and go while its other stores stay; changed between steps only, by one thread.
+private final class MomentStores: @unchecked Sendable {
+  private(set) var first: ParameterStore
+  private(set) var second: ParameterStore
+
+  init(_ layout: ParameterLayout) {
+    first = ParameterStore(layout)
+    second = ParameterStore(layout)
+  }
+
+  func replace(_ layout: ParameterLayout) {
+    first = ParameterStore(layout)
+    second = ParameterStore(layout)
   }
 }

@@ -1,4 +1,3 @@
-import Collectives
 import Synchronization
 
 /// A wish to stop after the current step, from a signal to any one rank.
@@ -13,37 +12,6 @@ public final class StopRequest: Sendable {
 
   /// Tells whether this rank was asked.
   public var isMade: Bool { flag.load(ordering: .relaxed) }
-}
-
-/// Joins the ranks' stop requests, so that all of them stop after the same step.
-final class StopAgreement {
-  private let request: StopRequest
-  private let communicator: any Communicator
-  private let counts: [Int]
-  private var flags: [UInt8]
-
-  init(_ request: StopRequest, communicator: any Communicator) {
-    self.request = request
-    self.communicator = communicator
-    counts = [Int](repeating: 1, count: communicator.worldSize)
-    flags = [UInt8](repeating: 0, count: communicator.worldSize)
-  }
-
-  /// Tells whether any rank was asked to stop.
-  ///
-  /// Every rank calls it once a step.
-  ///
-  /// - Throws: ``CommunicationError`` if the exchange fails.
-  func isMadeAnywhere() throws -> Bool {
-    var mine: UInt8 = request.isMade ? 1 : 0
-    guard communicator.worldSize > 1 else { return mine != 0 }
-    try withUnsafeBytes(of: &mine) { send in
-      try flags.withUnsafeMutableBytes { receive in
-        try communicator.allGather(send, into: receive, counts: counts)
-      }
-    }
-    return flags.contains { $0 != 0 }
-  }
 }
 
 /// The run stopped after a step because somebody asked it to, with a checkpoint of that step.

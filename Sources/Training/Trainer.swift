@@ -10,12 +10,11 @@ import Tensors
 public final class Trainer {
   private let configuration: TrainingConfiguration
   private let model: ModelState
-  private let communicator: any Communicator
   private let loader: BatchLoader
   private let trainingStep: TrainingStep
   private let evaluation: Evaluation?
   private let recorder: RunRecorder?
-  private let stop: StopAgreement
+  private let stop: StopRequest
   private let firstStep: Int
 
   /// Plans all memory of a run and starts loading its first batch.
@@ -38,9 +37,8 @@ public final class Trainer {
   ) throws {
     self.configuration = configuration
     self.model = model
-    self.communicator = communicator
     self.recorder = recorder
-    self.stop = StopAgreement(stop, communicator: communicator)
+    self.stop = stop
     firstStep = completedSteps + 1
     let plan = try MicrobatchPlan(
       globalBatchSize: configuration.batchSize, microbatchCount: configuration.microbatches,
@@ -67,7 +65,8 @@ public final class Trainer {
 
   /// The bytes of all memory that this rank planned for the run.
   public var plannedByteCount: Int {
-    model.byteCount + trainingStep.byteCount + loader.byteCount + (evaluation?.byteCount ?? 0)
+    model.weights.reduce(0) { $0 + $1.bytes.count } + trainingStep.byteCount + loader.byteCount
+      + (evaluation?.byteCount ?? 0)
   }
 
   /// Trains to the last step.
@@ -78,13 +77,15 @@ public final class Trainer {
   ///   on every rank), `DatasetError`, `CheckpointError` or `CommunicationError` on the rank that meets one.
   public func run() throws {
     defer { finish() }
+    try trainingStep.begin()
     for number in firstStep..<max(configuration.steps + 1, firstStep) {
       let stopping = try step(number)
       let isLast = number == configuration.steps
       if isLast || stopping || isMultiple(number, of: configuration.checkpointEvery) {
-        try recorder?.saveCheckpoint(model, step: number)
+        try trainingStep.withWholeModel { try recorder?.saveCheckpoint($0, step: number) }
       }
       if isLast || isReportStep(number) {
+        try trainingStep.finish()
         try recorder?.reportTraining(step: number, model: model)
         if let evaluation {
           let found = try evaluation(index: evaluationIndex(number))
@@ -108,12 +109,22 @@ public final class Trainer {
   /// - Throws: What ``run()`` throws.
   package func step(_ number: Int) throws -> Bool {
     let batch = try loader.next()
-    let result = try trainingStep(batch.images.pointer, labels: batch.labels.pointer, step: number)
+    let result = try trainingStep(
+      batch.images.pointer, labels: batch.labels.pointer, step: number, wantsStop: stop.isMade)
     guard result.loss.isFinite && result.gradientNorm.isFinite else {
       throw TrainingDiverged(step: number)
     }
     try recorder?.record(result, step: number)
-    return try stop.isMadeAnywhere()
+    return result.isStopWanted
+  }
+
+  /// Calls a body with the model as a checkpoint holds it.
+  ///
+  /// Every rank calls it; on rank 0 all moments are there.
+  ///
+  /// - Throws: `CommunicationError` if an exchange fails, and what `body` throws.
+  package func withWholeModel(_ body: (ModelState) throws -> Void) throws {
+    try trainingStep.withWholeModel(body)
   }
 
   /// Stops reading ahead.

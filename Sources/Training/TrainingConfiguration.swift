@@ -1,3 +1,5 @@
+import Collectives
+import DataParallel
 import Datasets
 import Networks
 import Optimizers
@@ -77,6 +79,12 @@ public struct TrainingConfiguration: Sendable, Hashable {
   public var threads: Int?
   /// What computes convolutions.
   public var engine = Engine.native
+  /// The bytes of a gradient bucket; changes speed alone.
+  public var bucketByteCount = BucketPlan.defaultByteCount
+  /// Who moves messages on while a rank computes; changes speed alone.
+  public var progress = MessageProgress.poll
+  /// Who keeps the optimizer's moments; changes speed and memory alone.
+  public var optimizerState = OptimizerStateMode.sharded
   /// How batch statistics are formed.
   public var batchNorm = BatchNormalizationScope.global
   /// Steps between evaluations; 0: never.
@@ -120,6 +128,8 @@ public struct TrainingConfiguration: Sendable, Hashable {
     let others: [(String, String?)] = [
       ("steps", String(steps)), ("data", data), ("output-dir", outputDirectory),
       ("threads", threads.map(String.init)), ("engine", engine.rawValue),
+      ("bucket-size", String(bucketByteCount)), ("progress", progress.rawValue),
+      ("optimizer-state", optimizerState.rawValue),
       ("eval-every", String(evalEvery)), ("eval-batches", evalBatches.text),
       ("eval-ranks", evalRanks.rawValue), ("eval-statistics", evalStatistics.rawValue),
       ("checkpoint-every", String(checkpointEvery)), ("keep-checkpoints", String(keepCheckpoints)),

@@ -24,9 +24,9 @@ extension TrainingConfiguration {
     let imageByteCount = WideResNet.imageSize * WideResNet.imageSize * WideResNet.imageChannels * 4
     // Three batches are in the loader's ring.
     let loader = 3 * plan.localBatchSize * (imageByteCount + 1)
-    return network.stateByteCount + loader
+    return network.weightByteCount + loader
       + plannedStepByteCount(
-        network, plan, engine: engine, workerCount: workerCount, worldSize: worldSize)
+        network, plan, engine: engine, workerCount: workerCount, rank: rank, worldSize: worldSize)
       + (evalEvery == 0
         ? 0
         : plannedEvaluationByteCount(
@@ -34,19 +34,20 @@ extension TrainingConfiguration {
           takesPart: evalRanks == .all || rank == 0))
   }
 
-  /// The bytes of a ``TrainingStep``: its pass, the sum of gradients, and the exchange between ranks.
+  /// The bytes of a ``TrainingStep``: its pass, the exchange between ranks, and the moments that this rank keeps.
   func plannedStepByteCount(
     _ network: WideResNet, _ plan: MicrobatchPlan, engine: any ConvolutionEngine,
-    workerCount: Int, worldSize: Int
+    workerCount: Int, rank: Int, worldSize: Int
   ) -> Int {
     let pass = network.passByteCount(
       engine: engine, workerCount: workerCount, imagesPerMicrobatch: plan.imagesPerMicrobatch,
       microbatches: plan.localMicrobatches, tree: plan.tree, scope: batchNorm, purpose: .training)
-    let parameters = 4 * network.parameterCount
-    let subtrees = plan.tree.ownership(worldSize: worldSize).map { plan.tree.segments(of: $0).count }
-    let received = parameters / worldSize * subtrees.reduce(0, +)
-    let own = plan.tree.segments(of: plan.localMicrobatches).count
-    return pass + parameters + received + (own > 1 && worldSize > 1 ? own * parameters : 0)
+    let exchange = GradientExchange.size(
+      BucketPlan(elementCount: network.parameterCount, bucketByteCount: bucketByteCount),
+      tree: plan.tree, rank: rank, worldSize: worldSize)
+    let moments =
+      optimizerState == .sharded ? exchange.ownedElementCount : network.parameterCount
+    return pass + exchange.byteCount + 4 * 2 * moments
   }
 
   /// Returns what an ``Evaluation`` will allocate.
@@ -71,6 +72,6 @@ extension TrainingConfiguration {
 }
 
 extension WideResNet {
-  /// The bytes of a ``ModelState``: parameters, two moments, running statistics.
-  var stateByteCount: Int { 4 * (3 * parameterCount + statisticsLayout.elementCount) }
+  /// The bytes of a ``ModelState`` without moments: parameters and running statistics.
+  var weightByteCount: Int { 4 * (parameterCount + statisticsLayout.elementCount) }
 }

@@ -8,18 +8,24 @@ import Tensors
 ///
 /// All memory is planned at the start; a step allocates nothing. Every method is collective: every rank calls it, in the
 /// same order.
+///
+/// A step returns while other ranks' parameters are still on their way; the next one waits for them layer by layer.
+/// Whoever else reads parameters calls ``finish()`` first.
 public final class TrainingStep {
   let plan: MicrobatchPlan
   private let pass: NetworkPass
   private let run: MicrobatchRun
-  private let reducer: GradientReducer
+  private let exchange: GradientExchange
+  private let summary: StepSummary
+  private let moments: MomentShard
   private let optimizer: Adam
   private let schedule: LearningRateSchedule
   private let model: ModelState
-  /// The gradient of the last step, averaged over the global batch.
+  private let mode: OptimizerStateMode
+  /// The gradient of the last step, averaged over the global batch: of this rank's slices, or with replicated moments
+  /// of all.
   package let gradients: ParameterStore
   private let pool: WorkerPool
-  private let normPartials: AlignedBuffer<Double>
 
   /// What a step reports.
   public struct Result: Sendable {
@@ -29,21 +35,28 @@ public final class TrainingStep {
     public let learningRate: Float
     /// The Euclidean norm of the averaged gradient of all parameters.
     public let gradientNorm: Float
+    /// Whether any rank was asked to stop.
+    public let isStopWanted: Bool
 
     /// Makes a report.
-    package init(loss: Float, learningRate: Float, gradientNorm: Float) {
+    package init(
+      loss: Float, learningRate: Float, gradientNorm: Float, isStopWanted: Bool = false
+    ) {
       self.loss = loss
       self.learningRate = learningRate
       self.gradientNorm = gradientNorm
+      self.isStopWanted = isStopWanted
     }
   }
 
   /// Plans a step.
   ///
+  /// It does not communicate; ``begin()`` follows on every rank.
+  ///
   /// - Parameters:
   ///   - model: Parameters, running statistics and moments; updated by every step.
   ///   - plan: How the batch is divided.
-  ///   - configuration: Batch norm, optimizer, learning rate.
+  ///   - configuration: Batch norm, optimizer, learning rate, exchange.
   ///   - engine: What computes convolutions.
   ///   - pool: This rank's threads.
   ///   - communicator: The ranks.
@@ -55,30 +68,46 @@ public final class TrainingStep {
     self.plan = plan
     self.pool = pool
     let network = model.network
-    pass = NetworkPass(
+    let pass = NetworkPass(
       network, engine: engine, pool: pool, parameters: model.parameters,
       runningStatistics: model.runningStatistics, imagesPerMicrobatch: plan.imagesPerMicrobatch,
       microbatches: plan.localMicrobatches, tree: plan.tree, scope: configuration.batchNorm,
       purpose: .training)
+    self.pass = pass
     run = MicrobatchRun(
-      globalImageCount: plan.globalBatchSize, imagesPerMicrobatch: plan.imagesPerMicrobatch,
-      localRange: plan.localMicrobatches,
-      reduction: TreeReduction(
-        tree: plan.tree, communicator: communicator,
-        maximumElementCount: network.largestReductionCount))
-    reducer = GradientReducer(
-      elementCount: network.parameterCount, tree: plan.tree, communicator: communicator)
-    gradients = ParameterStore(network.parameterLayout)
-    optimizer = Adam(configuration.optimizer, firstMoment: model.firstMoment, secondMoment: model.secondMoment)
+      network, globalImageCount: plan.globalBatchSize,
+      imagesPerMicrobatch: plan.imagesPerMicrobatch, localRange: plan.localMicrobatches,
+      tree: plan.tree, communicator: communicator)
+    gradients = pass.gradientSegments[0]
+    mode = configuration.optimizerState
+    exchange = GradientExchange(
+      plan: BucketPlan(
+        elementCount: network.parameterCount, bucketByteCount: configuration.bucketByteCount),
+      tree: plan.tree, communicator: communicator,
+      segments: pass.gradientSegments.map(\.pointer),
+      target: mode == .sharded ? model.parameters.pointer : gradients.pointer)
+    summary = StepSummary(exchange, communicator: communicator)
+    moments = MomentShard(model, mode: mode, exchange: exchange, communicator: communicator)
+    optimizer = Adam(
+      configuration.optimizer, firstMoment: moments.first, secondMoment: moments.second)
     schedule = .constant(configuration.learningRate)
-    normPartials = AlignedBuffer(count: Self.pieces(network.parameterCount))
   }
 
-  /// The bytes of all memory that the step planned, without parameters and moments.
-  public var byteCount: Int { pass.byteCount + gradients.bytes.count + reducer.byteCount }
+  /// The bytes of all memory that the step planned, moments included, without parameters and running statistics.
+  public var byteCount: Int { pass.byteCount + exchange.byteCount + moments.byteCount }
 
   /// The logits of this rank's images of the last step, `[images, classes]`.
   package var logits: UnsafePointer<Float> { pass.logits }
+
+  /// Gives every rank the moments of its slices, and checks that all ranks cut the gradient alike.
+  ///
+  /// Every rank calls it once, before the first step.
+  ///
+  /// - Throws: `LayoutDigest.Mismatch` on every rank if the cuts differ; ``CommunicationError`` if an exchange fails.
+  public func begin() throws {
+    try exchange.requireEqualPlans()
+    try moments.take(from: model)
+  }
 
   /// Computes step `step` (the first is 1) on this rank's images and updates the model.
   ///
@@ -86,41 +115,103 @@ public final class TrainingStep {
   ///   - images: This rank's images of the step's batch, `NHWC`, raw pixels.
   ///   - labels: A class an image.
   ///   - step: The number of the step.
-  /// - Returns: Loss, learning rate and gradient norm, the same bits on every rank.
+  ///   - wantsStop: Whether this rank was asked to stop; all are told.
+  /// - Returns: Loss, learning rate, gradient norm and whether any rank was asked to stop, the same on every rank.
   /// - Throws: ``CommunicationError`` if an exchange fails.
   public func callAsFunction(
-    _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, step: Int
+    _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, step: Int, wantsStop: Bool = false
   ) throws -> Result {
-    let loss = try pass.forward(images, labels: labels, run: run, statistics: .batch)
-    try pass.updateRunningStatistics(run)
-    try pass.backward(images, run: run)
-    try reducer.reduce({ pass.gradientSegments[$0].pointer }, into: gradients.pointer)
-    let rate = schedule(step)
-    let norm = gradientNorm()
-    pool.run(Self.pieces(gradients.elements.count), with: (self, rate, step)) { context, i, _ in
-      let (owner, rate, step) = context
-      owner.optimizer.step(
-        parameters: owner.model.parameters, gradients: owner.gradients, learningRate: rate, step: step,
-        range: Self.piece(i, of: owner.gradients.elements.count))
+    let update = Update(step: step, learningRate: schedule(step))
+    // A layer is computed as soon as its parameters have come from the ranks that updated them.
+    try pass.forward(images, labels: labels, run: run, statistics: .batch) {
+      try exchange.waitForGather(ofFirst: $0)
     }
-    return Result(loss: Float(loss), learningRate: Float(rate), gradientNorm: norm)
+    try exchange.finish()
+    try pass.startRunningStatistics(run)
+
+    exchange.begin()
+    try pass.backward(images, run: run) { elements in
+      // Full buckets start to the owners of their slices; what has come from other ranks meanwhile is used at once.
+      try exchange.gradientReady(elements)
+      while let bucket = try exchange.nextArrived(waiting: false) { try apply(update, bucket) }
+    }
+    while let bucket = try exchange.nextArrived(waiting: true) { try apply(update, bucket) }
+    try summary.start(wantsStop: wantsStop)
+    if mode == .replicated { try applyToAll(update) }
+
+    try pass.finishRunningStatistics(run)
+    let loss = try pass.finishLoss(run)
+    let (squareSum, isStopWanted) = try summary.finish()
+    return Result(
+      loss: Float(loss), learningRate: Float(update.learningRate),
+      gradientNorm: Float(squareSum.squareRoot()), isStopWanted: isStopWanted)
   }
 
-  /// The Euclidean norm of the gradient: squares summed in Double within pieces of fixed size, then over pieces.
-  private func gradientNorm() -> Float {
-    pool.run(normPartials.count, with: (gradients.elements, normPartials)) { context, i, _ in
-      let (elements, partials) = context
-      var sum = 0.0
-      for j in Self.piece(i, of: elements.count) { sum += Double(elements[j]) * Double(elements[j]) }
-      partials.pointer[i] = sum
-    }
-    return Float(normPartials.elements.reduce(0, +).squareRoot())
+  /// Waits for the parameters that other ranks have updated in the last step.
+  ///
+  /// Every rank calls it before parameters are read by anything but the next step.
+  ///
+  /// - Throws: ``CommunicationError`` if an exchange fails.
+  public func finish() throws { try exchange.finish() }
+
+  /// Calls a body with the model as a checkpoint holds it: on rank 0 all moments are in it.
+  ///
+  /// Every rank calls it.
+  ///
+  /// - Parameter body: What to do with the model.
+  /// - Throws: ``CommunicationError`` if an exchange fails, and what `body` throws.
+  public func withWholeModel(_ body: (ModelState) throws -> Void) throws {
+    try finish()
+    try moments.collect(into: model)
+    defer { moments.releaseCollected(model) }
+    try body(model)
   }
 
-  // 16,384 elements are 64 KiB of each array: large enough to hand out, small enough to share among many workers.
-  private static let pieceCount = 16_384
-  private static func pieces(_ count: Int) -> Int { (count + pieceCount - 1) / pieceCount }
-  private static func piece(_ i: Int, of count: Int) -> Range<Int> {
-    i * pieceCount..<min((i + 1) * pieceCount, count)
+  /// What an update depends on, apart from the gradient.
+  private struct Update {
+    let step: Int
+    let learningRate: Double
+  }
+
+  /// Finishes the sum of this rank's slice of a bucket, updates its parameters, and hands them out; or, where every rank
+  /// updates all parameters, hands out the gradient.
+  private func apply(_ update: Update, _ bucket: Int) throws {
+    let slice = exchange.ownSlice(bucket)
+    pool.run(Self.pieces(slice), with: (self, update, bucket, slice)) { context, i, _ in
+      let (owner, update, bucket, slice) = context
+      let piece = Self.piece(i, of: slice)
+      owner.exchange.sum(piece, of: bucket)
+      owner.summary.addSquares(piece, of: owner.gradients.pointer)
+      if owner.mode == .sharded { owner.optimize(update, piece, bucket) }
+    }
+    try exchange.gather(bucket)
+  }
+
+  /// Updates all parameters, bucket by bucket as their gradients come in.
+  private func applyToAll(_ update: Update) throws {
+    for (bucket, elements) in exchange.plan.buckets.enumerated() {
+      try exchange.waitForGather(bucket)
+      pool.run(Self.pieces(elements), with: (self, update, bucket, elements)) { context, i, _ in
+        let (owner, update, bucket, elements) = context
+        owner.optimize(update, Self.piece(i, of: elements), bucket)
+      }
+    }
+  }
+
+  private func optimize(_ update: Update, _ elements: Range<Int>, _ bucket: Int) {
+    optimizer.step(
+      parameters: model.parameters, gradients: gradients, learningRate: update.learningRate,
+      step: update.step, range: elements,
+      momentsAt: moments.place(of: elements.lowerBound, bucket: bucket))
+  }
+
+  // 64 KiB of each array: large enough to hand out, small enough to stay in a cache from the sum to the update.
+  private static let pieceCount = 32 * BucketPlan.chunkLength
+  private static func pieces(_ range: Range<Int>) -> Int {
+    (range.count + pieceCount - 1) / pieceCount
+  }
+  private static func piece(_ i: Int, of range: Range<Int>) -> Range<Int> {
+    let first = range.lowerBound + i * pieceCount
+    return first..<min(first + pieceCount, range.upperBound)
   }
 }

@@ -24,11 +24,17 @@ struct BenchmarkStepCommand: ParsableCommand {
   @Option(help: "What computes convolutions.") var engine = TrainingConfiguration.Engine.native
   @Option(help: "Batch statistics over the global batch or each microbatch.")
   var batchNorm = BatchNormalizationScope.global
+  @Option(help: "Bytes of gradients exchanged at once, such as 512KiB or 4MiB. (default: 4MiB)")
+  var bucketSize: ByteCount?
+  @Option(help: "Who moves messages on while a rank computes: poll or thread.")
+  var progress = MessageProgress.poll
+  @Option(help: "Adam's moments on every rank or divided among them: replicated or sharded.")
+  var optimizerState = OptimizerStateMode.sharded
   @Option(help: "Steps that are timed, after three that are not.") var steps = 10
   @Flag(help: "Print one JSON object as the last line.") var json = false
 
   func run() throws {
-    try Ranks.run { communicator in
+    try Ranks.run(progress: progress) { communicator in
       let threads = try Threads(communicator)
       let chosen = try ChosenEngine(engine, communicator)
       let (threadCount, plan) = try Ranks.together(communicator) {
@@ -59,6 +65,8 @@ struct BenchmarkStepCommand: ParsableCommand {
     configuration.batchSize = batchSize
     configuration.microbatches = microbatches
     configuration.batchNorm = batchNorm
+    configuration.optimizerState = optimizerState
+    configuration.bucketByteCount = bucketSize?.value ?? configuration.bucketByteCount
     return configuration
   }
 

@@ -19,6 +19,8 @@ struct PreparedRun {
   /// Writes reports; on rank 0 alone, after ``start(_:)``.
   private(set) var recorder: RunRecorder?
   private let console: StandardConsole?
+  // Else rank 0 holds them until the trainer hands them to their owners.
+  private let everyRankHoldsMoments: Bool
 
   /// Opens data and plans the network on one rank.
   ///
@@ -41,8 +43,10 @@ struct PreparedRun {
       configuration.outputDirectory = Self.defaultOutputDirectory(network)
     }
     self.configuration = configuration
-    model = ModelState(network)
-    pool = WorkerPool(workerCount: threadCount)
+    everyRankHoldsMoments =
+      configuration.optimizerState == .replicated || communicator.worldSize == 1
+    model = ModelState(network, holdingMoments: everyRankHoldsMoments || communicator.rank == 0)
+    pool = WorkerPool(workerCount: threadCount, progressing: communicator)
     console = communicator.rank == 0 ? StandardConsole() : nil
   }
 
@@ -60,12 +64,14 @@ struct PreparedRun {
       communicator.rank == 0 ? try load(dataFingerprint: fingerprint) : 0
     }
     try withUnsafeMutableBytes(of: &completedSteps) { try communicator.broadcast($0, root: 0) }
-    try model.broadcast(root: 0, on: communicator)
+    try model.broadcast(root: 0, momentsToo: everyRankHoldsMoments, on: communicator)
     var digest = LayoutDigest()
     for parameter in model.network.parameterLayout.parameters {
       digest.combine("\(parameter.name) \(parameter.shape)")
     }
-    for store in model.stores { digest.combine(UnsafeRawBufferPointer(store.bytes)) }
+    for store in everyRankHoldsMoments ? model.stores : model.weights {
+      digest.combine(UnsafeRawBufferPointer(store.bytes))
+    }
     try digest.requireEqual("the network's layout or its initial parameters", on: communicator)
     let steps = completedSteps
     let opened = try Ranks.together(communicator) {

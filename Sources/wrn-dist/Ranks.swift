@@ -10,15 +10,19 @@ enum Ranks {
   /// Without a launcher the world has one rank and Open MPI is not touched. An error that all ranks meet is printed once,
   /// by rank 0; an error of a single rank is printed by that rank, under its name, and takes the job down at once.
   ///
-  /// - Parameter body: The command; every rank runs it.
+  /// - Parameters:
+  ///   - progress: Who moves messages on while a rank computes.
+  ///   - body: The command; every rank runs it.
   /// - Throws: What `body` throws, or `ExitCode` if it has been printed already.
-  static func run(_ body: (any Communicator) throws -> Void) throws {
+  static func run(
+    progress: MessageProgress = .poll, _ body: (any Communicator) throws -> Void
+  ) throws {
     let environment = LaunchEnvironment(ProcessInfo.processInfo.environment)
     guard environment.isLaunchedByMPI else {
       try requireCompany(environment, worldSize: 1)
       return try body(SoloCommunicator())
     }
-    let communicator = try MPIEnvironment.initialize()
+    let communicator = try MPIEnvironment.initialize(progress: progress)
     do {
       try requireCompany(environment, worldSize: communicator.worldSize)
       try body(communicator)

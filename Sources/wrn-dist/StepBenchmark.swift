@@ -53,7 +53,7 @@ struct StepBenchmark {
         depth: configuration.depth, widenFactor: configuration.widenFactor))
     model = ModelState(network)
     network.initialize(model.parameters, model.runningStatistics, seed: 0)
-    pool = WorkerPool(workerCount: threadCount)
+    pool = WorkerPool(workerCount: threadCount, progressing: communicator)
     step = TrainingStep(
       model, plan: plan, configuration: configuration, engine: engine, pool: pool,
       communicator: communicator)
@@ -76,6 +76,7 @@ struct StepBenchmark {
   func run(steps: Int) throws -> Times {
     var times: [Double] = []
     var first = 0.0
+    try step.begin()
     for number in 1...steps + Self.warmUpCount {
       try communicator.barrier()
       let began = ContinuousClock.now
@@ -84,6 +85,7 @@ struct StepBenchmark {
       if number == 1 { first = Machine.secondsSinceStart }
       if number > Self.warmUpCount { times.append((ended - began).seconds) }
     }
+    try step.finish()
     let peak = Machine.peakMemory
     return Times(
       threads: pool.workerCount, network: model.network, first: first, steps: times.sorted(),
@@ -101,16 +103,15 @@ struct StepBenchmark {
       runningStatistics: model.runningStatistics, imagesPerMicrobatch: plan.imagesPerMicrobatch,
       microbatches: microbatches, tree: tree, scope: configuration.batchNorm, purpose: .inference)
     let run = MicrobatchRun(
-      globalImageCount: plan.localBatchSize, imagesPerMicrobatch: plan.imagesPerMicrobatch,
-      localRange: microbatches,
-      reduction: TreeReduction(
-        tree: tree, communicator: SoloCommunicator(),
-        maximumElementCount: model.network.largestReductionCount))
+      model.network, globalImageCount: plan.localBatchSize,
+      imagesPerMicrobatch: plan.imagesPerMicrobatch, localRange: microbatches, tree: tree,
+      communicator: SoloCommunicator())
     var times: [Double] = []
     for number in 0...count {
       try communicator.barrier()
       let began = ContinuousClock.now
-      _ = try pass.forward(images.pointer, labels: labels.pointer, run: run, statistics: .batch)
+      try pass.forward(images.pointer, labels: labels.pointer, run: run, statistics: .batch)
+      _ = try pass.finishLoss(run)
       if number > 0 { times.append((ContinuousClock.now - began).seconds) }
     }
     return times

@@ -24,7 +24,7 @@ struct TrainCommand: ParsableCommand {
     let options = try options.joinedWithFile()
     let configuration = try options.configuration()
     let stop = StopSignals.install()
-    try Ranks.run { communicator in
+    try Ranks.run(progress: configuration.progress) { communicator in
       try requireEqualFlags(configuration, options, communicator)
       let threads = try Threads(communicator)
       let chosen = try ChosenEngine(configuration.engine, communicator)
@@ -74,8 +74,8 @@ struct TrainCommand: ParsableCommand {
   ) throws {
     var digest = LayoutDigest()
     digest.combine(WRNDist.configuration.version)
-    // Folders may have other names on other hosts, and threads change nothing.
-    let free: Set = ["data", "output-dir", "threads", "init", "resume"]
+    // Folders may have other names on other hosts; threads, and who moves messages on, are each rank's own affair.
+    let free: Set = ["data", "output-dir", "threads", "progress", "init", "resume"]
     for (name, value) in configuration.settings where !free.contains(name) {
       digest.combine(name)
       digest.combine(value)

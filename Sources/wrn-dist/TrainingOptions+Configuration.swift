@@ -1,4 +1,5 @@
 import ArgumentParser
+import DataParallel
 import Foundation
 import Networks
 import Training
@@ -26,6 +27,9 @@ extension TrainingOptions {
     set(&result.optimizer.epsilon, update.epsilon)
     set(&result.optimizer.weightDecay, update.weightDecay)
     set(&result.engine, machine.engine)
+    set(&result.bucketByteCount, machine.bucketSize?.value)
+    set(&result.progress, machine.progress)
+    set(&result.optimizerState, machine.optimizerState)
     set(&result.evalEvery, evaluation.evalEvery)
     set(&result.evalBatches, evaluation.evalBatches)
     set(&result.evalRanks, evaluation.evalRanks)
@@ -67,6 +71,9 @@ extension TrainingOptions {
     try require(
       (configuration.threads ?? 1) >= 1,
       "--threads \(configuration.threads ?? 1) must be at least 1.")
+    try require(
+      BucketPlan.byteCounts.contains(configuration.bucketByteCount),
+      "--bucket-size \(configuration.bucketByteCount) must lie between 4KiB and 1GiB.")
     let counts = [
       ("eval-every", configuration.evalEvery), ("checkpoint-every", configuration.checkpointEvery),
       ("keep-checkpoints", configuration.keepCheckpoints),

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Collectives
 import Datasets
 import Networks
 import Training
@@ -60,6 +61,19 @@ struct TrainingOptions: ParsableArguments {
     var threads: Int?
     @Option(help: "What computes convolutions: native or blas. (default: native)")
     var engine: TrainingConfiguration.Engine?
+    @Option(
+      help: "Bytes of gradients exchanged at once, such as 512KiB or 4MiB; changes no bits. (default: 4MiB)")
+    var bucketSize: ByteCount?
+    @Option(
+      help: """
+        Who moves messages on while a rank computes: poll (the computing thread) or thread (one of its own, for \
+        hosts with a core to spare); changes no bits. (default: poll)
+        """) var progress: MessageProgress?
+    @Option(
+      help: """
+        Adam's moments on every rank (replicated) or divided among the ranks (sharded: less memory, less work); \
+        changes no bits. (default: sharded)
+        """) var optimizerState: OptimizerStateMode?
   }
 
   struct EvaluationOptions: ParsableArguments {
@@ -97,6 +111,8 @@ extension TrainingConfiguration.EvaluationBatches: ExpressibleByArgument {
   /// Reads `20` or `all`.
   public init?(argument: String) { self.init(argument) }
 }
+extension MessageProgress: ExpressibleByArgument {}
+extension OptimizerStateMode: ExpressibleByArgument {}
 extension BatchNormalizationScope: ExpressibleByArgument {}
 extension NormalizationStatistics: ExpressibleByArgument {}
 extension ShuffleMode: ExpressibleByArgument {}

@@ -16,17 +16,9 @@ extension RankWorker {
     let reductions = try AllocationCounter.count {
       for count in [64, 1, 17] { try reduction.allReduce(leaves, count: count, into: result) }
     }
-    // The same, without Open MPI's own allocations: a world of three that hears only itself.
-    let echo = EchoCommunicator(worldSize: 3)
-    let echoed = TreeReduction(
-      tree: ReductionTree(leafCount: 6), communicator: echo, maximumElementCount: 64)
-    try echoed.allReduce(leaves, count: 64, into: result)
-    let echoes = try AllocationCounter.count {
-      for count in [64, 1, 17] { try echoed.allReduce(leaves, count: count, into: result) }
-    }
     let exchanges = try countExchangeAllocations(communicator)
     line(
-      "control \(control), exchanges \(exchanges), reductions \(reductions), without MPI \(echoes)")
+      "control \(control), exchanges \(exchanges), reductions \(reductions)")
   }
 
   /// Counts what one of each exchange allocates, the library underneath included.
@@ -47,29 +39,4 @@ extension RankWorker {
     for _ in 0..<20 { try exchange() }
     return try AllocationCounter.count(exchange)
   }
-}
-
-/// Rank 0 of a world in which every rank sends the same; allocates nothing.
-private final class EchoCommunicator: Communicator {
-  let rank = 0
-  let worldSize: Int
-
-  init(worldSize: Int) { self.worldSize = worldSize }
-
-  func barrier() {}
-  func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) {}
-
-  func allGather(
-    _ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer, counts: [Int]
-  ) {
-    checkAllGather(sendByteCount: send.count, receiveByteCount: receive.count, counts: counts)
-    for index in 0..<receive.count { receive[index] = send[index % send.count] }
-  }
-
-  func allToAll(
-    _ send: UnsafeRawBufferPointer, sendCounts: [Int],
-    into receive: UnsafeMutableRawBufferPointer, receiveCounts: [Int]
-  ) {}
-
-  func abort(exitCode: Int32) -> Never { fatalError("the echo was aborted") }
 }

@@ -8,7 +8,13 @@ import Training
 
 extension RankWorker {
   /// Prints how many heap allocations training steps cause after warm-up: loader, step, log.
-  static func countTrainingAllocations() throws {
+  ///
+  /// - Parameter ranks: The ranks that the step believes in; the others send nothing but zeros, without Open MPI, whose
+  ///   own allocations do not count.
+  /// - Throws: What planning or a step throws.
+  static func countTrainingAllocations(ranks: Int) throws {
+    let communicator: any Communicator =
+      ranks == 1 ? SoloCommunicator() : SilentCommunicator(worldSize: ranks)
     let network = WideResNet(try WideResNet.Configuration(depth: 10, widenFactor: 1))
     var configuration = TrainingConfiguration()
     configuration.depth = 10
@@ -19,15 +25,16 @@ extension RankWorker {
     defer { try? FileManager.default.removeItem(atPath: folder) }
     configuration.outputDirectory = folder
     let dataset = SyntheticCIFAR10.dataset()
-    let model = ModelState(network)
+    let model = ModelState(network, holdingMoments: ranks == 1)
     network.initialize(model.parameters, model.runningStatistics, seed: 0)
     let recorder = try RunRecorder(
       configuration, networkName: network.configuration.name, output: OutputDirectory(creating: folder),
       completedSteps: 0, trainingCount: dataset.training.count, dataFingerprint: "", console: Silence())
     let trainer = try Trainer(
       configuration, model: model, completedSteps: 0, dataset: dataset,
-      engine: configuration.engine.make(environment: [:]), pool: WorkerPool(workerCount: 2),
-      communicator: SoloCommunicator(), recorder: recorder, stop: StopRequest())
+      engine: configuration.engine.make(environment: [:]),
+      pool: WorkerPool(workerCount: 2, progressing: communicator),
+      communicator: communicator, recorder: recorder, stop: StopRequest())
     // The first steps start threads, fill lazy globals and OpenBLAS's buffers.
     for number in 1...10 { _ = try trainer.step(number) }
     let control = AllocationCounter.count { free(strdup(CommandLine.arguments[0])) }

@@ -16,7 +16,8 @@ struct RankWorker {
         try run(arguments, SoloCommunicator())
         return
       }
-      let communicator = try MPIEnvironment.initialize()
+      let communicator = try MPIEnvironment.initialize(
+        progress: arguments.contains("thread") ? .thread : .poll)
       do {
         try run(arguments, communicator)
         try MPIEnvironment.finalize()
@@ -41,6 +42,7 @@ struct RankWorker {
     switch arguments.first {
     case "place": printPlace(communicator)
     case "exchanges": try checkExchanges(communicator)
+    case "messages": try checkMessages(communicator)
     case "large-broadcast": try checkLargeBroadcast(communicator)
     case "too-large": try exchangeTooMuch(communicator)
     case "tree": try printTreeReduction(communicator)
@@ -49,7 +51,7 @@ struct RankWorker {
     case "fault": try fail(communicator, how: value)
     case "placements": try printPlacements(communicator)
     case "allocations": try countAllocations(communicator)
-    case "training-allocations": try countTrainingAllocations()
+    case "training-allocations": try countTrainingAllocations(ranks: Int(value) ?? 1)
     case "flood": flood(communicator)
     default:
       report("rank-worker does not know the scenario \(arguments)")

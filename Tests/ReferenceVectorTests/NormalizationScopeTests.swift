@@ -74,12 +74,11 @@ import Training
       parameters: model.parameters, runningStatistics: model.runningStatistics,
       imagesPerMicrobatch: 3, microbatches: 0..<2, tree: tree, scope: .global, purpose: .inference)
     let run = MicrobatchRun(
-      globalImageCount: Self.count, imagesPerMicrobatch: 3, localRange: 0..<2,
-      reduction: TreeReduction(
-        tree: tree, communicator: SoloCommunicator(),
-        maximumElementCount: model.network.largestReductionCount))
-    let loss = try pass.forward(
+      model.network, globalImageCount: Self.count, imagesPerMicrobatch: 3, localRange: 0..<2,
+      tree: tree, communicator: SoloCommunicator())
+    try pass.forward(
       TraxVectors.images, labels: TraxVectors.labels, run: run, statistics: .running)
+    let loss = try pass.finishLoss(run)
     return (loss, (0..<Self.count * 10).map { Double(pass.logits[$0]) })
   }
 }

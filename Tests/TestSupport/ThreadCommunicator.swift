@@ -10,8 +10,14 @@ public final class ThreadCommunicator: Communicator {
   public let rank: Int
   /// The number of ranks.
   public var worldSize: Int { group.worldSize }
-  /// How many exchanges (barriers included) this rank has taken part in.
+  /// How many exchanges (barriers included) this rank has taken part in; messages of groups do not count.
   public private(set) var exchangeCount = 0
+  /// The host of every rank, as the test wants it.
+  public var hosts: [Int] { group.hosts }
+  /// Threads of one process share its cores.
+  public let sharesCores = true
+  /// What has been sent and waited for so far.
+  public let statistics = ExchangeStatistics()
 
   private let group: ThreadGroup
 
@@ -24,13 +30,16 @@ public final class ThreadCommunicator: Communicator {
   ///
   /// - Parameters:
   ///   - worldSize: The number of ranks.
+  ///   - hosts: The host that each rank pretends to run on; nil: all on one.
   ///   - body: What a rank does.
   /// - Returns: The ranks' results, in rank order.
   /// - Throws: The error of the rank that failed first; ``ThreadAbort`` if that rank aborted.
   public static func run<Result: Sendable>(
-    worldSize: Int, _ body: @escaping @Sendable (ThreadCommunicator) throws -> Result
+    worldSize: Int, hosts: [Int]? = nil,
+    _ body: @escaping @Sendable (ThreadCommunicator) throws -> Result
   ) throws -> [Result] {
-    let group = ThreadGroup(worldSize: worldSize)
+    let group = ThreadGroup(
+      worldSize: worldSize, hosts: hosts ?? Array(repeating: 0, count: worldSize))
     let results = Results<Result>(count: worldSize)
     for rank in 0..<worldSize {
       Thread.detachNewThread {
@@ -39,12 +48,23 @@ public final class ThreadCommunicator: Communicator {
         } catch {
           group.fail(error)
         }
-        group.rankEnded()
+        group.rankEnded(rank)
       }
     }
     try group.waitForAll()
     return results.all()
   }
+
+  /// Makes a group with room for some messages.
+  ///
+  /// - Parameter capacity: The most messages that are on their way in this group at once.
+  /// - Returns: An empty group.
+  public func makeMessageGroup(capacity: Int) -> any MessageGroup {
+    ThreadMessageGroup(self, group, capacity: capacity)
+  }
+
+  /// Does nothing: a message is through when it is sent.
+  public func progress() {}
 
   /// Returns when every rank has called it.
   ///
@@ -137,7 +157,7 @@ public final class ThreadCommunicator: Communicator {
   /// - Parameter exitCode: The exit code that the job would have had.
   public func abort(exitCode: Int32) -> Never {
     group.fail(ThreadAbort(rank: rank, exitCode: exitCode))
-    group.rankEnded()
+    group.rankEnded(rank)
     while true { Thread.sleep(forTimeInterval: 3_600) }
   }
 

@@ -9,8 +9,18 @@ final class ThreadGroup: @unchecked Sendable {
     var counts: [Int]
   }
 
-  let worldSize: Int
+  /// Where a message belongs.
+  struct Route: Hashable {
+    let from: Int
+    let to: Int
+    let tag: Int
+  }
 
+  let worldSize: Int
+  let hosts: [Int]
+
+  private var mailboxes: [Route: [[UInt8]]] = [:]
+  private var hasEnded: [Bool]
   private let condition = NSCondition()
   private var posts: [Post]
   private var arrived = 0
@@ -18,9 +28,11 @@ final class ThreadGroup: @unchecked Sendable {
   private var ended = 0
   private var failure: (any Error)?
 
-  init(worldSize: Int) {
+  init(worldSize: Int, hosts: [Int]) {
     precondition(worldSize > 0, "a group needs at least one rank")
     self.worldSize = worldSize
+    self.hosts = hosts
+    hasEnded = Array(repeating: false, count: worldSize)
     posts = Array(
       repeating: Post(send: UnsafeRawBufferPointer(start: nil, count: 0), counts: []),
       count: worldSize)
@@ -60,16 +72,34 @@ final class ThreadGroup: @unchecked Sendable {
     if let failure { throw failure }
   }
 
+  /// Puts a message into the mailbox of its route.
+  func post(_ message: [UInt8], on route: Route) {
+    condition.withLock { mailboxes[route, default: []].append(message) }
+  }
+
+  /// Takes the oldest message of a route, if there is one; throws if none can come any more.
+  func fetch(_ route: Route) throws -> [UInt8]? {
+    try condition.withLock {
+      if let failure { throw failure }
+      if mailboxes[route]?.isEmpty == false { return mailboxes[route]?.removeFirst() }
+      if hasEnded[route.from] {
+        throw CommunicationError("a rank left while others still communicate")
+      }
+      return nil
+    }
+  }
+
   /// Records the first failure.
   func fail(_ error: any Error) {
     condition.withLock { if failure == nil { failure = error } }
   }
 
   /// Tells the others not to wait for this rank any more.
-  func rankEnded() {
+  func rankEnded(_ rank: Int) {
     condition.lock()
     defer { condition.unlock() }
     ended += 1
+    hasEnded[rank] = true
     if arrived > 0, arrived + ended == worldSize {
       if failure == nil {
         failure = CommunicationError("a rank left while others still communicate")

@@ -87,30 +87,49 @@ import Training
     }
   }
 
-  /// Up to eight ranks of one process: the digest of everything after some steps is that of one rank.
-  @Test(arguments: [(8, 8), (7, 7), (5, 3)])
-  func trainingOnManyRanks(microbatches: Int, mostRanks: Int) throws {
-    let digests = try (1...mostRanks).map { worldSize in
-      Set(try ThreadCommunicator.run(worldSize: worldSize) { try Self.train(microbatches, $0) })
+  /// Up to eight ranks of one process: after some steps every rank's weights, and all moments as a checkpoint would
+  /// have them, are those of one rank.
+  @Test(arguments: [(8, 8), (7, 7), (5, 3)], OptimizerStateMode.allCases)
+  func trainingOnManyRanks(_ size: (microbatches: Int, mostRanks: Int), mode: OptimizerStateMode) throws {
+    var weights = Set<UInt64>()
+    var moments = Set<UInt64>()
+    for worldSize in 1...size.mostRanks {
+      let found = try ThreadCommunicator.run(worldSize: worldSize) {
+        try Self.train(size.microbatches, mode, $0)
+      }
+      weights.formUnion(found.map(\.weights))
+      moments.insert(found[0].moments)
     }
-    #expect(digests.allSatisfy { $0 == digests[0] && $0.count == 1 })
+    #expect(weights.count == 1)
+    #expect(moments.count == 1)
   }
 
-  private static func train(_ microbatches: Int, _ communicator: any Communicator) throws -> UInt64 {
+  private static func train(
+    _ microbatches: Int, _ mode: OptimizerStateMode, _ communicator: any Communicator
+  ) throws -> (weights: UInt64, moments: UInt64) {
     var configuration = TrainingConfiguration()
+    configuration.optimizerState = mode
     configuration.batchSize = 2 * microbatches
     configuration.microbatches = microbatches
     configuration.steps = 3
     configuration.evalEvery = 0
-    let model = try model()
+    let model = ModelState(
+      try model().network,
+      holdingMoments: mode == .replicated || communicator.worldSize == 1 || communicator.rank == 0)
+    model.network.initialize(model.parameters, model.runningStatistics, seed: 0)
     let trainer = try Trainer(
       configuration, model: model, completedSteps: 0, dataset: SyntheticCIFAR10.dataset(),
       engine: BLASConvolutionEngine(), pool: WorkerPool(workerCount: 1 + communicator.rank % 2),
       communicator: communicator, recorder: nil,
       stop: StopRequest())
     try trainer.run()
-    var digest = LayoutDigest()
-    for store in model.stores { digest.combine(UnsafeRawBufferPointer(store.bytes)) }
-    return digest.value
+    var (weights, moments) = (LayoutDigest(), LayoutDigest())
+    try trainer.withWholeModel { model in
+      for store in model.weights { weights.combine(UnsafeRawBufferPointer(store.bytes)) }
+      for store in [model.firstMoment, model.secondMoment] {
+        moments.combine(UnsafeRawBufferPointer(store.bytes))
+      }
+    }
+    return (weights.value, moments.value)
   }
 }

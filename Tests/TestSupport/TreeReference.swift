@@ -1,5 +1,5 @@
 /// The tree sum in its plainest form: pair up neighbours, carry an odd one up, until one is left.
-func referenceSum<Value>(_ leaves: [Value], _ add: (Value, Value) -> Value) -> Value {
+public func referenceSum<Value>(_ leaves: [Value], _ add: (Value, Value) -> Value) -> Value {
   var level = leaves
   while level.count > 1 {
     level = stride(from: 0, to: level.count, by: 2).map { left in
@@ -10,12 +10,14 @@ func referenceSum<Value>(_ leaves: [Value], _ add: (Value, Value) -> Value) -> V
 }
 
 /// A small generator (SplitMix64), so that a failing case can be run again.
-struct TestNumbers {
-  var state: UInt64
+public struct TestNumbers {
+  private var state: UInt64
 
-  init(seed: UInt64) { state = seed }
+  /// Starts a sequence.
+  public init(seed: UInt64) { state = seed }
 
-  mutating func next() -> UInt64 {
+  /// The next 64 bits.
+  public mutating func next() -> UInt64 {
     state &+= 0x9e37_79b9_7f4a_7c15
     var word = state
     word = (word ^ word >> 30) &* 0xbf58_476d_1ce4_e5b9
@@ -23,11 +25,12 @@ struct TestNumbers {
     return word ^ word >> 31
   }
 
-  mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
+  /// A number from 0 up to, not including, a bound.
+  public mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
 
   /// A number of any kind: usual ones of very different sizes, zeros of both signs, denormals,
   /// infinities and NaN.
-  mutating func double() -> Double {
+  public mutating func double() -> Double {
     switch below(24) {
     case 0: -0.0
     case 1: 0
@@ -43,7 +46,7 @@ struct TestNumbers {
   }
 
   /// The same for single precision.
-  mutating func float() -> Float {
+  public mutating func float() -> Float {
     switch below(24) {
     case 0: -0.0
     case 1: 0
@@ -60,11 +63,11 @@ struct TestNumbers {
 }
 
 /// Equal bits; any NaN equals any other, since its payload is not promised.
-func sameBits(_ left: Double, _ right: Double) -> Bool {
+public func sameBits(_ left: Double, _ right: Double) -> Bool {
   left.bitPattern == right.bitPattern || (left.isNaN && right.isNaN)
 }
 
 /// Equal bits; any NaN equals any other, since its payload is not promised.
-func sameBits(_ left: Float, _ right: Float) -> Bool {
+public func sameBits(_ left: Float, _ right: Float) -> Bool {
   left.bitPattern == right.bitPattern || (left.isNaN && right.isNaN)
 }

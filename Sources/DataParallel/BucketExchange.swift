@@ -1,0 +1,246 @@
+import Collectives
+import Tensors
+
+/// The exchange of one bucket: partial sums there, results back.
+///
+/// It is moved on by ``advance()`` from whichever message comes last; nothing waits here.
+final class BucketExchange {
+  /// How far a bucket is in this step.
+  enum Phase: Equatable {
+    /// Gradients of the bucket are still being computed.
+    case filling
+    /// The partial sums of a stage are on their way.
+    case reducing(stage: Int)
+    /// All partial sums of this rank's slice are here.
+    case arrived
+    /// The owners' results of a stage are on their way back.
+    case gathering(stage: Int)
+    /// Everything is where it belongs.
+    case complete
+  }
+
+  /// The bucket's elements.
+  let elements: Range<Int>
+  /// The elements that this rank owns.
+  let ownSlice: Range<Int>
+  private(set) var phase = Phase.complete
+  private var missingCount = 0
+
+  private let stages: [ExchangeStage]
+  private let segments: [UnsafeMutablePointer<Float>]
+  private let target: UnsafeMutablePointer<Float>
+  private let messages: any MessageGroup
+  private let firstTag: Int
+  private let tagsPerStage: Int
+  /// What each stage cuts, and what it cuts it into.
+  private let ranges: [Range<Int>]
+  private let slices: [[Range<Int>]]
+  private let received: AlignedBuffer<Float>
+  /// For every stage, where each partial sum of this rank's slice begins.
+  private let partials: [UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>]
+
+  /// The tags that a bucket needs.
+  static func tagCount(_ stages: [ExchangeStage]) -> Int { stages.count * tagsPerStage(stages) }
+
+  /// One for results, and one for each of the most partial sums that a rank brings.
+  private static func tagsPerStage(_ stages: [ExchangeStage]) -> Int {
+    1 + (stages.flatMap(\.partialCounts).max() ?? 0)
+  }
+
+  /// Plans the exchange of bucket number `index`.
+  ///
+  /// - Parameters:
+  ///   - index: The bucket's number.
+  ///   - elements: Its elements.
+  ///   - stages: This rank's stages.
+  ///   - segments: The flat gradients of this rank's subtrees; the first one's own slice receives the total.
+  ///   - target: The flat buffer whose slices the owners hand out.
+  ///   - communicator: The ranks.
+  ///   - firstTag: The first of ``tagCount(_:)`` tags.
+  init(
+    index: Int, elements: Range<Int>, stages: [ExchangeStage],
+    segments: [UnsafeMutablePointer<Float>], target: UnsafeMutablePointer<Float>,
+    communicator: any Communicator, firstTag: Int
+  ) {
+    self.elements = elements
+    self.stages = stages
+    self.segments = segments
+    self.target = target
+    self.firstTag = firstTag
+    tagsPerStage = Self.tagsPerStage(stages)
+    var ranges = [elements]
+    var slices: [[Range<Int>]] = []
+    for stage in stages {
+      slices.append(stage.slices[index])
+      ranges.append(stage.slices[index][stage.place])
+    }
+    self.ranges = ranges
+    self.slices = slices
+    ownSlice = ranges[ranges.count - 1]
+    let receivedCounts = stages.indices.map { s in
+      (stages[s].schedule.arrayCount - stages[s].partialCounts[stages[s].place])
+        * ranges[s + 1].count
+    }
+    received = AlignedBuffer(count: receivedCounts.reduce(0, +))
+    var next = received.pointer
+    var partials: [UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>] = []
+    for (s, stage) in stages.enumerated() {
+      let slice = ranges[s + 1]
+      let table = UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>.allocate(
+        capacity: stage.schedule.arrayCount)
+      var position = 0
+      for (peer, count) in stage.partialCounts.enumerated() {
+        for partial in 0..<count {
+          if peer != stage.place {
+            table.initializeElement(at: position, to: next)
+            next += slice.count
+          } else if s == 0 {
+            table.initializeElement(at: position, to: segments[partial] + slice.lowerBound)
+          } else {
+            let before = partials[s - 1][stages[s - 1].schedule.resultPositions[partial]]
+            table.initializeElement(
+              at: position, to: before + (slice.lowerBound - ranges[s].lowerBound))
+          }
+          position += 1
+        }
+      }
+      partials.append(table)
+    }
+    self.partials = partials
+    let capacities = stages.map { stage in
+      let own = stage.partialCounts[stage.place]
+      return max(
+        stage.schedule.arrayCount - own + own * (stage.peers.count - 1), 2 * (stage.peers.count - 1))
+    }
+    messages = communicator.makeMessageGroup(capacity: capacities.max() ?? 0)
+  }
+
+  deinit { for table in partials { table.deallocate() } }
+
+  /// The bytes of this object's buffers.
+  var byteCount: Int { received.byteCount }
+
+  /// Begins a step: no gradient is there yet.
+  func begin() {
+    precondition(phase == .complete, "a bucket must be complete before the next step begins")
+    phase = .filling
+    missingCount = elements.count
+  }
+
+  /// Notes that some of the bucket's gradients are complete, and starts the exchange with the last of them.
+  func gradientReady(_ ready: Range<Int>) throws {
+    missingCount -= ready.clamped(to: elements).count
+    guard missingCount == 0, phase == .filling else { return }
+    if stages.isEmpty {
+      phase = .arrived
+    } else {
+      try send(stage: 0)
+    }
+  }
+
+  /// Goes on as far as possible without waiting.
+  ///
+  /// - Throws: ``CommunicationError`` if a message has failed.
+  func advance() throws {
+    while true {
+      switch phase {
+      case .filling, .arrived, .complete: return
+      case .reducing(let stage):
+        guard try messages.test() else { return }
+        guard stage + 1 < stages.count else {
+          phase = .arrived
+          return
+        }
+        sum(0..<ranges[stage + 1].count, stage: stage)
+        try send(stage: stage + 1)
+      case .gathering(let stage):
+        guard try messages.test() else { return }
+        guard stage > 0 else {
+          phase = .complete
+          return
+        }
+        try gather(stage: stage - 1)
+      }
+    }
+  }
+
+  /// Adds the partial sums of some elements of this rank's slice, in tree order, and leaves the total in the first
+  /// segment.
+  ///
+  /// Several threads may call it for disjoint elements.
+  func sum(_ range: Range<Int>) {
+    guard let last = stages.indices.last, let result = partials[last].first, !range.isEmpty else {
+      return
+    }
+    let offset = range.lowerBound - ownSlice.lowerBound
+    sum(offset..<offset + range.count, stage: last)
+    let total = segments[0] + range.lowerBound
+    if total != result + offset { total.update(from: result + offset, count: range.count) }
+  }
+
+  /// Hands out this rank's slice of the target and takes the others'.
+  func startGather() throws {
+    precondition(phase == .arrived, "a bucket is handed out once, after its sums have arrived")
+    if let last = stages.indices.last {
+      try gather(stage: last)
+    } else {
+      phase = .complete
+    }
+  }
+
+  private func sum(_ range: Range<Int>, stage: Int) {
+    guard let arrays = partials[stage].baseAddress else { return }
+    stages[stage].schedule.combine(arrays, elements: range)
+  }
+
+  /// Sends every peer its slice of this rank's partial sums.
+  private func send(stage s: Int) throws {
+    let stage = stages[s]
+    phase = .reducing(stage: s)
+    var position = 0
+    for (peer, rank) in stage.peers.enumerated() {
+      for partial in 0..<stage.partialCounts[peer] {
+        if peer != stage.place {
+          try messages.receive(
+            into: partials[s][position], count: ranges[s + 1].count, from: rank,
+            tag: tag(stage: s, 1 + partial))
+        }
+        position += 1
+      }
+    }
+    for distance in 1..<stage.peers.count {
+      // Every rank begins with its right neighbour, so that not all of them send to the first at once.
+      let peer = (stage.place + distance) % stage.peers.count
+      let slice = slices[s][peer]
+      for partial in 0..<stage.partialCounts[stage.place] {
+        let source =
+          s == 0
+          ? segments[partial] + slice.lowerBound
+          : partials[s - 1][stages[s - 1].schedule.resultPositions[partial]]
+            + (slice.lowerBound - ranges[s].lowerBound)
+        try messages.send(
+          source, count: slice.count, to: stage.peers[peer], tag: tag(stage: s, 1 + partial))
+      }
+    }
+  }
+
+  private func gather(stage s: Int) throws {
+    let stage = stages[s]
+    phase = .gathering(stage: s)
+    for (peer, rank) in stage.peers.enumerated() where peer != stage.place {
+      let slice = slices[s][peer]
+      try messages.receive(
+        into: target + slice.lowerBound, count: slice.count, from: rank, tag: tag(stage: s, 0))
+    }
+    let own = ranges[s + 1]
+    for distance in 1..<stage.peers.count {
+      let peer = (stage.place + distance) % stage.peers.count
+      try messages.send(
+        target + own.lowerBound, count: own.count, to: stage.peers[peer], tag: tag(stage: s, 0))
+    }
+  }
+
+  private func tag(stage: Int, _ message: Int) -> Int {
+    firstTag + stage * tagsPerStage + message
+  }
+}

@@ -1,0 +1,181 @@
+import Collectives
+import Tensors
+
+/// Sums gradients over all microbatches of all ranks in the order of the fixed tree, bucket by bucket, while the way back
+/// still computes; what the owners of slices make of the sums goes back to all ranks while the next step begins.
+///
+/// A direct reduce-scatter followed by an all-gather: each rank sends the slice of its subtrees' sums that rank j owns to
+/// rank j, which finishes the tree for that slice; then rank j's result goes to every rank. The owner sees all subtrees,
+/// so it adds them in the one order that the tree prescribes, whatever the number of ranks. With one subtree a rank,
+/// 2·(p − 1)/p of the gradient's bytes leave each rank, the least that any all-reduce needs.
+///
+/// Messages travel while the rank computes, moved on by ``Communicator/progress()``. Nothing here is called back: the
+/// step says when gradients are ready, asks for buckets that have arrived, and says when a slice is done.
+public final class GradientExchange {
+  /// The cuts.
+  public let plan: BucketPlan
+  /// For every bucket, the slice of every rank.
+  public let slices: [[Range<Int>]]
+
+  private let communicator: any Communicator
+  private let buckets: [BucketExchange]
+  private let gradient: UnsafeMutablePointer<Float>
+  private var nextArrival: Int
+
+  /// The tags of messages from here on; smaller ones are free for others.
+  private static let firstTag = 16
+
+  /// Plans the exchange; every rank must plan the same.
+  ///
+  /// - Parameters:
+  ///   - plan: How the gradient is cut.
+  ///   - tree: The tree over all microbatches.
+  ///   - communicator: The ranks.
+  ///   - segments: The flat gradients of this rank's subtrees. With one rank the only one is the gradient, else the
+  ///     totals of this rank's slices are left in the first.
+  ///   - target: The flat buffer whose slices the owners hand out: the parameters, or `segments[0]` itself if every rank
+  ///     is to have the whole gradient.
+  public init(
+    plan: BucketPlan, tree: ReductionTree, communicator: any Communicator,
+    segments: [UnsafeMutablePointer<Float>], target: UnsafeMutablePointer<Float>
+  ) {
+    self.plan = plan
+    self.communicator = communicator
+    gradient = segments[0]
+    let layout = ExchangeLayout(plan, tree: tree, worldSize: communicator.worldSize)
+    slices = layout.slices
+    let own = layout.stages(rank: communicator.rank)
+    buckets = plan.buckets.enumerated().map { index, elements in
+      BucketExchange(
+        index: index, elements: elements, stages: own, segments: segments, target: target,
+        communicator: communicator, firstTag: Self.firstTag + index * BucketExchange.tagCount(own))
+    }
+    nextArrival = buckets.count
+  }
+
+  /// Returns what an exchange will need of one rank, before it is planned.
+  ///
+  /// - Parameters:
+  ///   - plan: How the gradient is cut.
+  ///   - tree: The tree over all microbatches.
+  ///   - rank: The rank.
+  ///   - worldSize: The number of ranks.
+  /// - Returns: The bytes of the buffers, and the elements of the rank's slices of all buckets.
+  public static func size(
+    _ plan: BucketPlan, tree: ReductionTree, rank: Int, worldSize: Int
+  ) -> (byteCount: Int, ownedElementCount: Int) {
+    let layout = ExchangeLayout(plan, tree: tree, worldSize: worldSize)
+    let received = layout.stages(rank: rank).reduce(0) { sum, stage in
+      let partials = stage.schedule.arrayCount - stage.partialCounts[stage.place]
+      return sum + partials * stage.slices.reduce(0) { $0 + $1[stage.place].count }
+    }
+    return (4 * received, layout.slices.reduce(0) { $0 + $1[rank].count })
+  }
+
+  /// The bytes of the buffers.
+  public var byteCount: Int { buckets.reduce(0) { $0 + $1.byteCount } }
+
+  /// The elements of a bucket that this rank owns.
+  public func ownSlice(_ bucket: Int) -> Range<Int> { buckets[bucket].ownSlice }
+
+  /// Compares the cuts of all ranks; every rank calls it before the first step.
+  ///
+  /// - Throws: `LayoutDigest.Mismatch` on every rank if two differ; ``CommunicationError`` if the exchange fails.
+  public func requireEqualPlans() throws {
+    try plan.digest.requireEqual("the cut of gradients into buckets", on: communicator)
+  }
+
+  /// Begins the way back of a step; everything of the step before has been waited for.
+  public func begin() {
+    for bucket in buckets { bucket.begin() }
+    nextArrival = 0
+  }
+
+  /// Notes that the gradients of some elements are complete in all segments, and sends the buckets that are full.
+  ///
+  /// - Parameter elements: Elements that were not named before in this step.
+  /// - Throws: ``CommunicationError`` if a message fails.
+  public func gradientReady(_ elements: Range<Int>) throws {
+    for bucket in buckets where bucket.elements.overlaps(elements) {
+      try bucket.gradientReady(elements)
+    }
+    try advance()
+  }
+
+  /// Returns the next bucket all of whose partial sums have arrived, each bucket once a step and in order.
+  ///
+  /// - Parameter waiting: Whether to wait for it, once all gradients are ready.
+  /// - Returns: The bucket; nil if none has arrived or, waiting, if all have been returned.
+  /// - Throws: ``CommunicationError`` if a message fails.
+  public func nextArrived(waiting: Bool) throws -> Int? {
+    guard nextArrival < buckets.count else { return nil }
+    let bucket = buckets[nextArrival]
+    if waiting {
+      try wait { bucket.phase == .arrived }
+    } else if bucket.phase != .arrived {
+      return nil
+    }
+    nextArrival += 1
+    return nextArrival - 1
+  }
+
+  /// Adds the partial sums of some elements of this rank's slice of a bucket; the total is in the first segment then.
+  ///
+  /// Several threads may call it for disjoint elements.
+  ///
+  /// - Parameters:
+  ///   - elements: Elements within ``ownSlice(_:)``.
+  ///   - bucket: A bucket that ``nextArrived(waiting:)`` has returned.
+  public func sum(_ elements: Range<Int>, of bucket: Int) { buckets[bucket].sum(elements) }
+
+  /// Hands out this rank's slice of the target to all ranks, and takes theirs.
+  ///
+  /// - Parameter bucket: A bucket whose slice of the target is ready.
+  /// - Throws: ``CommunicationError`` if a message fails.
+  public func gather(_ bucket: Int) throws { try buckets[bucket].startGather() }
+
+  /// Waits until all slices of a bucket of the target are here.
+  ///
+  /// - Throws: ``CommunicationError`` if a message fails.
+  public func waitForGather(_ bucket: Int) throws {
+    let bucket = buckets[bucket]
+    try wait { bucket.phase == .complete }
+  }
+
+  /// Waits until the first elements of the target are here.
+  ///
+  /// - Parameter count: The elements that are needed.
+  /// - Returns: How many are there, from the first on: `count` or more.
+  /// - Throws: ``CommunicationError`` if a message fails.
+  public func waitForGather(ofFirst count: Int) throws -> Int {
+    try advance()
+    var index = buckets.count - 1
+    while index >= 0 {
+      if buckets[index].phase != .complete {
+        guard buckets[index].elements.lowerBound < count else {
+          return buckets[index].elements.lowerBound
+        }
+        try waitForGather(index)
+      }
+      index -= 1
+    }
+    return plan.elementCount
+  }
+
+  /// Waits until the whole target is here.
+  ///
+  /// - Throws: ``CommunicationError`` if a message fails.
+  public func finish() throws { _ = try waitForGather(ofFirst: plan.elementCount) }
+
+  private func advance() throws {
+    for bucket in buckets { try bucket.advance() }
+  }
+
+  private func wait(until condition: () -> Bool) throws {
+    if condition() { return }
+    try communicator.wait {
+      try advance()
+      return condition()
+    }
+  }
+}

@@ -1,0 +1,123 @@
+import Collectives
+import DataParallel
+import Tensors
+import TestSupport
+
+/// One rank that exchanges made-up gradients as a training step does.
+final class ExchangeRun {
+  /// A case of a property test.
+  struct Case: Sendable {
+    /// M.
+    var microbatches: Int
+    /// The length of the flat gradient.
+    var elementCount: Int
+    /// The bytes of a bucket.
+    var bucketByteCount = 4096
+    /// Whether owners hand out results of their own, as with sharded moments, instead of the gradient.
+    var isSharded = true
+    /// Decides the numbers; nil: all are zero.
+    var seed: UInt64? = 0
+
+    /// The gradients of all microbatches, with zeros of both signs, denormals and infinities among them.
+    var leaves: [[Float]] {
+      guard let seed else { return [] }
+      var numbers = TestNumbers(seed: seed)
+      return (0..<microbatches).map { _ in (0..<elementCount).map { _ in numbers.float() } }
+    }
+
+    /// The sum over the tree in its plainest form.
+    var sum: [Float] {
+      let leaves = leaves
+      return (0..<elementCount).map { i in referenceSum(leaves.map { $0[i] }, +) }
+    }
+  }
+
+  /// What a step leaves.
+  struct Outcome: Sendable {
+    /// What the owners made of the gradient and handed out.
+    let result: [Float]
+    let squareSum: Double
+    let isStopWanted: Bool
+    let sentByteCount: Int
+    let sentToOtherHostsByteCount: Int
+  }
+
+  private let example: Case
+  private let communicator: any Communicator
+  private let segments: [AlignedBuffer<Float>]
+  private let nodes: [ReductionTree.Node]
+  private let parameters: AlignedBuffer<Float>
+  private let exchange: GradientExchange
+  private let summary: StepSummary
+
+  init(_ example: Case, _ communicator: any Communicator) {
+    self.example = example
+    self.communicator = communicator
+    let tree = ReductionTree(leafCount: example.microbatches)
+    nodes = tree.segments(of: tree.ownership(worldSize: communicator.worldSize)[communicator.rank])
+    segments = nodes.map { _ in AlignedBuffer(count: example.elementCount) }
+    parameters = AlignedBuffer(count: example.elementCount)
+    exchange = GradientExchange(
+      plan: BucketPlan(
+        elementCount: example.elementCount, bucketByteCount: example.bucketByteCount), tree: tree,
+      communicator: communicator, segments: segments.map(\.pointer),
+      target: example.isSharded ? parameters.pointer : segments[0].pointer)
+    summary = StepSummary(exchange, communicator: communicator)
+  }
+
+  /// Exchanges once; what is handed out is the gradient's negative where owners make something of it.
+  func step(wantsStop: Bool = false) throws -> Outcome {
+    let before = communicator.statistics.sentByteCount
+    let beforeToOthers = communicator.statistics.sentToOtherHostsByteCount
+    let leaves = example.leaves
+    let tree = ReductionTree(leafCount: example.microbatches)
+    for (node, segment) in zip(nodes, segments) where !leaves.isEmpty {
+      let below = tree.leaves(of: node)
+      for i in 0..<example.elementCount {
+        segment.pointer[i] = referenceSum(leaves[below].map { $0[i] }, +)
+      }
+    }
+    exchange.begin()
+    for range in readyRanges() {
+      try exchange.gradientReady(range)
+      while let bucket = try exchange.nextArrived(waiting: false) { try use(bucket) }
+    }
+    while let bucket = try exchange.nextArrived(waiting: true) { try use(bucket) }
+    // The bytes of the summary are not the gradient's.
+    let sent = communicator.statistics.sentByteCount - before
+    let sentToOthers = communicator.statistics.sentToOtherHostsByteCount - beforeToOthers
+    try summary.start(wantsStop: wantsStop)
+    let (squareSum, isStopWanted) = try summary.finish()
+    try exchange.finish()
+    let result = example.isSharded ? parameters.elements.map { -$0 } : Array(segments[0].elements)
+    return Outcome(
+      result: result, squareSum: squareSum, isStopWanted: isStopWanted, sentByteCount: sent,
+      sentToOtherHostsByteCount: sentToOthers)
+  }
+
+  private func use(_ bucket: Int) throws {
+    let slice = exchange.ownSlice(bucket)
+    // In two parts, as several threads would.
+    let middle = min(slice.lowerBound + BucketPlan.chunkLength, slice.upperBound)
+    for part in [slice.lowerBound..<middle, middle..<slice.upperBound] {
+      exchange.sum(part, of: bucket)
+      summary.addSquares(part, of: segments[0].pointer)
+      if example.isSharded { for i in part { parameters.pointer[i] = -segments[0].pointer[i] } }
+    }
+    try exchange.gather(bucket)
+  }
+
+  /// Pieces that cover all elements, in an order that is nearly backwards, the same on no two ranks.
+  private func readyRanges() -> [Range<Int>] {
+    var numbers = TestNumbers(seed: (example.seed ?? 0) &+ UInt64(communicator.rank))
+    var ranges: [Range<Int>] = []
+    var end = example.elementCount
+    while end > 0 {
+      let first = max(0, end - 1 - numbers.below(1500))
+      ranges.append(first..<end)
+      end = first
+    }
+    for i in ranges.indices.dropFirst() where numbers.below(3) == 0 { ranges.swapAt(i, i - 1) }
+    return ranges
+  }
+}

@@ -1,0 +1,49 @@
+import Collectives
+import Foundation
+
+extension RankWorker {
+  /// Sends messages of many lengths between all ranks while "computing", several groups at once, and checks each byte.
+  static func checkMessages(_ communicator: any Communicator) throws {
+    let rank = communicator.rank
+    let others = (0..<communicator.worldSize).filter { $0 != rank }
+    let lengths = [1, 7, 4_096, 65_537, 3_000_001]
+    let groups = lengths.map { _ in communicator.makeMessageGroup(capacity: 2 * others.count) }
+    for round in 0..<3 {
+      let sent = lengths.map { count in
+        let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 64)
+        for index in 0..<count { bytes[index] = value(rank, round, at: index) }
+        return bytes
+      }
+      let buffers = lengths.map { count in
+        others.map { _ in
+          UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 64)
+        }
+      }
+      defer { for buffer in buffers.joined() + sent { buffer.deallocate() } }
+      for (i, group) in groups.enumerated() {
+        for (other, buffer) in zip(others, buffers[i]) {
+          try group.receive(into: buffer, from: other, tag: i)
+        }
+        for other in others { try group.send(UnsafeRawBufferPointer(sent[i]), to: other, tag: i) }
+      }
+      for _ in 0..<50 { communicator.progress() }
+      for group in groups.reversed() { try communicator.wait(for: group) }
+      for (i, count) in lengths.enumerated() {
+        for (other, buffer) in zip(others, buffers[i]) {
+          for index in 0..<count where buffer[index] != value(other, round, at: index) {
+            throw CommunicationError("message of \(count) bytes from \(other) is wrong at \(index)")
+          }
+        }
+      }
+    }
+    let expected = 3 * lengths.reduce(0, +) * others.count
+    guard communicator.statistics.sentByteCount == expected else {
+      throw CommunicationError("\(communicator.statistics.sentByteCount) bytes were counted")
+    }
+    line("rank \(rank): all messages are right")
+  }
+
+  private static func value(_ sender: Int, _ round: Int, at index: Int) -> UInt8 {
+    UInt8(truncatingIfNeeded: sender &* 31 &+ round &* 101 &+ index &* 7 &+ index / 256)
+  }
+}
