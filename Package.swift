@@ -12,19 +12,22 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
+// Whole-vector arithmetic for the kernels: see Sources/Kernels/VectorArithmetic.swift.
+let kernelSettings = strict + [.enableExperimentalFeature("BuiltinModule")]
+
 // One source folder, one build an instruction set: the program picks one at start. The rest is compiled for every CPU.
 #if arch(x86_64)
   let kernelBuilds: [Target] = [
     .target(
       name: "Kernels", dependencies: ["Tensors", "CHints"],
-      swiftSettings: strict + [.unsafeFlags(["-Xcc", "-march=x86-64-v3"])]),
+      swiftSettings: kernelSettings + [.unsafeFlags(["-Xcc", "-march=x86-64-v3"])]),
     .target(
       name: "KernelsAVX512", dependencies: ["Tensors", "CHints"],
-      swiftSettings: strict + [.unsafeFlags(["-Xcc", "-march=x86-64-v4"]), .define("WRN_AVX512")]),
+      swiftSettings: kernelSettings + [.unsafeFlags(["-Xcc", "-march=x86-64-v4"]), .define("WRN_AVX512")]),
   ]
 #else
   let kernelBuilds: [Target] = [
-    .target(name: "Kernels", dependencies: ["Tensors", "CHints"], swiftSettings: strict)
+    .target(name: "Kernels", dependencies: ["Tensors", "CHints"], swiftSettings: kernelSettings)
   ]
 #endif
 let kernels = kernelBuilds.map { Target.Dependency.target(name: $0.name) }

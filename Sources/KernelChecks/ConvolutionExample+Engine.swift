@@ -17,7 +17,7 @@ extension ConvolutionExample {
     // What was in memory before must not matter.
     let prepared = memory.notNumbers(engine.preparedWeightCount(geometry))
     let scratch = memory.notNumbers(engine.scratchCount(geometry, imageCount: imageCount))
-    engine.prepareWeight(geometry, weight, into: prepared)
+    engine.prepareWeight(geometry, for: .forward, weight, into: prepared)
     let input = ConvolutionInput(
       activation: memory.copy(x),
       normalization: isStem
@@ -35,6 +35,7 @@ extension ConvolutionExample {
     let inputSums = AlignedBuffer<Double>(count: isStem ? 0 : 2 * channels)
     let weightGradient = AlignedBuffer<Float>(count: geometry.weightCount)
     let biasGradient = AlignedBuffer<Float>(count: filters)
+    engine.prepareWeight(geometry, for: .backward, weight, into: prepared)
     engine.backward(
       geometry, imageCount: imageCount, input: input, weight: weight, prepared: prepared,
       outputGradient: ConvolutionOutputGradient(

@@ -79,11 +79,10 @@ public final class ConvolutionTiming {
     for repetition in 0...repetitions {
       for (e, engine) in engines.enumerated() {
         let (prepared, scratch) = memories[e]
-        engine.prepareWeight(geometry, weight.pointer, into: prepared.pointer)
-        let times = (
-          MachinePeak.seconds { self.forward(engine, prepared, scratch) },
-          MachinePeak.seconds { self.backward(engine, prepared, scratch) }
-        )
+        engine.prepareWeight(geometry, for: .forward, weight.pointer, into: prepared.pointer)
+        let forwardTime = MachinePeak.seconds { self.forward(engine, prepared, scratch) }
+        engine.prepareWeight(geometry, for: .backward, weight.pointer, into: prepared.pointer)
+        let times = (forwardTime, MachinePeak.seconds { self.backward(engine, prepared, scratch) })
         guard repetition > 0 else { continue }
         forward[e].append(times.0)
         backward[e].append(times.1)

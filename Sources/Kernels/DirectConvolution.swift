@@ -53,7 +53,7 @@ func directForward(
 ///   - geometry: The convolution.
 ///   - imageCount: N.
 ///   - input: What the forward pass read.
-///   - prepared: The kernel, as ``packKernel(_:_:into:)`` left it.
+///   - prepared: The kernel, as ``packTurnedKernel(_:_:into:)`` left it.
 ///   - outputGradient: dY, `NPQK`.
 ///   - weightGradient: dW, `RSCK`, overwritten.
 ///   - biasGradient: The sum of dY per channel, overwritten; nil without a bias.
@@ -87,7 +87,7 @@ func directBackward(
     let dZ =
       isWhole
       ? productTarget(inputGradient, input, offset: offset, orElse: memory.product) : memory.product
-    multiplyPhases(plan, memory, prepared + plan.forwardKernelCount, into: dZ)
+    multiplyPhases(plan, memory, prepared, into: dZ)
     compact(dZ, rows: g.inputHeight * g.inputWidth, from: plan.channels, to: g.inputChannels)
     finishInputGradient(
       inputGradient, input: input, product: dZ, offset: offset, rows: g.inputHeight,

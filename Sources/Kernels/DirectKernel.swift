@@ -1,18 +1,17 @@
 import Tensors
 
-/// Packs a kernel for the products of the direct convolution, forward and backward.
+/// Packs a kernel for the products of the direct convolution on the way forward.
 ///
 /// - Parameters:
 ///   - plan: The convolution.
 ///   - weight: `RSCK`.
-///   - target: ``DirectPlan/forwardKernelCount`` and then ``DirectPlan/backwardKernelCount`` floats.
+///   - target: ``DirectPlan/forwardKernelCount`` floats.
 func packKernel(
   _ plan: DirectPlan, _ weight: UnsafePointer<Float>, into target: UnsafeMutablePointer<Float>
 ) {
   let g = plan.geometry
-  let backward = target + plan.forwardKernelCount
-  if plan.filters != g.outputChannels || plan.channels != g.inputChannels {
-    target.update(repeating: 0, count: plan.forwardKernelCount + plan.backwardKernelCount)
+  if plan.filters != g.outputChannels {
+    target.update(repeating: 0, count: plan.forwardKernelCount)
   }
   let panel = MatrixProduct.panelWidth(columns: plan.filters)
   for row in 0..<plan.depth {
@@ -20,6 +19,21 @@ func packKernel(
       target[(k / panel) &* plan.depth &* panel &+ row &* panel &+ k % panel] =
         weight[row &* g.outputChannels &+ k]
     }
+  }
+}
+
+/// Packs a kernel for the products of the way back, phase by phase.
+///
+/// - Parameters:
+///   - plan: The convolution.
+///   - weight: `RSCK`.
+///   - target: ``DirectPlan/backwardKernelCount`` floats.
+func packTurnedKernel(
+  _ plan: DirectPlan, _ weight: UnsafePointer<Float>, into target: UnsafeMutablePointer<Float>
+) {
+  let g = plan.geometry
+  if plan.filters != g.outputChannels || plan.channels != g.inputChannels {
+    target.update(repeating: 0, count: plan.backwardKernelCount)
   }
   plan.forEachPhase { phaseRow, phaseColumn, offset in
     let (rows, columns) = (plan.taps(phaseRow), plan.taps(phaseColumn))
@@ -30,7 +44,7 @@ func packKernel(
         let s = phaseColumn + (columns - 1 - j) * g.stride
         turn(
           weight + (r * g.kernelSize + s) * g.inputChannels * g.outputChannels, plan,
-          into: backward + offset, firstRow: (i * columns + j) * plan.filters,
+          into: target + offset, firstRow: (i * columns + j) * plan.filters,
           depth: rows * columns * plan.filters)
       }
     }

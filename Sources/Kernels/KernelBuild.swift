@@ -10,7 +10,8 @@ public enum KernelBuild {
   public static func kernels() -> ConvolutionKernels {
     ConvolutionKernels(
       algorithm: { Algorithm($0).rawValue }, preparedWeightCount: preparedWeightCount,
-      prepareWeight: prepareWeight, scratchCount: scratchCount, forward: forward,
+      preparationPartCount: preparationPartCount, prepareWeight: prepareWeight, scratchCount: scratchCount,
+      forward: forward,
       backward: backward)
   }
 }
@@ -31,22 +32,33 @@ private enum Algorithm: String {
 
 private func preparedWeightCount(_ g: ConvolutionGeometry) -> Int {
   switch Algorithm(g) {
-  case .winograd: return 2 * Winograd.matrices * g.inputChannels * g.outputChannels
-  case .polyphase: return 2 * Polyphase.matrices * g.inputChannels * g.outputChannels
+  case .winograd: return Winograd.matrices * g.inputChannels * g.outputChannels
+  case .polyphase: return Polyphase.matrices * g.inputChannels * g.outputChannels
   case .direct:
     let plan = DirectPlan(g)
-    return plan.forwardKernelCount + plan.backwardKernelCount
+    return max(plan.forwardKernelCount, plan.backwardKernelCount)
   }
 }
 
+private func preparationPartCount(_ g: ConvolutionGeometry) -> Int {
+  Algorithm(g) == .direct ? 1 : g.inputChannels / 16
+}
+
 private func prepareWeight(
-  _ g: ConvolutionGeometry, _ weight: UnsafePointer<Float>,
-  into prepared: UnsafeMutablePointer<Float>
+  _ g: ConvolutionGeometry, for direction: ConvolutionDirection, part: Int,
+  _ weight: UnsafePointer<Float>, into prepared: UnsafeMutablePointer<Float>
 ) {
-  switch Algorithm(g) {
-  case .winograd: Winograd.transformKernel(g, weight, into: prepared)
-  case .polyphase: Polyphase.transformKernel(g, weight, into: prepared)
-  case .direct: packKernel(DirectPlan(g), weight, into: prepared)
+  let channel = 16 * part
+  switch (Algorithm(g), direction) {
+  case (.winograd, .forward): Winograd.transformKernel(g, channel: channel, weight, into: prepared)
+  case (.winograd, .backward):
+    Winograd.transformTurnedKernel(g, channel: channel, weight, into: prepared)
+  case (.polyphase, .forward):
+    Polyphase.transformKernel(g, channel: channel, weight, into: prepared)
+  case (.polyphase, .backward):
+    Polyphase.transformTurnedKernel(g, channel: channel, weight, into: prepared)
+  case (.direct, .forward): packKernel(DirectPlan(g), weight, into: prepared)
+  case (.direct, .backward): packTurnedKernel(DirectPlan(g), weight, into: prepared)
   }
 }
 

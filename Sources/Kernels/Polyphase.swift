@@ -64,9 +64,14 @@ enum Polyphase: TileAlgorithm {
   }
 
   static func transformKernel(
-    _ g: ConvolutionGeometry, _ weight: UnsafePointer<Float>,
+    _ g: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
     into target: UnsafeMutablePointer<Float>
-  ) { polyphaseKernel(g, weight, into: target) }
+  ) { polyphaseKernel(g, channel: channel, weight, into: target) }
+
+  static func transformTurnedKernel(
+    _ g: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
+    into target: UnsafeMutablePointer<Float>
+  ) { polyphaseTurnedKernel(g, channel: channel, weight, into: target) }
 
   static func transformKernelGradient(
     _ source: UnsafePointer<Float>, _ block: KernelBlock,

@@ -2,30 +2,48 @@ import Tensors
 
 // Kernels of stride 2 by phases: 36 matrices, packed in panels for the matrix products, and back.
 
-/// Writes U for the way forward, `[36, C, K]`, and behind it U′ for the way back, `[36, K, C]`.
-///
-/// On the way back channels and filters change places, and the taps of each axis are seen from the other end.
+/// Writes U for 16 channels, their rows of `[36, C, K]`.
 ///
 /// - Parameters:
 ///   - geometry: The convolution.
+///   - channel: The first channel.
 ///   - weight: `RSCK`.
-///   - target: Room for both.
+///   - target: U.
 func polyphaseKernel(
-  _ geometry: ConvolutionGeometry, _ weight: UnsafePointer<Float>,
+  _ geometry: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
   into target: UnsafeMutablePointer<Float>
 ) {
   let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
   let layout = TransformedKernelLayout(rows: channels, columns: filters)
-  let turned = TransformedKernelLayout(rows: filters, columns: channels)
-  let turnedTarget = target + Polyphase.matrices * layout.frequencyStride
-  forEachTurnedBlock(geometry, weight) { c, k, w, block in
+  for c in channel..<channel + 16 {
+    for k in stride(from: 0, to: filters, by: 16) {
+      kernelVector(
+        weight + (c &* filters &+ k), tapStride: channels &* filters,
+        into: target + layout.offset(row: c, column: k), layout.frequencyStride)
+    }
+  }
+}
+
+/// Writes U′ of the turned kernel, for the way back, for 16 channels, their columns of `[36, K, C]`.
+///
+/// On the way back channels and filters change places and the kernel is rotated by half a turn.
+///
+/// - Parameters:
+///   - geometry: The convolution.
+///   - channel: The first channel.
+///   - weight: `RSCK`.
+///   - target: U′.
+func polyphaseTurnedKernel(
+  _ geometry: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
+  into target: UnsafeMutablePointer<Float>
+) {
+  let layout = TransformedKernelLayout(
+    rows: geometry.outputChannels, columns: geometry.inputChannels)
+  forEachTurnedBlock(geometry, channel: channel, weight) { k, block in
     for i in 0..<16 {
       kernelVector(
-        w + i * filters, tapStride: channels * filters,
-        into: target + layout.offset(row: c + i, column: k), layout.frequencyStride)
-      kernelVector(
-        block + i * 16, tapStride: 256,
-        into: turnedTarget + turned.offset(row: k + i, column: c), turned.frequencyStride)
+        block + i &* 16, tapStride: 256, into: target + layout.offset(row: k + i, column: channel),
+        layout.frequencyStride)
     }
   }
 }

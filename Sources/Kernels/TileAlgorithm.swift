@@ -36,9 +36,13 @@ protocol TileAlgorithm {
   static func transformInputGradient(
     _ unit: TileUnit, _ source: UnsafePointer<Float>, channels: Int, _ g: ConvolutionGeometry,
     into target: UnsafeMutablePointer<Float>)
-  /// U, `[matrices, C, K]`, and behind it U′ for the way back, `[matrices, K, C]`, from a kernel, `RSCK`.
+  /// U for 16 channels from `channel` on, their rows of `[matrices, C, K]`, from a kernel, `RSCK`.
   static func transformKernel(
-    _ g: ConvolutionGeometry, _ weight: UnsafePointer<Float>,
+    _ g: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
+    into target: UnsafeMutablePointer<Float>)
+  /// U′ for the way back for 16 channels from `channel` on, their columns of `[matrices, K, C]`, from a kernel, `RSCK`.
+  static func transformTurnedKernel(
+    _ g: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
     into target: UnsafeMutablePointer<Float>)
   /// A block of dW, `RSCK`, from that of dU, `[matrices, rows, columns]`.
   static func transformKernelGradient(

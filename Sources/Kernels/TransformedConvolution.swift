@@ -9,7 +9,7 @@ import Tensors
 ///   - geometry: The convolution.
 ///   - imageCount: N.
 ///   - input: x, `NHWC`, and how z comes from it.
-///   - prepared: U, as the algorithm's `transformKernel` left it.
+///   - prepared: U, as the algorithm's `transformKernel` leaves it.
 ///   - bias: K numbers, or nil.
 ///   - output: y, `NPQK`; the addend may be y itself.
 ///   - scratch: ``TileMemory/count`` floats.
@@ -58,7 +58,7 @@ func transformedForward<Algorithm: TileAlgorithm>(
 ///   - geometry: The convolution.
 ///   - imageCount: N.
 ///   - input: What the forward pass read.
-///   - prepared: U and U′, as the algorithm's `transformKernel` left them.
+///   - prepared: U′, as the algorithm's `transformTurnedKernel` leaves it.
 ///   - outputGradient: dY, `NPQK`.
 ///   - weightGradient: dW, `RSCK`, overwritten.
 ///   - biasGradient: The sum of dY per channel, overwritten; nil without a bias.
@@ -80,7 +80,6 @@ func transformedBackward<Algorithm: TileAlgorithm>(
   }
   biasGradient?.update(repeating: 0, count: filters)
   inputGradient?.sums?.update(repeating: 0, count: 2 * channels)
-  let turned = prepared + Algorithm.matrices * channels * filters
   var isFirst = true
   plan.tiles.forEachGroup(imageCount: imageCount) { group in
     let (first, images) = (group.images.lowerBound, group.images.count)
@@ -109,7 +108,7 @@ func transformedBackward<Algorithm: TileAlgorithm>(
       guard let inputGradient else { return }
       Algorithm.transformGradientWindow(unit, memory.outputGradient, into: memory.second)
       multiplyPositions(
-        Algorithm.self, unit, memory.second, turned, rows: filters, columns: channels,
+        Algorithm.self, unit, memory.second, prepared, rows: filters, columns: channels,
         into: memory.first, &prefetch)
       let rowCount = geometry.inputWidth * channels
       let rows = Algorithm.stride * unit.rows

@@ -46,9 +46,14 @@ enum Winograd: TileAlgorithm {
   ) { winogradOutput(unit, source, channels: channels, into: target) }
 
   static func transformKernel(
-    _ g: ConvolutionGeometry, _ weight: UnsafePointer<Float>,
+    _ g: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
     into target: UnsafeMutablePointer<Float>
-  ) { winogradKernel(g, weight, into: target) }
+  ) { winogradKernel(g, channel: channel, weight, into: target) }
+
+  static func transformTurnedKernel(
+    _ g: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
+    into target: UnsafeMutablePointer<Float>
+  ) { winogradTurnedKernel(g, channel: channel, weight, into: target) }
 
   static func transformKernelGradient(
     _ source: UnsafePointer<Float>, _ block: KernelBlock,

@@ -26,58 +26,71 @@ struct TransformedKernelLayout {
   }
 }
 
-/// Writes U for the way forward, `[36, C, K]`, and behind it U′ of the turned kernel for the way back, `[36, K, C]`.
+/// Writes U for 16 channels, their rows of `[36, C, K]`.
+///
+/// - Parameters:
+///   - geometry: The convolution.
+///   - channel: The first channel.
+///   - weight: `RSCK`.
+///   - target: U.
+func winogradKernel(
+  _ geometry: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
+  into target: UnsafeMutablePointer<Float>
+) {
+  let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
+  let layout = TransformedKernelLayout(rows: channels, columns: filters)
+  for c in channel..<channel + 16 {
+    for k in stride(from: 0, to: filters, by: 16) {
+      kernelVector(
+        weight + (c &* filters &+ k), tapStride: channels &* filters,
+        into: target + layout.offset(row: c, column: k), layout.frequencyStride)
+    }
+  }
+}
+
+/// Writes U′ of the turned kernel, for the way back, for 16 channels, their columns of `[36, K, C]`.
 ///
 /// On the way back channels and filters change places and the kernel is rotated by half a turn.
 ///
 /// - Parameters:
 ///   - geometry: The convolution.
+///   - channel: The first channel.
 ///   - weight: `RSCK`.
-///   - target: 2·36·C·K floats.
-func winogradKernel(
-  _ geometry: ConvolutionGeometry, _ weight: UnsafePointer<Float>,
+///   - target: U′.
+func winogradTurnedKernel(
+  _ geometry: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
   into target: UnsafeMutablePointer<Float>
 ) {
-  let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
-  let layout = TransformedKernelLayout(rows: channels, columns: filters)
-  let turned = TransformedKernelLayout(rows: filters, columns: channels)
-  let turnedTarget = target + Winograd.matrices * layout.frequencyStride
-  let tapStride = channels * filters
-  forEachTurnedBlock(geometry, weight) { c, k, w, block in
+  let layout = TransformedKernelLayout(
+    rows: geometry.outputChannels, columns: geometry.inputChannels)
+  forEachTurnedBlock(geometry, channel: channel, weight) { k, block in
     for i in 0..<16 {
       kernelVector(
-        w + i * filters, tapStride: tapStride,
-        into: target + layout.offset(row: c + i, column: k), layout.frequencyStride)
-      kernelVector(
-        block + i * 16, tapStride: 256,
-        into: turnedTarget + turned.offset(row: k + i, column: c), turned.frequencyStride)
+        block + i &* 16, tapStride: 256, into: target + layout.offset(row: k + i, column: channel),
+        layout.frequencyStride)
     }
   }
 }
 
-/// Calls `body` for every 16 channels and 16 filters of a 3×3 kernel with their nine taps rotated by half a turn and
-/// transposed, `[9, 16 filters, 16 channels]`.
+/// Calls `body` for every 16 filters with the nine taps of 16 channels, rotated by half a turn and transposed,
+/// `[9, 16 filters, 16 channels]`.
 ///
 /// Turning the kernel moves a quarter of the numbers that turning its transform would.
 @inline(__always)
 func forEachTurnedBlock(
-  _ geometry: ConvolutionGeometry, _ weight: UnsafePointer<Float>,
-  _ body: (
-    _ channel: Int, _ filter: Int, _ weight: UnsafePointer<Float>, _ turned: UnsafePointer<Float>
-  ) -> Void
+  _ geometry: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
+  _ body: (_ filter: Int, _ turned: UnsafePointer<Float>) -> Void
 ) {
   let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
   var block = InlineArray<2304, Float>(repeating: 0)
   withUnsafeMutableBytes(of: &block) { bytes in
     guard let block = bytes.assumingMemoryBound(to: Float.self).baseAddress else { return }
-    for c in stride(from: 0, to: channels, by: 16) {
-      for k in stride(from: 0, to: filters, by: 16) {
-        let w = weight + (c * filters + k)
-        for tap in 0..<9 {
-          turn(w + tap * channels * filters, rowStride: filters, into: block + (8 - tap) * 256)
-        }
-        body(c, k, w, UnsafePointer(block))
+    for k in stride(from: 0, to: filters, by: 16) {
+      let w = weight + (channel * filters + k)
+      for tap in 0..<9 {
+        turn(w + tap * channels * filters, rowStride: filters, into: block + (8 - tap) * 256)
       }
+      body(k, UnsafePointer(block))
     }
   }
 }

@@ -15,10 +15,13 @@ public struct BLASConvolutionEngine: ConvolutionEngine {
   /// Returns 0: products read `RSCK` directly.
   public func preparedWeightCount(_ geometry: ConvolutionGeometry) -> Int { 0 }
 
+  /// Returns 0: there is nothing to prepare.
+  public func preparationPartCount(_ geometry: ConvolutionGeometry) -> Int { 0 }
+
   /// Does nothing.
   public func prepareWeight(
-    _ geometry: ConvolutionGeometry, _ weight: UnsafePointer<Float>,
-    into prepared: UnsafeMutablePointer<Float>
+    _ geometry: ConvolutionGeometry, for direction: ConvolutionDirection, part: Int,
+    _ weight: UnsafePointer<Float>, into prepared: UnsafeMutablePointer<Float>
   ) {}
 
   /// Returns room for one group of unfolded images.

@@ -11,18 +11,24 @@ public protocol ConvolutionEngine: Sendable {
   /// The instruction set of its inner loops, for example `avx2`.
   var instructions: String { get }
 
-  /// Returns how many floats the engine wants for a kernel in its own form, 0 if it reads `RSCK` directly.
+  /// Returns how many floats the engine wants for a kernel in its own form for one direction, 0 if it reads `RSCK`
+  /// directly.
   func preparedWeightCount(_ geometry: ConvolutionGeometry) -> Int
 
-  /// Brings a kernel into the engine's own form, once a step.
+  /// Returns in how many parts a kernel is prepared, so that workers can share the work; 0 if there is none.
+  func preparationPartCount(_ geometry: ConvolutionGeometry) -> Int
+
+  /// Brings a part of a kernel into the engine's own form, before each pass over the layer.
   ///
   /// - Parameters:
   ///   - geometry: The convolution.
+  ///   - direction: What the kernel is prepared for.
+  ///   - part: A part below ``preparationPartCount(_:)``.
   ///   - weight: The kernel, `RSCK`.
-  ///   - prepared: Room for ``preparedWeightCount(_:)`` floats.
+  ///   - prepared: Room for ``preparedWeightCount(_:)`` floats, for all parts together.
   func prepareWeight(
-    _ geometry: ConvolutionGeometry, _ weight: UnsafePointer<Float>,
-    into prepared: UnsafeMutablePointer<Float>)
+    _ geometry: ConvolutionGeometry, for direction: ConvolutionDirection, part: Int,
+    _ weight: UnsafePointer<Float>, into prepared: UnsafeMutablePointer<Float>)
 
   /// Returns how many floats of scratch memory one worker needs for a microbatch of `imageCount` images.
   func scratchCount(_ geometry: ConvolutionGeometry, imageCount: Int) -> Int
@@ -34,7 +40,7 @@ public protocol ConvolutionEngine: Sendable {
   ///   - imageCount: N of this microbatch.
   ///   - input: x, `NHWC`, and how z comes from it.
   ///   - weight: The kernel, `RSCK`.
-  ///   - prepared: The kernel as ``prepareWeight(_:_:into:)`` left it.
+  ///   - prepared: The kernel as ``prepareWeight(_:for:part:_:into:)`` left it for this direction.
   ///   - bias: K numbers, or nil.
   ///   - output: y, `NPQK`.
   ///   - scratch: Room for ``scratchCount(_:imageCount:)`` floats, 64-byte aligned; contents are lost.
@@ -50,7 +56,7 @@ public protocol ConvolutionEngine: Sendable {
   ///   - imageCount: N of this microbatch.
   ///   - input: What the forward pass read.
   ///   - weight: The kernel, `RSCK`.
-  ///   - prepared: The kernel as ``prepareWeight(_:_:into:)`` left it.
+  ///   - prepared: The kernel as ``prepareWeight(_:for:part:_:into:)`` left it for this direction.
   ///   - outputGradient: dY, `NPQK`.
   ///   - weightGradient: dW over this microbatch, `RSCK`, overwritten.
   ///   - biasGradient: The sum of dY per channel, K numbers, overwritten; nil without a bias.
@@ -62,4 +68,16 @@ public protocol ConvolutionEngine: Sendable {
     outputGradient: ConvolutionOutputGradient, weightGradient: UnsafeMutablePointer<Float>,
     biasGradient: UnsafeMutablePointer<Float>?, inputGradient: ConvolutionInputGradient?,
     scratch: UnsafeMutablePointer<Float>)
+}
+
+extension ConvolutionEngine {
+  /// Brings a whole kernel into the engine's own form.
+  public func prepareWeight(
+    _ geometry: ConvolutionGeometry, for direction: ConvolutionDirection,
+    _ weight: UnsafePointer<Float>, into prepared: UnsafeMutablePointer<Float>
+  ) {
+    for part in 0..<preparationPartCount(geometry) {
+      prepareWeight(geometry, for: direction, part: part, weight, into: prepared)
+    }
+  }
 }

@@ -30,17 +30,22 @@ public struct NativeConvolutionEngine: ConvolutionEngine {
   /// Returns what computes a convolution, `winograd` or `direct`: a function of its shape alone.
   public func algorithm(_ geometry: ConvolutionGeometry) -> String { kernels.algorithm(geometry) }
 
-  /// Returns the floats of a kernel that is transformed or packed for both directions.
+  /// Returns the floats of a kernel that is transformed or packed for one direction.
   public func preparedWeightCount(_ geometry: ConvolutionGeometry) -> Int {
     kernels.preparedWeightCount(geometry)
   }
 
-  /// Transforms or packs a kernel.
+  /// Returns a part for every 16 channels, or one where a kernel is only packed.
+  public func preparationPartCount(_ geometry: ConvolutionGeometry) -> Int {
+    kernels.preparationPartCount(geometry)
+  }
+
+  /// Transforms or packs a part of a kernel.
   public func prepareWeight(
-    _ geometry: ConvolutionGeometry, _ weight: UnsafePointer<Float>,
-    into prepared: UnsafeMutablePointer<Float>
+    _ geometry: ConvolutionGeometry, for direction: ConvolutionDirection, part: Int,
+    _ weight: UnsafePointer<Float>, into prepared: UnsafeMutablePointer<Float>
   ) {
-    kernels.prepareWeight(geometry, weight, prepared)
+    kernels.prepareWeight(geometry, direction, part, weight, prepared)
   }
 
   /// Returns room for one unit of tiles or one image.

@@ -121,6 +121,7 @@ extension NetworkPass {
     run: MicrobatchRun, memory: GradientMemory, arriving source: GradientSource,
     into target: Tensor? = nil
   ) {
+    if target != nil { prepareWeight(layer, for: .backward) }
     let context = (self, layer, input, norm, run, memory, source, target)
     pool.run(run.localCount, with: context) { context, m, worker in
       let (pass, layer, input, norm, run, memory, source, target) = context
@@ -131,7 +132,7 @@ extension NetworkPass {
         geometry, imageCount: run.imageCount(m),
         input: ConvolutionInput(
           activation: input + first * geometry.inputCount, normalization: norm?.normalizedReLU(m)),
-        weight: pass.weight(layer), prepared: pass.prepared(layer),
+        weight: pass.weight(layer), prepared: pass.prepared,
         outputGradient: source.operand(m, offset: first * geometry.outputCount),
         weightGradient: leaf,
         biasGradient: layer.bias == nil ? nil : leaf + layer.weight.range.count,

@@ -108,6 +108,7 @@ extension NetworkPass {
     to output: Tensor, run: MicrobatchRun, adding addend: Tensor? = nil,
     feeding next: BatchNormalization? = nil
   ) {
+    prepareWeight(layer, for: .forward)
     let context = (self, layer, input, norm, output, run, addend, next)
     pool.run(run.localCount, with: context) { context, m, worker in
       let (pass, layer, input, norm, output, run, addend, next) = context
@@ -117,7 +118,7 @@ extension NetworkPass {
         geometry, imageCount: run.imageCount(m),
         input: ConvolutionInput(
           activation: input + first * geometry.inputCount, normalization: norm?.normalizedReLU(m)),
-        weight: pass.weight(layer), prepared: pass.prepared(layer), bias: pass.bias(layer),
+        weight: pass.weight(layer), prepared: pass.prepared, bias: pass.bias(layer),
         output: ConvolutionOutput(
           activation: output.pointer + first * geometry.outputCount,
           addend: addend.map { UnsafePointer($0.pointer + first * geometry.outputCount) },

@@ -25,14 +25,14 @@ public final class NetworkPass {
   let head: ClassifierHead
   let gradients: GradientMemory?
   private let layers: [ConvolutionLayer]
-  private let preparedWeights: [AlignedBuffer<Float>]
+  // One layer's kernel in the engine's own form: it is made when the layer is reached, and read while still in a cache.
+  private let preparedWeight: AlignedBuffer<Float>
   private let scratch: [AlignedBuffer<Float>]
   private let scope: BatchNormalizationScope
   // In scope `microbatch`, every local microbatch's statistics of all layers; their sum then stands in the first row.
   private let microbatchStatistics: AlignedBuffer<Double>
-  // How far parameters have arrived and kernels are prepared in this batch.
+  // How far parameters have arrived in this batch.
   private var arrivedElementCount = 0
-  private var preparedLayerCount = 0
 
   /// Allocates a pass.
   ///
@@ -74,9 +74,8 @@ public final class NetworkPass {
     gradients =
       purpose == .training
       ? GradientMemory(network, imageCount: images, microbatches: microbatches, tree: tree) : nil
-    preparedWeights = layers.sorted { $0.index < $1.index }.map {
-      AlignedBuffer(count: engine.preparedWeightCount($0.geometry))
-    }
+    preparedWeight = AlignedBuffer(
+      count: network.convolutions.map(engine.preparedWeightCount).max() ?? 0)
     microbatchStatistics = AlignedBuffer(
       count: scope == .microbatch && purpose == .training
         ? microbatches.count * network.statisticsLayout.elementCount : 0)
@@ -97,20 +96,16 @@ public final class NetworkPass {
     where counted.insert(ObjectIdentifier(tensor)).inserted {
       total += tensor.byteCount
     }
-    for buffer in preparedWeights + scratch { total += buffer.byteCount }
+    for buffer in [preparedWeight] + scratch { total += buffer.byteCount }
     for norm in norms { total += norm.byteCount }
     total += microbatchStatistics.byteCount
     return total + head.byteCount + (gradients?.byteCount ?? 0)
   }
 
   /// Begins a batch: its parameters may still be on their way.
-  func expectParameters() {
-    arrivedElementCount = 0
-    preparedLayerCount = 0
-  }
+  func expectParameters() { arrivedElementCount = 0 }
 
-  /// Makes sure that the first `count` elements of the parameters are there, and brings all kernels that are into the
-  /// engine's own form.
+  /// Makes sure that the first `count` elements of the parameters are there.
   ///
   /// - Parameters:
   ///   - count: The elements that the next layer reads.
@@ -119,18 +114,16 @@ public final class NetworkPass {
   func require(_ count: Int, _ arrival: (Int) throws -> Int) throws {
     guard arrivedElementCount < count else { return }
     arrivedElementCount = try arrival(count)
-    let first = preparedLayerCount
-    while preparedLayerCount < layers.count,
-      layers[preparedLayerCount].range.upperBound <= arrivedElementCount
-    {
-      preparedLayerCount += 1
-    }
-    pool.run(preparedLayerCount - first, with: (self, first)) { context, i, _ in
-      let (pass, first) = context
-      let layer = pass.layers[first + i]
+  }
+
+  /// Brings the kernel of the layer that is computed next into the engine's own form.
+  func prepareWeight(_ layer: ConvolutionLayer, for direction: ConvolutionDirection) {
+    let parts = engine.preparationPartCount(layer.geometry)
+    pool.run(parts, with: (self, layer, direction)) { context, part, _ in
+      let (pass, layer, direction) = context
       pass.engine.prepareWeight(
-        layer.geometry, pass.parameters.pointer + layer.weight.range.lowerBound,
-        into: pass.preparedWeights[layer.index].pointer)
+        layer.geometry, for: direction, part: part, pass.weight(layer),
+        into: pass.preparedWeight.pointer)
     }
   }
 
@@ -172,10 +165,8 @@ public final class NetworkPass {
     layer.bias.map { UnsafePointer(parameters.pointer + $0.range.lowerBound) }
   }
 
-  /// A convolution's kernel in the engine's own form.
-  func prepared(_ layer: ConvolutionLayer) -> UnsafePointer<Float> {
-    UnsafePointer(preparedWeights[layer.index].pointer)
-  }
+  /// The kernel that was prepared last.
+  var prepared: UnsafePointer<Float> { UnsafePointer(preparedWeight.pointer) }
 
   /// A worker's scratch memory.
   func scratch(_ worker: Int) -> UnsafeMutablePointer<Float> { scratch[worker].pointer }

@@ -22,7 +22,7 @@ extension WideResNet {
   ) -> Int {
     let images = imagesPerMicrobatch * microbatches.count
     let largest = largestActivationCount
-    let prepared = convolutions.reduce(0) { $0 + engine.preparedWeightCount($1) }
+    let prepared = convolutions.map(engine.preparedWeightCount).max() ?? 0
     let scratch =
       convolutions.map { engine.scratchCount($0, imageCount: imagesPerMicrobatch) }.max() ?? 0
     let rows = scope == .global ? 1 : microbatches.count

@@ -3,10 +3,11 @@
 /// The program picks a build at start and calls it through this table, so that no instruction of a wider build can slip
 /// into code that runs everywhere. The functions have no state; operands are those of the convolution engines.
 public struct ConvolutionKernels: Sendable {
-  /// Brings a kernel into the build's own form: geometry, `RSCK`, target.
+  /// Brings a part of a kernel into the build's own form: geometry, direction, part, `RSCK`, target.
   public typealias PrepareWeight =
     @Sendable (
-      ConvolutionGeometry, UnsafePointer<Float>, UnsafeMutablePointer<Float>
+      ConvolutionGeometry, ConvolutionDirection, Int, UnsafePointer<Float>,
+      UnsafeMutablePointer<Float>
     ) -> Void
   /// Forward: geometry, images, input, prepared kernel, bias, output, scratch.
   public typealias Forward =
@@ -24,9 +25,11 @@ public struct ConvolutionKernels: Sendable {
 
   /// The algorithm for a geometry, `winograd` or `direct`.
   public let algorithm: @Sendable (ConvolutionGeometry) -> String
-  /// The floats of a kernel in the build's own form.
+  /// The floats of a kernel in the build's own form, whatever the direction.
   public let preparedWeightCount: @Sendable (ConvolutionGeometry) -> Int
-  /// Brings a kernel into the build's own form.
+  /// The parts in which a kernel is prepared, each on its own.
+  public let preparationPartCount: @Sendable (ConvolutionGeometry) -> Int
+  /// Brings a part of a kernel into the build's own form.
   public let prepareWeight: PrepareWeight
   /// The floats of scratch memory for a geometry and a number of images.
   public let scratchCount: @Sendable (ConvolutionGeometry, Int) -> Int
@@ -39,12 +42,14 @@ public struct ConvolutionKernels: Sendable {
   public init(
     algorithm: @escaping @Sendable (ConvolutionGeometry) -> String,
     preparedWeightCount: @escaping @Sendable (ConvolutionGeometry) -> Int,
+    preparationPartCount: @escaping @Sendable (ConvolutionGeometry) -> Int,
     prepareWeight: @escaping PrepareWeight,
     scratchCount: @escaping @Sendable (ConvolutionGeometry, Int) -> Int,
     forward: @escaping Forward, backward: @escaping Backward
   ) {
     self.algorithm = algorithm
     self.preparedWeightCount = preparedWeightCount
+    self.preparationPartCount = preparationPartCount
     self.prepareWeight = prepareWeight
     self.scratchCount = scratchCount
     self.forward = forward

@@ -7,15 +7,15 @@ import Testing
 /// Every engine's backward pass against the definition, with every kind of operand.
 @Suite struct BackwardTests {
   /// What the output's gradient is made of, and where it is kept.
-  enum Source: CaseIterable, Sendable { case plain, normalized, normalizedPlusAddend, keptInPlaceOfAddend }
+  enum Source: Sendable { case plain, normalized, normalizedPlusAddend, keptInPlaceOfAddend }
 
   @Test(arguments: ConvolutionCase.all, TestedEngine.all)
   func everyElement(shape: ConvolutionCase, engine: TestedEngine) {
-    for source in Source.allCases {
-      for (normalizes, wantsInput) in [(false, true), (true, true), (false, false)] {
-        check(shape, engine, source, normalizes: normalizes, wantsInput: wantsInput)
-      }
-    }
+    // Every kind of gradient meets some kind of input; all pairs would be twelve.
+    check(shape, engine, .plain, normalizes: false, wantsInput: true)
+    check(shape, engine, .normalized, normalizes: true, wantsInput: true)
+    check(shape, engine, .normalizedPlusAddend, normalizes: false, wantsInput: false)
+    check(shape, engine, .keptInPlaceOfAddend, normalizes: true, wantsInput: true)
   }
 
   private func check(
@@ -23,7 +23,7 @@ import Testing
   ) {
     let g = shape.geometry
     let (x, weight, scratch) = (GuardedBuffer(shape.x), GuardedBuffer(shape.weight), engine.scratch(shape))
-    let prepared = engine.prepared(shape, weight)
+    let prepared = engine.prepared(shape, weight, for: .backward)
     let scale = GuardedBuffer(shape.numbers("scale", g.inputChannels))
     let shift = GuardedBuffer(shape.numbers("shift", g.inputChannels))
     let mean = GuardedBuffer(shape.numbers("mean", g.inputChannels))

@@ -7,15 +7,14 @@ import Testing
 /// Every engine's forward pass against the definition, with every kind of operand.
 @Suite struct ForwardTests {
   /// What is added to the output.
-  enum Addend: CaseIterable, Sendable { case none, other, output }
+  enum Addend: Sendable { case none, other, output }
 
   @Test(arguments: ConvolutionCase.all, TestedEngine.all)
   func everyElement(shape: ConvolutionCase, engine: TestedEngine) {
-    for addend in Addend.allCases {
-      for (normalizes, hasBias) in [(false, true), (true, true), (true, false)] {
-        check(shape, engine, addend, normalizes: normalizes, hasBias: hasBias)
-      }
-    }
+    check(shape, engine, .none, normalizes: false, hasBias: true)
+    check(shape, engine, .none, normalizes: true, hasBias: false)
+    check(shape, engine, .other, normalizes: true, hasBias: true)
+    check(shape, engine, .output, normalizes: false, hasBias: true)
   }
 
   private func check(
@@ -23,7 +22,7 @@ import Testing
   ) {
     let g = shape.geometry
     let (x, weight, scratch) = (GuardedBuffer(shape.x), GuardedBuffer(shape.weight), engine.scratch(shape))
-    let prepared = engine.prepared(shape, weight)
+    let prepared = engine.prepared(shape, weight, for: .forward)
     let bias = GuardedBuffer(hasBias ? shape.bias : [Float](repeating: 0, count: g.outputChannels))
     let scale = GuardedBuffer(shape.numbers("scale", g.inputChannels))
     let shift = GuardedBuffer(shape.numbers("shift", g.inputChannels))
@@ -81,7 +80,7 @@ import Testing
     let scale = GuardedBuffer([Float](repeating: 1, count: channels))
     let shift = GuardedBuffer([Float](repeating: 0, count: channels))
     let weight = GuardedBuffer(shape.weight)
-    let prepared = engine.prepared(shape, weight)
+    let prepared = engine.prepared(shape, weight, for: .forward)
     engine.engine.forward(
       shape.geometry, imageCount: 1,
       input: ConvolutionInput(

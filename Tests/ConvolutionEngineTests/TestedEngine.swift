@@ -31,10 +31,12 @@ struct TestedEngine: CustomTestStringConvertible, Sendable {
   }
 
   /// The kernel in the engine's own form.
-  func prepared(_ shape: ConvolutionCase, _ weight: GuardedBuffer<Float>) -> GuardedBuffer<Float> {
+  func prepared(
+    _ shape: ConvolutionCase, _ weight: GuardedBuffer<Float>, for direction: ConvolutionDirection
+  ) -> GuardedBuffer<Float> {
     let prepared = GuardedBuffer(
       [Float](repeating: .nan, count: engine.preparedWeightCount(shape.geometry)))
-    engine.prepareWeight(shape.geometry, weight.pointer, into: prepared.pointer)
+    engine.prepareWeight(shape.geometry, for: direction, weight.pointer, into: prepared.pointer)
     return prepared
   }
 

@@ -34,7 +34,8 @@ import Testing
   private static func broken(_ good: ConvolutionKernels, _ defect: Defect) -> ConvolutionKernels {
     ConvolutionKernels(
       algorithm: good.algorithm, preparedWeightCount: good.preparedWeightCount,
-      prepareWeight: good.prepareWeight, scratchCount: good.scratchCount,
+      preparationPartCount: good.preparationPartCount, prepareWeight: good.prepareWeight,
+      scratchCount: good.scratchCount,
       forward: { geometry, images, input, prepared, bias, output, scratch in
         good.forward(geometry, images, input, prepared, bias, output, scratch)
         switch defect {
