@@ -11,6 +11,7 @@ import Testing
 
   @Test(arguments: [
     "wrn-dist", "train", "evaluate", "inspect", "benchmark-step", "data", "data-synthesize", "data-verify", "doctor",
+    "plan",
   ])
   func helpIsTheSnapshot(name: String) throws {
     let words = name == "wrn-dist" ? [] : name.split(separator: "-").map(String.init)
