@@ -121,6 +121,10 @@ public struct EfficiencyChart: Sendable {
     // Lines that end together keep their names apart.
     labels.sort { $0.y < $1.y }
     for i in labels.indices.dropFirst() where labels[i].y < labels[i - 1].y + 16 { labels[i].y = labels[i - 1].y + 16 }
+    if let last = labels.indices.last { labels[last].y = min(labels[last].y, Self.height - 6) }
+    for i in labels.indices.dropLast().reversed() where labels[i].y > labels[i + 1].y - 16 {
+      labels[i].y = labels[i + 1].y - 16
+    }
     for label in labels {
       lines.append(
         #"<text x="\#(number(label.x))" y="\#(number(label.y))" dy="0.35em" font-weight="bold" "#

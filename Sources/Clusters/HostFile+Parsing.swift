@@ -48,7 +48,7 @@ extension HostFile {
       findings.append(
         Finding(
           .convertible, line: 1,
-          "the file begins with a byte-order mark, for which mpirun reports a parse error and starts nothing"))
+          "the file begins with a byte-order mark, for which mpirun reports a parse error"))
     }
     guard !bytes.contains(0), let text = String(validating: bytes, as: UTF8.self) else {
       findings = [Finding(.fatal, "it is no text file; is the path right?")]

@@ -130,10 +130,11 @@ public struct StepModel: Sendable {
     return (max(0, free - backward), total)
   }
 
-  /// Parameters, two gradients, the parts that come in, this rank's share of the moments, and activations.
+  /// Parameters, twelve times as much for partial gradients, kernels in the engine's form and workspaces (as `benchmark step`
+  /// reports for k = 1 and 4), this rank's share of the moments, and activations.
   private func memory(_ cluster: ClusterDescription, globalBatchSize: Int) -> Int {
     let images = roundedUp(globalBatchSize, cluster.rankCount)
-    return 4 * network.gradientByteCount + 2 * network.gradientByteCount / cluster.rankCount
+    return 13 * network.gradientByteCount + 2 * network.gradientByteCount / cluster.rankCount
       + images * network.activationByteCount
   }
 

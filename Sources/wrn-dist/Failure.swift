@@ -57,8 +57,12 @@ struct Failure {
   /// `mpirun` ends the job when the first one exits. Who lives on longer than that has an error of its own, and says it.
   func exit() -> Never {
     let environment = LaunchEnvironment(ProcessInfo.processInfo.environment)
-    if (environment.rank ?? 0) > 0 && exitCode != 0 { Thread.sleep(forTimeInterval: 5) }
-    report()
+    if (environment.rank ?? 0) == 0 {
+      report()
+    } else if exitCode != 0 {
+      Thread.sleep(forTimeInterval: 5)
+      report()
+    }
     Foundation.exit(exitCode)
   }
 
