@@ -40,6 +40,8 @@ let libraries: [Target] = [
   .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
   .target(name: "Tensors", swiftSettings: strict),
   .target(name: "Collectives", swiftSettings: strict),
+  .target(name: "Clusters", swiftSettings: strict),
+  .target(name: "Tracing", swiftSettings: strict),
   .target(name: "BLASKernels", dependencies: ["Tensors", "COpenBLAS"], swiftSettings: strict),
   .target(name: "OpenMPI", dependencies: ["Collectives", "COpenMPI"], swiftSettings: strict),
   .target(
@@ -51,7 +53,7 @@ let libraries: [Target] = [
   .target(
     name: "Training",
     dependencies: [
-      "Tensors", "Collectives", "Networks", "Optimizers", "Datasets", "DataParallel", crypto,
+      "Tensors", "Collectives", "Tracing", "Networks", "Optimizers", "Datasets", "DataParallel", crypto,
       protobuf,
     ],
     exclude: ["Protos/event.proto", "Protos/generate"], swiftSettings: strict),
@@ -69,7 +71,7 @@ let program: [Target] = [
   .executableTarget(
     name: "wrn-dist",
     dependencies: [
-      "Tensors", "Collectives", "BLASKernels", "OpenMPI", "Networks", "Datasets", "DataParallel",
+      "Tensors", "Collectives", "Clusters", "BLASKernels", "OpenMPI", "Networks", "Datasets", "DataParallel",
       "Training", "KernelChecks", argumentParser, yams,
     ],
     swiftSettings: strict)
@@ -95,6 +97,8 @@ let tests: [Target] = [
   .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "TestSupport"]),
   .testTarget(
     name: "OpenMPITests", dependencies: ["Collectives", "OpenMPI", "TestSupport", "rank-worker"]),
+  .testTarget(name: "ClustersTests", dependencies: ["Clusters", "TestSupport"]),
+  .testTarget(name: "TracingTests", dependencies: ["Tracing"]),
   .testTarget(name: "LaunchTests", dependencies: ["TestSupport"]),
   .testTarget(
     name: "CommandLineTests", dependencies: ["TestSupport", "Networks", "wrn-dist", "rank-worker"],

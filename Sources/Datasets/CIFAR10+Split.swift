@@ -1,3 +1,4 @@
+import Crypto
 import Tensors
 
 extension CIFAR10 {
@@ -60,6 +61,18 @@ extension CIFAR10 {
           Self.unpack(UnsafeRawBufferPointer(bytes), into: pixels)
           return bytes[0]
         }
+      }
+    }
+
+    /// `SHA-256` and 16 hexadecimal digits over all records, or the name of the synthetic set.
+    var contentDigest: String {
+      switch storage {
+      case .files(let files, _):
+        var hash = SHA256()
+        for file in files { hash.update(bufferPointer: UnsafeRawBufferPointer(file.bytes)) }
+        let hex = hash.finalize().prefix(8).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }
+        return "SHA-256 " + hex.joined()
+      case .synthetic(let set): return set.name
       }
     }
 

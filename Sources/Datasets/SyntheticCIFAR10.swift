@@ -28,6 +28,9 @@ public struct SyntheticCIFAR10: Sendable {
     purpose = "synthetic \(split) image"
   }
 
+  /// Tells this set from others: `synthetic training image, seed 0`.
+  var name: String { "\(purpose), seed \(seed)" }
+
   /// Makes the embedded data set, whose images are drawn when they are read.
   public static func dataset(seed: UInt64 = 0) -> CIFAR10 {
     CIFAR10(

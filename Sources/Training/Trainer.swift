@@ -3,6 +3,7 @@ import DataParallel
 import Datasets
 import Networks
 import Tensors
+import Tracing
 
 /// Which step does what: the loop over steps, with reports, evaluations and checkpoints.
 ///
@@ -15,6 +16,11 @@ public final class Trainer {
   private let evaluation: Evaluation?
   private let recorder: RunRecorder?
   private let stop: StopRequest
+  private let communicator: any Communicator
+  private let desync: DesyncCheck
+  private let fault: FaultPoint?
+  private let tracer: Tracer?
+  private let spans: TrainerSpans
   private let firstStep: Int
 
   /// Plans all memory of a run and starts loading its first batch.
@@ -29,16 +35,23 @@ public final class Trainer {
   ///   - communicator: The ranks.
   ///   - recorder: Writes reports; on rank 0 alone.
   ///   - stop: A request to stop early.
+  ///   - fault: Damage that a test asks for.
+  ///   - tracer: Records what takes how long.
   /// - Throws: `MicrobatchPlan.InvalidPlan` or `WorldSizeError` if the batch cannot be divided.
   public init(
     _ configuration: TrainingConfiguration, model: ModelState, completedSteps: Int,
     dataset: CIFAR10, engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator,
-    recorder: RunRecorder?, stop: StopRequest
+    recorder: RunRecorder?, stop: StopRequest, fault: FaultPoint? = nil, tracer: Tracer? = nil
   ) throws {
     self.configuration = configuration
     self.model = model
     self.recorder = recorder
     self.stop = stop
+    self.communicator = communicator
+    desync = DesyncCheck(model, pool: pool, communicator: communicator)
+    self.fault = fault
+    self.tracer = tracer
+    spans = TrainerSpans(tracer)
     firstStep = completedSteps + 1
     let plan = try MicrobatchPlan(
       globalBatchSize: configuration.batchSize, microbatchCount: configuration.microbatches,
@@ -73,22 +86,33 @@ public final class Trainer {
   ///
   /// Every rank calls it.
   ///
-  /// - Throws: ``TrainingStopped`` after a request to stop, ``TrainingDiverged`` if the loss is no longer a number (both
-  ///   on every rank), `DatasetError`, `CheckpointError` or `CommunicationError` on the rank that meets one.
+  /// - Throws: ``TrainingStopped`` after a request to stop, ``TrainingDiverged`` if the loss is no longer a number,
+  ///   ``RanksDesynchronized`` if ranks no longer hold the same numbers (all three on every rank), `DatasetError`, `CheckpointError` or `CommunicationError` on the rank that meets one.
   public func run() throws {
     defer { finish() }
     try trainingStep.begin()
     for number in firstStep..<max(configuration.steps + 1, firstStep) {
       let stopping = try step(number)
       let isLast = number == configuration.steps
-      if isLast || stopping || isMultiple(number, of: configuration.checkpointEvery) {
+      let isSaved = isLast || stopping || isMultiple(number, of: configuration.checkpointEvery)
+      if isSaved || isMultiple(number, of: DesyncCheck.interval) {
+        let start = tracer.now()
+        try trainingStep.finish()
+        try desync.requireEqual(step: number)
+        tracer.record(spans.comparison, since: start)
+      }
+      if isSaved {
+        let start = tracer.now()
         try trainingStep.withWholeModel { try recorder?.saveCheckpoint($0, step: number) }
+        tracer.record(spans.checkpoint, since: start)
       }
       if isLast || isReportStep(number) {
         try trainingStep.finish()
         try recorder?.reportTraining(step: number, model: model)
         if let evaluation {
+          let start = tracer.now()
           let found = try evaluation(index: evaluationIndex(number))
+          tracer.record(spans.evaluation, since: start)
           try recorder?.record(found, step: number)
         }
         recorder?.startWindow()
@@ -108,9 +132,18 @@ public final class Trainer {
   /// - Returns: Whether some rank was asked to stop.
   /// - Throws: What ``run()`` throws.
   package func step(_ number: Int) throws -> Bool {
+    tracer?.step = number
+    let start = tracer.now()
     let batch = try loader.next()
+    tracer.record(spans.dataWait, since: start)
+    let computeStart = tracer.now()
     let result = try trainingStep(
       batch.images.pointer, labels: batch.labels.pointer, step: number, wantsStop: stop.isMade)
+    tracer.record(spans.step, since: computeStart)
+    if let fault {
+      try trainingStep.finish()
+      fault.strike(model, rank: communicator.rank, after: number)
+    }
     guard result.loss.isFinite && result.gradientNorm.isFinite else {
       throw TrainingDiverged(step: number)
     }
@@ -147,6 +180,19 @@ public final class Trainer {
 
   private func isMultiple(_ step: Int, of interval: Int) -> Bool {
     interval > 0 && step.isMultiple(of: interval)
+  }
+}
+
+/// What the loop over steps is made of, in a trace.
+private struct TrainerSpans {
+  let step, dataWait, evaluation, checkpoint, comparison: TraceLabel
+
+  init(_ tracer: Tracer?) {
+    step = tracer.label("step", "step")
+    dataWait = tracer.label("data wait", "wait")
+    evaluation = tracer.label("evaluation", "evaluation")
+    checkpoint = tracer.label("checkpoint", "checkpoint")
+    comparison = tracer.label("compare parameters", "exchange")
   }
 }
 

@@ -14,10 +14,17 @@ struct DoctorCommand: ParsableCommand {
       with 70 if one computes wrongly. Start it under mpirun with the options of a run to see what each rank would get.
       """)
 
+  @OptionGroup(title: "Host files") var hosts: HostFileOptions
+
   func run() throws {
+    try hosts.requireSense()
     try Ranks.run { communicator in
+      if let path = hosts.hostfile {
+        return try Ranks.together(communicator) { if communicator.rank == 0 { try hosts.check(path) } }
+      }
       let binding = CoreBinding.current()
       let placements = try RankPlacement.gather(binding.placement, communicator: communicator)
+      let networks = try interfaceAdvice(communicator)
       let engine = try ChosenEngine(.native, communicator)
       let threads = placements.indices.map {
         RankPlacement.defaultThreadCount(rank: $0, placements: placements)
@@ -31,7 +38,7 @@ struct DoctorCommand: ParsableCommand {
       }
       guard communicator.rank == 0 else { return }
       for line in kernels?.lines ?? [] { print(Self.row("kernels", line)) }
-      let advice = advice(binding, placements, threads)
+      let advice = advice(binding, placements, threads) + networks
       print(advice.isEmpty ? "nothing to mend" : advice.map { "advice: \($0)" }.joined(separator: "\n"))
     }
   }

@@ -22,11 +22,13 @@ struct Failure {
       failure.kind == .bad ? ExitCodes.badData : ExitCodes.cannotCreate
     case let failure as CheckpointError: failure.exitCode
     case is CommunicationError, is LayoutDigest.Mismatch: ExitCodes.peerFailure
+    case let failure as SettingsAgreement.Difference: failure.subject.exitCode
     case is UsageError, is WideResNet.InvalidConfiguration, is MicrobatchPlan.InvalidPlan,
-      is WorldSizeError, is InstructionSet.Unavailable:
+      is WorldSizeError, is InstructionSet.Unavailable, is FaultPoint.Refused:
       ExitCodes.usage
     case is TrainingStopped: ExitCodes.stopped
     case is TrainingDiverged: ExitCodes.diverged
+    case is RanksDesynchronized: ExitCodes.internal
     case let code as ExitCode: code.rawValue
     default:
       // What is left is the argument parser's, or nobody's.
@@ -45,20 +47,21 @@ struct Failure {
 
   /// Tells whether every rank meets this error, so that rank 0 speaks for all.
   var isOnEveryRank: Bool {
-    error is AgreedFailure || error is LayoutDigest.Mismatch || error is TrainingStopped
-      || error is TrainingDiverged
+    error is AgreedFailure || error is LayoutDigest.Mismatch || error is SettingsAgreement.Difference
+      || error is TrainingStopped || error is TrainingDiverged || error is RanksDesynchronized
   }
 
-  /// Prints the error if this is rank 0, and ends the process.
+  /// Prints the error and ends the process.
   ///
-  /// Before ranks are connected all of them meet the same error; the others leave rank 0 the time to say it, because
-  /// `mpirun` ends the job when the first one exits.
+  /// Before ranks are connected all of them usually meet the same error; the others leave rank 0 the time to say it, because
+  /// `mpirun` ends the job when the first one exits. Who lives on longer than that has an error of its own, and says it.
   func exit() -> Never {
-    let rank = LaunchEnvironment(ProcessInfo.processInfo.environment).rank ?? 0
-    if rank == 0 {
+    let environment = LaunchEnvironment(ProcessInfo.processInfo.environment)
+    if (environment.rank ?? 0) == 0 {
       report()
     } else if exitCode != 0 {
-      Thread.sleep(forTimeInterval: 2)
+      Thread.sleep(forTimeInterval: 5)
+      report()
     }
     Foundation.exit(exitCode)
   }
@@ -85,5 +88,16 @@ struct AgreedFailure: Error, CustomStringConvertible {
   var description: String {
     verdict.rank == 0
       ? verdict.failure.message : "rank \(verdict.rank): \(verdict.failure.message)"
+  }
+}
+
+extension SettingsAgreement.Subject {
+  /// What the process exits with when ranks differ in it.
+  var exitCode: Int32 {
+    switch self {
+    case .flags: ExitCodes.usage
+    case .data: ExitCodes.badData
+    case .program, .layout: ExitCodes.internal
+    }
   }
 }

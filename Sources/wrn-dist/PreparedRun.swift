@@ -33,6 +33,7 @@ struct PreparedRun {
     _ = try MicrobatchPlan(
       globalBatchSize: configuration.batchSize, microbatchCount: configuration.microbatches,
       rank: communicator.rank, worldSize: communicator.worldSize)
+    if communicator.rank == 0 { try options.output.trace.map(TraceSession.check) }
     source = try DataSource(configuration.data)
     configuration.steps = options.steps(
       configuration, trainingCount: source.dataset.training.count)
@@ -57,7 +58,7 @@ struct PreparedRun {
   /// Rank 0 alone reads and writes files, so the others need not see its disk.
   ///
   /// - Returns: The steps already done.
-  /// - Throws: `AgreedFailure` on every rank if rank 0 fails; `LayoutDigest.Mismatch` if ranks see different data.
+  /// - Throws: `AgreedFailure` on every rank if rank 0 fails; `SettingsAgreement.Difference` if ranks see different data.
   mutating func start(_ communicator: any Communicator) throws -> Int {
     let fingerprint = try source.agreedFingerprint(on: communicator)
     var completedSteps = try Ranks.together(communicator) {
@@ -65,14 +66,7 @@ struct PreparedRun {
     }
     try withUnsafeMutableBytes(of: &completedSteps) { try communicator.broadcast($0, root: 0) }
     try model.broadcast(root: 0, momentsToo: everyRankHoldsMoments, on: communicator)
-    var digest = LayoutDigest()
-    for parameter in model.network.parameterLayout.parameters {
-      digest.combine("\(parameter.name) \(parameter.shape)")
-    }
-    for store in everyRankHoldsMoments ? model.stores : model.weights {
-      digest.combine(UnsafeRawBufferPointer(store.bytes))
-    }
-    try digest.requireEqual("the network's layout or its initial parameters", on: communicator)
+    try SettingsAgreement.requireEqual(layoutSettings(), .layout, on: communicator)
     let steps = completedSteps
     let opened = try Ranks.together(communicator) {
       communicator.rank == 0
@@ -80,6 +74,16 @@ struct PreparedRun {
     }
     recorder = opened
     return completedSteps
+  }
+
+  /// The network's tensors and a digest of the numbers that the run starts from.
+  private func layoutSettings() -> [(name: String, value: String)] {
+    var digest = LayoutDigest()
+    for store in everyRankHoldsMoments ? model.stores : model.weights {
+      digest.combine(UnsafeRawBufferPointer(store.bytes))
+    }
+    return model.network.parameterLayout.parameters.map { ("shape of \($0.name)", "\($0.shape)") }
+      + [("digest of the initial parameters", String(digest.value, radix: 16))]
   }
 
   /// Fills the model from where the run starts, and returns the steps already done.

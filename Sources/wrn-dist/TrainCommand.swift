@@ -23,9 +23,11 @@ struct TrainCommand: ParsableCommand {
   func run() throws {
     let options = try options.joinedWithFile()
     let configuration = try options.configuration()
+    let fault = try FaultPoint(environment: ProcessInfo.processInfo.environment)
     let stop = StopSignals.install()
     try Ranks.run(progress: configuration.progress) { communicator in
-      try requireEqualFlags(configuration, options, communicator)
+      try RunAgreement.requireEqualPrograms(on: communicator)
+      try RunAgreement.requireEqualFlags(configuration, options, on: communicator)
       let threads = try Threads(communicator)
       let chosen = try ChosenEngine(configuration.engine, communicator)
       let threadCount = try Ranks.together(communicator) {
@@ -36,17 +38,22 @@ struct TrainCommand: ParsableCommand {
         try PreparedRun(configuration, options, threadCount: threadCount, communicator)
       }
       let completedSteps = try run.start(communicator)
+      let trace = try options.output.trace.map {
+        try TraceSession(
+          $0, host: CoreBinding.current().hostName, workerCount: run.pool.workerCount, communicator: communicator)
+      }
       let trainer = try Ranks.together(communicator) {
         try Trainer(
           run.configuration, model: run.model, completedSteps: completedSteps,
           dataset: run.source.dataset, engine: chosen.engine, pool: run.pool,
-          communicator: communicator, recorder: run.recorder, stop: stop)
+          communicator: communicator, recorder: run.recorder, stop: stop,
+          fault: fault, tracer: trace?.tracer)
       }
       try run.recorder?.begin(
         layout: "\(communicator.worldSize) rank(s) × \(run.pool.workerCount) thread(s), "
           + "engine \(chosen.description)",
         plannedByteCount: trainer.plannedByteCount, completedSteps: completedSteps)
-      try trainer.run()
+      try trainer.run(writing: trace)
       run.recorder?.finish()
     }
   }
@@ -65,23 +72,6 @@ struct TrainCommand: ParsableCommand {
         worldSize: communicator.worldSize)
     }
     try MemoryCheck.requireRoom(for: byteCount, communicator)
-  }
-
-  /// Refuses ranks that were started with different flags or by different programs.
-  private func requireEqualFlags(
-    _ configuration: TrainingConfiguration, _ options: TrainingOptions,
-    _ communicator: any Communicator
-  ) throws {
-    var digest = LayoutDigest()
-    digest.combine(WRNDist.configuration.version)
-    // Folders may have other names on other hosts; threads, and who moves messages on, are each rank's own affair.
-    let free: Set = ["data", "output-dir", "threads", "progress", "init", "resume"]
-    for (name, value) in configuration.settings where !free.contains(name) {
-      digest.combine(name)
-      digest.combine(value)
-    }
-    digest.combine("\(options.length.epochs ?? 0)")
-    try digest.requireEqual("the program or the flags", on: communicator)
   }
 }
 

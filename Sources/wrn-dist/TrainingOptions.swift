@@ -95,6 +95,8 @@ struct TrainingOptions: ParsableArguments {
     @Option(
       help: "auto (go on if the output folder holds a run), never, or a checkpoint. (default: auto)")
     var resume: String?
+    @Option(help: "Write what every thread of every rank did when to this file; Perfetto opens it.")
+    var trace: String?
   }
 }
 

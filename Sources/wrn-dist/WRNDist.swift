@@ -19,7 +19,7 @@ struct WRNDist: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       TrainCommand.self, EvaluateCommand.self, InspectCommand.self, BenchmarkCommand.self,
-      DataCommand.self, DoctorCommand.self,
+      DataCommand.self, DoctorCommand.self, PlanCommand.self,
     ],
     defaultSubcommand: TrainCommand.self)
 

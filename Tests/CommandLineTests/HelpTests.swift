@@ -11,7 +11,7 @@ import Testing
 
   @Test(arguments: [
     "wrn-dist", "train", "evaluate", "inspect", "benchmark-step", "benchmark-convolution", "benchmark-accuracy", "data",
-    "data-synthesize", "data-verify", "doctor",
+    "data-synthesize", "data-verify", "doctor", "plan",
   ])
   func helpIsTheSnapshot(name: String) throws {
     let words = name == "wrn-dist" ? [] : name.split(separator: "-").map(String.init)

@@ -23,7 +23,7 @@ final class ScriptFixture: Sendable {
     }
     let all = [
       "pkg-config", "libopenmpi-dev", "openmpi-bin", "libopenblas-dev", "shellcheck",
-      "util-linux", "curl",
+      "util-linux", "iproute2", "curl",
     ]
     try setInstalled(all)
     try stub("dpkg-query", #"grep -qx -- "${@: -1}" "$FIXTURE/installed" && printf installed"#)
@@ -62,6 +62,9 @@ final class ScriptFixture: Sendable {
     try folder.writeScript(
       "stubs/\(name)", "#!/bin/bash\necho \"\(name) $*\" >>\"$FIXTURE/log\"\n\(body)\n")
   }
+
+  /// Writes what the copy has in place of wrn-dist.
+  func replaceProgram(_ text: String) throws { try folder.writeScript(".build/release/wrn-dist", text) }
 
   /// Removes a stub: the machine does not have this program.
   func remove(_ name: String) throws {

@@ -31,7 +31,7 @@ import Testing
     let fixture = try ScriptFixture()
     try fixture.setInstalled(
       [
-        "pkg-config", "libopenmpi-dev", "openmpi-bin", "libopenblas-dev", "util-linux", "curl",
+        "pkg-config", "libopenmpi-dev", "openmpi-bin", "libopenblas-dev", "util-linux", "iproute2", "curl",
       ])
     #expect(try fixture.run("setup").exitCode == 0)
     #expect(!fixture.calls.contains { $0.hasPrefix("apt-get") })

@@ -1,7 +1,7 @@
 import Foundation
 
 /// A file being written: every error is reported, and `close` means that the bytes have reached the disk.
-final class OutputFile {
+public final class OutputFile {
   /// The file's path.
   let path: String
   private var descriptor: Int32
@@ -69,4 +69,17 @@ final class OutputFile {
 
   /// The last system error in words.
   static var reason: String { String(cString: strerror(errno)) }
+}
+
+extension OutputFile {
+  /// Writes a text file, replacing what is there in one step.
+  ///
+  /// - Throws: ``CheckpointError`` if it cannot be written.
+  public static func replace(_ path: String, with text: String) throws {
+    let temporary = path + ".tmp"
+    let file = try OutputFile(temporary)
+    try Array(text.utf8).withUnsafeBytes { try file.write($0) }
+    try file.close()
+    try rename(temporary, to: path)
+  }
 }

@@ -1,0 +1,89 @@
+import Glibc
+
+/// A network interface of a host and one of its IPv4 addresses.
+public struct NetworkInterface: Hashable, Sendable, CustomStringConvertible {
+  /// Its name, such as `eth0`.
+  public let name: String
+  /// Its address.
+  public let address: NetworkAddress
+  /// The addresses that it reaches directly.
+  public let network: NetworkRange
+
+  /// Describes an interface.
+  public init(name: String, address: NetworkAddress, prefixLength: Int) {
+    self.name = name
+    self.address = address
+    network = NetworkRange(around: address, prefixLength: prefixLength)
+  }
+
+  /// Tells whether it reaches this host alone.
+  public var isLoopback: Bool { address.bits >> 24 == 127 }
+
+  /// Tells whether software on this host made it, for containers or virtual machines: no other host is behind it.
+  public var isVirtualBridge: Bool {
+    ["docker", "virbr", "br-", "lxcbr", "lxdbr", "cni", "podman", "veth", "cbr"].contains { name.hasPrefix($0) }
+  }
+
+  /// The interface as `eth0 10.0.0.7/16`.
+  public var description: String { "\(name) \(address)/\(network.prefixLength)" }
+
+  /// Asks the operating system for the interfaces of this host that are up.
+  public static func current() -> [NetworkInterface] {
+    var list: UnsafeMutablePointer<ifaddrs>?
+    guard getifaddrs(&list) == 0 else { return [] }
+    defer { freeifaddrs(list) }
+    var result: [NetworkInterface] = []
+    var next = list
+    while let entry = next?.pointee {
+      next = entry.ifa_next
+      guard entry.ifa_flags & UInt32(IFF_UP) != 0, let address = ipv4(entry.ifa_addr),
+        let mask = ipv4(entry.ifa_netmask)
+      else { continue }
+      result.append(
+        NetworkInterface(
+          name: String(cString: entry.ifa_name), address: address, prefixLength: mask.bits.nonzeroBitCount))
+    }
+    return result
+  }
+
+  private static func ipv4(_ address: UnsafeMutablePointer<sockaddr>?) -> NetworkAddress? {
+    guard let address, address.pointee.sa_family == sa_family_t(AF_INET) else { return nil }
+    return address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
+      NetworkAddress(bits: UInt32(bigEndian: $0.pointee.sin_addr.s_addr))
+    }
+  }
+}
+
+/// The interfaces of one host.
+public struct HostInterfaces: Hashable, Sendable {
+  /// The host's name.
+  public let host: String
+  /// Its interfaces.
+  public let interfaces: [NetworkInterface]
+
+  /// Describes a host.
+  public init(host: String, interfaces: [NetworkInterface]) {
+    self.host = host
+    self.interfaces = interfaces
+  }
+
+  /// One line that ``init(line:)`` reads back.
+  public var line: String { ([host] + interfaces.map(\.description)).joined(separator: "\t") }
+
+  /// Reads what ``line`` wrote; nil for anything else.
+  public init?(line: String) {
+    let parts = line.split(separator: "\t").map(String.init)
+    guard let host = parts.first else { return nil }
+    self.host = host
+    let found = parts.dropFirst().map { part -> NetworkInterface? in
+      let words = part.split(separator: " ")
+      let pieces = words.last?.split(separator: "/") ?? []
+      guard words.count == 2, pieces.count == 2, let address = NetworkAddress(pieces[0]), let length = Int(pieces[1]),
+        (0...32).contains(length)
+      else { return nil }
+      return NetworkInterface(name: String(words[0]), address: address, prefixLength: length)
+    }
+    guard !found.contains(nil) else { return nil }
+    interfaces = found.compactMap { $0 }
+  }
+}

@@ -1,0 +1,119 @@
+import Collectives
+import Foundation
+import Tracing
+
+/// The trace of a run over all ranks: clocks compared at the start, one file at the end.
+public final class TraceSession {
+  /// Records this rank's spans.
+  public let tracer: Tracer
+  private let path: String
+  private let communicator: any Communicator
+  private let host: String
+  private let origin: UInt64
+
+  /// Compares the ranks' clocks and allocates the tracks.
+  ///
+  /// Every rank calls it.
+  ///
+  /// - Parameters:
+  ///   - path: The file, written by rank 0.
+  ///   - host: The name of this rank's host.
+  ///   - workerCount: The threads of this rank that compute.
+  ///   - communicator: The ranks.
+  /// - Throws: `CommunicationError` if the exchange fails.
+  public init(_ path: String, host: String, workerCount: Int, communicator: any Communicator) throws {
+    self.path = path
+    self.host = host
+    self.communicator = communicator
+    tracer = Tracer(workerCount: workerCount)
+    var times: [UInt64] = []
+    for _ in 0..<9 {
+      try communicator.barrier()
+      times.append(Tracer.now())
+    }
+    let boot = (try? String(contentsOfFile: "/proc/sys/kernel/random/boot_id", encoding: .utf8)) ?? host
+    let lines = try communicator.allGather(
+      boot.filter { !$0.isWhitespace } + " " + times.map(String.init).joined(separator: " "))
+    let words = lines.map { $0.split(separator: " ") }
+    let offsets = ClockOffsets.relativeToRank0(
+      times: words.map { $0.dropFirst().compactMap { UInt64($0) } }, boots: words.map { String($0.first ?? "") })
+    let zero = words.first?.dropFirst().first.flatMap { UInt64($0) } ?? 0
+    origin = zero &+ UInt64(bitPattern: offsets[communicator.rank])
+  }
+
+  /// Makes sure that the file can be written, before hours are spent on what it shall show.
+  ///
+  /// - Throws: ``CheckpointError`` of kind `cannotCreate`.
+  public static func check(_ path: String) throws {
+    _ = try OutputFile(path + ".tmp")
+    unlink(path + ".tmp")
+  }
+
+  /// Brings all ranks' spans to rank 0, which writes them.
+  ///
+  /// Every rank calls it, once, when no thread records any more.
+  ///
+  /// - Throws: `CommunicationError` if the exchange fails, ``CheckpointError`` on rank 0 if it cannot write.
+  public func write() throws {
+    let mine = TraceJSON.events(tracer, rank: communicator.rank, host: host, origin: origin)
+    let lengths = try communicator.allGather(String(mine.count)).map { Int($0) ?? 0 }
+    let file = communicator.rank == 0 ? try OutputFile(path + ".tmp") : nil
+    try file?.write(TraceJSON.header)
+    try mine.withUnsafeBytes { try file?.write($0) }
+    var buffer = [UInt8]()
+    for rank in lengths.indices.dropFirst() {
+      try file?.write(TraceJSON.separator)
+      for first in stride(from: 0, to: lengths[rank], by: Self.pieceByteCount) {
+        let range = first..<min(first + Self.pieceByteCount, lengths[rank])
+        try move(range, of: mine, from: rank, into: &buffer)
+        try buffer.withUnsafeBytes { try file?.write($0) }
+      }
+    }
+    try file?.write(TraceJSON.footer)
+    try file?.close()
+    if file != nil { try OutputFile.rename(path + ".tmp", to: path) }
+  }
+
+  private static var pieceByteCount: Int { 16 << 20 }
+
+  /// Brings a piece of one rank's bytes to rank 0; the buffer is empty elsewhere.
+  private func move(
+    _ range: Range<Int>, of mine: [UInt8], from rank: Int, into buffer: inout [UInt8]
+  ) throws {
+    let zeros = [Int](repeating: 0, count: communicator.worldSize)
+    var (sendCounts, receiveCounts) = (zeros, zeros)
+    if communicator.rank == rank { sendCounts[0] = range.count }
+    if communicator.rank == 0 { receiveCounts[rank] = range.count }
+    buffer = [UInt8](repeating: 0, count: communicator.rank == 0 ? range.count : 0)
+    try mine.withUnsafeBytes { bytes in
+      let send =
+        communicator.rank == rank ? UnsafeRawBufferPointer(rebasing: bytes[range]) : .init(start: nil, count: 0)
+      try buffer.withUnsafeMutableBytes {
+        try communicator.allToAll(send, sendCounts: sendCounts, into: $0, receiveCounts: receiveCounts)
+      }
+    }
+  }
+}
+
+extension OutputFile {
+  /// Writes a text.
+  func write(_ text: String) throws { try Array(text.utf8).withUnsafeBytes { try write($0) } }
+}
+
+extension Trainer {
+  /// Trains to the last step and writes a trace, also of a run that was stopped or diverged.
+  ///
+  /// Every rank calls it.
+  ///
+  /// - Parameter trace: The trace; nil: none.
+  /// - Throws: What ``run()`` and ``TraceSession/write()`` throw.
+  public func run(writing trace: TraceSession?) throws {
+    do { try run() } catch {
+      // Errors that every rank meets leave all of them here; after any other a rank is gone, and would be waited for.
+      let isOnEveryRank = error is TrainingStopped || error is TrainingDiverged || error is RanksDesynchronized
+      if isOnEveryRank { try trace?.write() }
+      throw error
+    }
+    try trace?.write()
+  }
+}

@@ -1,0 +1,63 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// A rank whose numbers are no longer those of the others is found, named, and its state never saved.
+@Suite struct DesyncTests {
+  private func job(
+    _ folder: TemporaryFolder, ranks: Int?, fault: String, allowed: String? = "1", _ flags: [String]
+  ) -> Job {
+    var job = Job.training(folder, ranks: ranks, output: "run", flags)
+    job.environment = ["WRN_FAULT": fault]
+    job.environment["WRN_ALLOW_FAULTS"] = allowed
+    return job
+  }
+
+  @Test func aFlippedBitIsFoundBeforeTheCheckpoint() throws {
+    let folder = try TemporaryFolder()
+    let output = try job(
+      folder, ranks: 3, fault: "bitflip:rank=2,step=6,tensor=groups.1.blocks.0.conv2.weight,element=5",
+      ["--steps", "8", "--checkpoint-every", "3"]
+    ).run()
+    #expect(output.exitCode == 70, "\(output.standardError)")
+    #expect(output.errorLines.count == 1, "\(output.standardError)")
+    #expect(
+      output.errorLines.first?.contains(
+        "after step 6 groups.1.blocks.0.conv2.weight of rank 2 differs from the other ranks'") == true,
+      "\(output.standardError)")
+    #expect(folder.names("run/checkpoints") == ["latest", "step-00000003"], "the one before stays")
+    try Job.training(folder, ranks: 2, output: "run", ["--steps", "8", "--checkpoint-every", "3"]).succeed()
+    try Job.training(folder, output: "whole", ["--steps", "8"]).succeed()
+    #expect(try folder.digest("run") == folder.digest("whole"), "started again it goes on as if nothing had happened")
+  }
+
+  @Test func runningStatisticsAreComparedEveryHundredSteps() throws {
+    let folder = try TemporaryFolder()
+    let output = try job(
+      folder, ranks: 2, fault: "bitflip:rank=1,step=97,tensor=norm.running_var,bit=3",
+      ["--steps", "120", "--checkpoint-every", "0"]
+    ).run()
+    #expect(output.exitCode == 70, "\(output.standardError)")
+    // Two ranks have no majority: either may be wrong.
+    #expect(
+      output.errorLines.first?.contains("after step 100 norm.running_var of ranks 0 and 1 differs") == true,
+      "\(output.standardError)")
+    #expect(folder.names("run/checkpoints").isEmpty)
+  }
+
+  @Test func faultsMustBeAllowed() throws {
+    let folder = try TemporaryFolder()
+    for (fault, allowed, words) in [
+      ("bitflip:rank=0,step=1,tensor=head.bias", nil, "WRN_ALLOW_FAULTS=1"),
+      ("bitflip:rank=0,step=1,tensor=head.bias", "yes", "WRN_ALLOW_FAULTS=1"),
+      ("explode:rank=0", "1", "is not understood"), ("bitflip:rank=0", "1", "is not understood"),
+      ("bitflip:rank=x,step=1,tensor=head.bias", "1", "is not understood"),
+      ("bitflip:rank=0,step=1,tensor=head.bias,bit=32", "1", "is not understood"),
+    ] {
+      let output = try job(folder, ranks: nil, fault: fault, allowed: allowed, ["--steps", "1"]).run()
+      #expect(output.exitCode == 64, "\(output.standardError)")
+      #expect(output.errorLines.count == 1 && output.standardError.contains(words), "\(output.standardError)")
+      #expect(folder.names("run").isEmpty)
+    }
+  }
+}

@@ -1,0 +1,81 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// `--trace`: one file of all ranks in Chrome's trace format.
+@Suite struct TraceTests {
+  private struct Trace: Decodable {
+    struct Event: Decodable {
+      let ph: String
+      let pid: Int
+      let tid: Int?
+      let name: String
+      let ts: Double?
+      let dur: Double?
+    }
+    let traceEvents: [Event]
+  }
+
+  private func read(_ folder: TemporaryFolder, _ name: String) throws -> [Trace.Event] {
+    let data = try Data(contentsOf: folder.url.appendingPathComponent(name))
+    return try JSONDecoder().decode(Trace.self, from: data).traceEvents
+  }
+
+  @Test(arguments: [nil, 1, 2, 3])
+  func everyRankHasItsRows(ranks: Int?) throws {
+    let folder = try TemporaryFolder()
+    let flags = [
+      "--steps", "4", "--eval-every", "2", "--eval-batches", "1", "--checkpoint-every", "2", "--threads", "2",
+      "--trace", "t.json",
+    ]
+    try Job.training(folder, ranks: ranks, output: "run", flags).succeed()
+    let events = try read(folder, "t.json")
+    let count = ranks ?? 1
+    #expect(Set(events.map(\.pid)) == Set(0..<count))
+    #expect(events.count { $0.name == "process_name" } == count)
+    #expect(events.count { $0.name == "thread_name" } == 3 * count, "two workers and communication")
+    for rank in 0..<count {
+      let spans = events.filter { $0.ph == "X" && $0.pid == rank }
+      #expect(spans.count { $0.name == "step" } == 4)
+      #expect(spans.count { $0.name == "data wait" } == 4)
+      #expect(spans.count { $0.name == "evaluation" } == 3)
+      #expect(spans.count { $0.name == "checkpoint" } == 2)
+      // Spans of one row follow or contain one another.
+      let main = spans.filter { $0.tid == 0 }.map { ($0.ts ?? 0, ($0.ts ?? 0) + ($0.dur ?? -1)) }
+      for (a, b) in main {
+        #expect(b >= a && main.allSatisfy { $0 >= b || $1 <= a || ($0 >= a && $1 <= b) || ($0 <= a && $1 >= b) })
+      }
+    }
+    // The ranks' clocks agree: all were in step 2 at the same time.
+    let second = (0..<count).compactMap { rank in
+      events.filter { $0.name == "step" && $0.pid == rank }.dropFirst().first
+    }
+    let latestStart = second.compactMap(\.ts).max() ?? 0
+    #expect(second.allSatisfy { ($0.ts ?? 0) + ($0.dur ?? 0) >= latestStart })
+    try Job.training(folder, output: "plain", flags.dropLast(2)).succeed()
+    #expect(try folder.digest("plain") == folder.digest("run"), "a trace changes no bit")
+  }
+
+  @Test func aStoppedRunLeavesItsTrace() throws {
+    let folder = try TemporaryFolder()
+    let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
+    let output = try Job.training(folder, ranks: 2, output: "run", ["--steps", "100000", "--trace", "t.json"]).run {
+      child in
+      try waitForLines(3, in: log)
+      kill(child, SIGUSR1)
+    }
+    #expect(output.exitCode == 75, "\(output.standardError)")
+    let steps = try read(folder, "t.json").filter { $0.name == "step" }
+    #expect(steps.count >= 6 && Set(steps.map(\.pid)) == [0, 1])
+  }
+
+  @Test func aFileThatCannotBeWrittenIsFoundAtTheStart() throws {
+    let folder = try TemporaryFolder()
+    for ranks in [nil, 2] {
+      let output = try Job.training(folder, ranks: ranks, output: "run", ["--steps", "1", "--trace", "no/t.json"]).run()
+      #expect(output.exitCode == 73, "\(output.standardError)")
+      #expect(output.errorLines.count == 1 && output.standardError.contains("no/t.json"))
+      #expect(folder.names("run").isEmpty)
+    }
+  }
+}

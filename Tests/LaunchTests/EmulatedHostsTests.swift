@@ -1,0 +1,102 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Several hosts for real, as far as one machine can: namespaces with host names and addresses of their own.
+@Suite(.serialized) struct EmulatedHostsTests {
+  /// Why hosts cannot be emulated here, if so.
+  private static let obstacle: String? = {
+    guard geteuid() == 0 else { return "network namespaces need root" }
+    for tool in ["ip", "tc", "unshare", "mpirun"] where (try? BuiltProducts.installed(tool)) == nil {
+      return "\(tool) is not installed; run launch/setup --test"
+    }
+    let name = "wrn-test-\(getpid())"
+    let attempt = try? ProcessRun("/bin/sh", ["-c", "ip netns add \(name) && ip netns del \(name)"]).run()
+    return attempt?.exitCode == 0 ? nil : "this container may not make network namespaces"
+  }()
+
+  private func run(
+    _ folder: TemporaryFolder, _ arguments: [String], whileRunning: (pid_t) throws -> Void = { _ in }
+  ) throws -> ProcessRun.Output {
+    try ProcessRun(
+      ScriptFixture.repository.path + "/launch/emulate-hosts", arguments, environment: MPIRun.environment(adding: [:]),
+      workingFolder: folder.path, limit: .seconds(180)
+    ).run(whileRunning: whileRunning)
+  }
+
+  private static let training = [
+    "--depth", "10", "--batch-size", "16", "--data", "synthetic", "--eval-every", "0", "--steps", "4",
+  ]
+
+  private func namespaces() throws -> [Substring] {
+    try ProcessRun(BuiltProducts.installed("ip"), ["netns", "list"]).run().standardOutput.split(separator: "\n")
+      .filter { $0.hasPrefix("wrn-") && !$0.hasPrefix("wrn-test-") }
+  }
+
+  @Test(.enabled(if: obstacle == nil, Comment(rawValue: obstacle ?? "")))
+  func twoHostsGiveTheBitsOfOneProcess() throws {
+    let folder = try TemporaryFolder()
+    let program = ScriptFixture.repository.path + "/.build/release/wrn-dist"
+    let alone = try ProcessRun(
+      program, Self.training + ["--output-dir", "alone"], environment: MPIRun.environment(adding: [:]),
+      workingFolder: folder.path
+    ).run()
+    #expect(alone.exitCode == 0, "\(alone.standardError)")
+    let flags = Self.training + ["--output-dir", "two", "--trace", "t.json"]
+    let output = try run(folder, ["--rate", "400mbit", "--"] + flags)
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    #expect(output.standardOutput.contains("4 rank(s)"))
+    let digests = try ["alone", "two"].map { run in
+      try ProcessRun(program, ["inspect", "--digest", run], workingFolder: folder.path).run().standardOutput
+    }
+    #expect(digests[0] == digests[1] && digests[0].count == 65)
+    // Both hosts took part under their own names, and their bytes crossed the bridge.
+    let trace = folder.read("t.json")
+    #expect(trace.contains("rank 0 on emulated1") && trace.contains("rank 2 on emulated2"))
+    for host in 1...2 {
+      let line = output.lines.first { $0.contains("emulated\(host) sent") } ?? ""
+      let bytes = Int(line.split(separator: " ").dropLast().last ?? "") ?? 0
+      #expect(bytes > 4 * 77_850, "less than a gradient: \(line)")
+    }
+    #expect(try namespaces().isEmpty, "everything is removed")
+  }
+
+  @Test(.enabled(if: obstacle == nil, Comment(rawValue: obstacle ?? "")))
+  func doctorSeesTheHosts() throws {
+    let output = try run(TemporaryFolder(), ["--hosts", "3", "--slots", "1", "--command", "doctor", "--"])
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    #expect(output.standardOutput.contains("3 on 3 hosts (1, 1, 1)"))
+    #expect(output.lines.contains { $0.hasPrefix("host ") && $0.hasSuffix("emulated1") })
+  }
+
+  @Test(.enabled(if: obstacle == nil, Comment(rawValue: obstacle ?? "")))
+  func nothingIsLeftBehindWhenItIsKilledOff() throws {
+    let flags = Self.training + ["--steps", "100000", "--output-dir", "run"]
+    let output = try run(TemporaryFolder(), ["--"] + flags) { child in
+      Thread.sleep(forTimeInterval: 4)
+      kill(child, SIGTERM)
+    }
+    #expect(output.exitCode == 143)
+    #expect(try namespaces().isEmpty)
+  }
+
+  @Test func mistakesAreRefused() throws {
+    for (arguments, words) in [
+      (["--hosts", "5"], "--hosts 5 must lie between 2 and 4"), (["--hosts", "1"], "--hosts 1"),
+      (["--slots", "0"], "--slots must be a positive number"), (["--frobnicate"], "unknown argument"),
+      (["--rate"], "needs a value"),
+    ] {
+      let output = try run(TemporaryFolder(), arguments)
+      #expect(output.exitCode == 64 && output.standardError.contains(words), "\(output.standardError)")
+      #expect(output.standardError.split(separator: "\n").count == 1)
+    }
+  }
+
+  @Test func withoutRootItSaysSo() throws {
+    let fixture = try ScriptFixture()
+    try fixture.stub("id", "echo 1000")
+    let output = try fixture.run("emulate-hosts")
+    #expect(output.exitCode == 69)
+    #expect(output.standardError.contains("need root") && output.standardError.split(separator: "\n").count == 1)
+  }
+}
