@@ -81,7 +81,7 @@ public final class TrainingStep {
       network, engine: engine, pool: pool, parameters: model.parameters,
       runningStatistics: model.runningStatistics, imagesPerMicrobatch: plan.imagesPerMicrobatch,
       microbatches: plan.localMicrobatches, tree: plan.tree, scope: configuration.batchNorm,
-      purpose: .training)
+      purpose: .training, roundingLevel: configuration.wire.roundingLevel(of: plan.tree))
     self.pass = pass
     run = MicrobatchRun(
       network, globalImageCount: plan.globalBatchSize,
@@ -92,7 +92,7 @@ public final class TrainingStep {
     exchange = GradientExchange(
       plan: BucketPlan(
         elementCount: network.parameterCount, bucketByteCount: configuration.bucketByteCount),
-      tree: plan.tree, communicator: communicator,
+      tree: plan.tree, wire: configuration.wire, communicator: communicator,
       segments: pass.gradientSegments.map(\.pointer),
       target: mode == .sharded ? model.parameters.pointer : gradients.pointer)
     summary = StepSummary(exchange, communicator: communicator)
