@@ -25,6 +25,14 @@ public struct LaunchEnvironment: Sendable {
   /// The number of ranks as far as the launcher tells, for messages before `MPI_Init`.
   public var worldSize: Int? { firstNumber(["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"]) }
 
+  /// How many ranks in a row are to be taken for those of one host; nil: ask MPI.
+  ///
+  /// `WRN_RANKS_PER_HOST`, so that a test can see on one machine what several hosts exchange. Speed and counted bytes
+  /// depend on it, results do not.
+  public var pretendedRanksPerHost: Int? {
+    number("WRN_RANKS_PER_HOST").flatMap { $0 > 0 ? $0 : nil }
+  }
+
   /// Finds the silent-singleton trap: many processes were started, each believing to be alone.
   ///
   /// That happens under `srun` without MPI support, or with another MPI's `mpirun`: every process

@@ -39,12 +39,12 @@ final class BucketExchange {
   /// For every stage, where each partial sum of this rank's slice begins.
   private let partials: [UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>]
 
-  /// The tags that a bucket needs.
-  static func tagCount(_ stages: [ExchangeStage]) -> Int { stages.count * tagsPerStage(stages) }
+  /// The tags that a bucket needs: in each of two stages one for results, and one for each of the most partial sums that
+  /// any rank brings; the same on every rank.
+  static func tagCount(_ layout: ExchangeLayout) -> Int { 2 * tagsPerStage(layout) }
 
-  /// One for results, and one for each of the most partial sums that a rank brings.
-  private static func tagsPerStage(_ stages: [ExchangeStage]) -> Int {
-    1 + (stages.flatMap(\.partialCounts).max() ?? 0)
+  private static func tagsPerStage(_ layout: ExchangeLayout) -> Int {
+    1 + layout.maximumPartialCount
   }
 
   /// Plans the exchange of bucket number `index`.
@@ -52,22 +52,23 @@ final class BucketExchange {
   /// - Parameters:
   ///   - index: The bucket's number.
   ///   - elements: Its elements.
-  ///   - stages: This rank's stages.
+  ///   - layout: Who exchanges what.
   ///   - segments: The flat gradients of this rank's subtrees; the first one's own slice receives the total.
   ///   - target: The flat buffer whose slices the owners hand out.
   ///   - communicator: The ranks.
   ///   - firstTag: The first of ``tagCount(_:)`` tags.
   init(
-    index: Int, elements: Range<Int>, stages: [ExchangeStage],
+    index: Int, elements: Range<Int>, layout: ExchangeLayout,
     segments: [UnsafeMutablePointer<Float>], target: UnsafeMutablePointer<Float>,
     communicator: any Communicator, firstTag: Int
   ) {
     self.elements = elements
+    let stages = layout.stages(rank: communicator.rank)
     self.stages = stages
     self.segments = segments
     self.target = target
     self.firstTag = firstTag
-    tagsPerStage = Self.tagsPerStage(stages)
+    tagsPerStage = Self.tagsPerStage(layout)
     var ranges = [elements]
     var slices: [[Range<Int>]] = []
     for stage in stages {
@@ -147,6 +148,7 @@ final class BucketExchange {
       case .filling, .arrived, .complete: return
       case .reducing(let stage):
         guard try messages.test() else { return }
+        unpack(stage: stage)
         guard stage + 1 < stages.count else {
           phase = .arrived
           return
@@ -201,13 +203,19 @@ final class BucketExchange {
     for (peer, rank) in stage.peers.enumerated() {
       for partial in 0..<stage.partialCounts[peer] {
         if peer != stage.place {
-          try messages.receive(
-            into: partials[s][position], count: ranges[s + 1].count, from: rank,
-            tag: tag(stage: s, 1 + partial))
+          let (target, count) = (partials[s][position], ranges[s + 1].count)
+          let tag = tag(stage: s, 1 + partial)
+          if stage.isRounded[position] {
+            try messages.receive(
+              into: BrainFloat.packed(target, count: count), count: count, from: rank, tag: tag)
+          } else {
+            try messages.receive(into: target, count: count, from: rank, tag: tag)
+          }
         }
         position += 1
       }
     }
+    let firstOwn = stage.partialCounts[..<stage.place].reduce(0, +)
     for distance in 1..<stage.peers.count {
       // Every rank begins with its right neighbour, so that not all of them send to the first at once.
       let peer = (stage.place + distance) % stage.peers.count
@@ -218,8 +226,27 @@ final class BucketExchange {
           ? segments[partial] + slice.lowerBound
           : partials[s - 1][stages[s - 1].schedule.resultPositions[partial]]
             + (slice.lowerBound - ranges[s].lowerBound)
-        try messages.send(
-          source, count: slice.count, to: stage.peers[peer], tag: tag(stage: s, 1 + partial))
+        let (rank, tag) = (stage.peers[peer], tag(stage: s, 1 + partial))
+        if stage.isRounded[firstOwn + partial] {
+          try messages.send(
+            BrainFloat.pack(source, count: slice.count), count: slice.count, to: rank, tag: tag)
+        } else {
+          try messages.send(source, count: slice.count, to: rank, tag: tag)
+        }
+      }
+    }
+  }
+
+  /// Makes numbers of the partial sums that have come as bfloat16.
+  private func unpack(stage s: Int) {
+    let stage = stages[s]
+    var position = 0
+    for (peer, count) in stage.partialCounts.enumerated() {
+      for _ in 0..<count {
+        if peer != stage.place && stage.isRounded[position] {
+          BrainFloat.unpack(partials[s][position], count: ranges[s + 1].count)
+        }
+        position += 1
       }
     }
   }

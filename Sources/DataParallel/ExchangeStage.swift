@@ -12,39 +12,33 @@ struct ExchangeStage {
   let place: Int
   /// How many partial sums each of them brings.
   let partialCounts: [Int]
+  /// Whether each of all these sums travels as bfloat16, peer after peer.
+  let isRounded: [Bool]
   /// How all of them are joined, peer after peer.
   let schedule: ReductionSchedule
   /// For every bucket, the slice of each of them.
   let slices: [[Range<Int>]]
-}
 
-/// Which ranks exchange what: the stages of every rank.
-struct ExchangeLayout {
-  private let tree: ReductionTree
-  private let worldSize: Int
-  /// For every bucket, the slice of every rank.
-  let slices: [[Range<Int>]]
-
-  /// Plans the exchange of all ranks.
+  /// Plans a stage.
   ///
   /// - Parameters:
-  ///   - plan: The buckets.
+  ///   - peers: The ranks.
+  ///   - place: This rank's place among them.
+  ///   - nodes: The subtrees whose sums each of them brings.
   ///   - tree: The tree over all microbatches.
-  ///   - worldSize: The number of ranks.
-  init(_ plan: BucketPlan, tree: ReductionTree, worldSize: Int) {
-    self.tree = tree
-    self.worldSize = worldSize
-    slices = BucketPlan.slices(of: plan.buckets, count: worldSize)
-  }
-
-  /// Returns the stages of a rank in the order of the way there: none if it is alone, else a single one among all ranks.
-  func stages(rank: Int) -> [ExchangeStage] {
-    guard worldSize > 1 else { return [] }
-    let nodes = tree.ownership(worldSize: worldSize).map { tree.segments(of: $0) }
-    return [
-      ExchangeStage(
-        peers: Array(0..<worldSize), place: rank, partialCounts: nodes.map(\.count),
-        schedule: ReductionSchedule(joining: nodes.flatMap { $0 }, of: tree), slices: slices)
-    ]
+  ///   - roundingLevel: The level of the tree whose sums have been rounded to bfloat16; nil: none.
+  ///   - slices: For every bucket, the slice of each of them.
+  init(
+    peers: [Int], place: Int, nodes: [[ReductionTree.Node]], of tree: ReductionTree,
+    roundingLevel: Int?, slices: [[Range<Int>]]
+  ) {
+    self.peers = peers
+    self.place = place
+    self.slices = slices
+    partialCounts = nodes.map(\.count)
+    let all = nodes.flatMap { $0 }
+    // Sums of higher levels are sums of several rounded ones, and need all of their bits.
+    isRounded = all.map { node in roundingLevel.map { node.level <= $0 } ?? false }
+    schedule = ReductionSchedule(joining: all, of: tree)
   }
 }

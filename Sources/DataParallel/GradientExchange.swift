@@ -7,16 +7,17 @@ import Tensors
 /// A direct reduce-scatter followed by an all-gather: each rank sends the slice of its subtrees' sums that rank j owns to
 /// rank j, which finishes the tree for that slice; then rank j's result goes to every rank. The owner sees all subtrees,
 /// so it adds them in the one order that the tree prescribes, whatever the number of ranks. With one subtree a rank,
-/// 2·(p − 1)/p of the gradient's bytes leave each rank, the least that any all-reduce needs.
+/// 2·(p − 1)/p of the gradient's bytes leave each rank, the least that any all-reduce needs. On several hosts the ranks of
+/// each do this among themselves first, and then with their counterparts on the others, so that with h hosts
+/// 2·(h − 1)/h of the gradient's bytes leave each host.
 ///
 /// Messages travel while the rank computes, moved on by ``Communicator/progress()``. Nothing here is called back: the
 /// step says when gradients are ready, asks for buckets that have arrived, and says when a slice is done.
 public final class GradientExchange {
   /// The cuts.
   public let plan: BucketPlan
-  /// For every bucket, the slice of every rank.
-  public let slices: [[Range<Int>]]
 
+  private let layout: ExchangeLayout
   private let communicator: any Communicator
   private let buckets: [BucketExchange]
   private let gradient: UnsafeMutablePointer<Float>
@@ -30,25 +31,27 @@ public final class GradientExchange {
   /// - Parameters:
   ///   - plan: How the gradient is cut.
   ///   - tree: The tree over all microbatches.
+  ///   - wire: In what form partial sums travel. With ``Collectives/WireFormat/bf16`` the sums of its level have been
+  ///     rounded already.
   ///   - communicator: The ranks.
-  ///   - segments: The flat gradients of this rank's subtrees. With one rank the only one is the gradient, else the
+  ///   - segments: The flat gradients of this rank's subtrees, spent by the exchange. With one rank the only one is the gradient, else the
   ///     totals of this rank's slices are left in the first.
   ///   - target: The flat buffer whose slices the owners hand out: the parameters, or `segments[0]` itself if every rank
   ///     is to have the whole gradient.
   public init(
-    plan: BucketPlan, tree: ReductionTree, communicator: any Communicator,
+    plan: BucketPlan, tree: ReductionTree, wire: WireFormat, communicator: any Communicator,
     segments: [UnsafeMutablePointer<Float>], target: UnsafeMutablePointer<Float>
   ) {
     self.plan = plan
     self.communicator = communicator
     gradient = segments[0]
-    let layout = ExchangeLayout(plan, tree: tree, worldSize: communicator.worldSize)
-    slices = layout.slices
-    let own = layout.stages(rank: communicator.rank)
+    let layout = ExchangeLayout(plan, tree: tree, wire: wire, hosts: communicator.hosts)
+    self.layout = layout
     buckets = plan.buckets.enumerated().map { index, elements in
       BucketExchange(
-        index: index, elements: elements, stages: own, segments: segments, target: target,
-        communicator: communicator, firstTag: Self.firstTag + index * BucketExchange.tagCount(own))
+        index: index, elements: elements, layout: layout, segments: segments, target: target,
+        communicator: communicator,
+        firstTag: Self.firstTag + index * BucketExchange.tagCount(layout))
     }
     nextArrival = buckets.count
   }
@@ -59,12 +62,13 @@ public final class GradientExchange {
   ///   - plan: How the gradient is cut.
   ///   - tree: The tree over all microbatches.
   ///   - rank: The rank.
-  ///   - worldSize: The number of ranks.
+  ///   - hosts: The host of every rank, as ``Communicator/hosts`` has them.
   /// - Returns: The bytes of the buffers, and the elements of the rank's slices of all buckets.
   public static func size(
-    _ plan: BucketPlan, tree: ReductionTree, rank: Int, worldSize: Int
+    _ plan: BucketPlan, tree: ReductionTree, rank: Int, hosts: [Int]
   ) -> (byteCount: Int, ownedElementCount: Int) {
-    let layout = ExchangeLayout(plan, tree: tree, worldSize: worldSize)
+    // In what form sums travel changes no buffer.
+    let layout = ExchangeLayout(plan, tree: tree, wire: .fp32, hosts: hosts)
     let received = layout.stages(rank: rank).reduce(0) { sum, stage in
       let partials = stage.schedule.arrayCount - stage.partialCounts[stage.place]
       return sum + partials * stage.slices.reduce(0) { $0 + $1[stage.place].count }
@@ -75,6 +79,9 @@ public final class GradientExchange {
   /// The bytes of the buffers.
   public var byteCount: Int { buckets.reduce(0) { $0 + $1.byteCount } }
 
+  /// For every bucket, the slice of every rank.
+  public var slices: [[Range<Int>]] { layout.slices }
+
   /// The elements of a bucket that this rank owns.
   public func ownSlice(_ bucket: Int) -> Range<Int> { buckets[bucket].ownSlice }
 
@@ -82,7 +89,10 @@ public final class GradientExchange {
   ///
   /// - Throws: `LayoutDigest.Mismatch` on every rank if two differ; ``CommunicationError`` if the exchange fails.
   public func requireEqualPlans() throws {
-    try plan.digest.requireEqual("the cut of gradients into buckets", on: communicator)
+    var digest = plan.digest
+    digest.combine(UInt64(layout.ranksPerHost ?? 0))
+    digest.combine(UInt64(1 + (layout.roundingLevel ?? -1)))
+    try digest.requireEqual("the cut of gradients into buckets", on: communicator)
   }
 
   /// Begins the way back of a step; everything of the step before has been waited for.

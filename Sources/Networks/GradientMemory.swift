@@ -22,6 +22,7 @@ final class GradientMemory {
   private let places: [Place]
   private let arrays: UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>
   private let schedule: ReductionSchedule
+  private let roundedSchedule: RoundedReductionSchedule?
 
   /// The two kinds of layers that alternate.
   enum LayerKind {
@@ -38,13 +39,20 @@ final class GradientMemory {
   }
 
   /// Allocates gradients for `imageCount` images in this rank's microbatches.
-  init(_ network: WideResNet, imageCount: Int, microbatches: Range<Int>, tree: ReductionTree) {
+  ///
+  /// The sums of level `roundingLevel` of the tree, if it is given, are rounded to bfloat16.
+  init(
+    _ network: WideResNet, imageCount: Int, microbatches: Range<Int>, tree: ReductionTree, roundingLevel: Int?
+  ) {
     let shape = Shape(imageCount, network.largestActivationCount)
     outer = Tensor(shape)
     inner = Tensor(shape)
     skip = Tensor(shape)
     nextSkip = Tensor(shape)
     schedule = ReductionSchedule(tree: tree, leaves: microbatches)
+    roundedSchedule = roundingLevel.map {
+      RoundedReductionSchedule(tree: tree, leaves: microbatches, level: $0)
+    }
     segments = schedule.segments.map { _ in ParameterStore(network.parameterLayout) }
     var otherCount = 0
     places = (0..<microbatches.count).map { [schedule] m in
@@ -83,14 +91,18 @@ final class GradientMemory {
 
   /// Sums the microbatches' gradients of one layer, in tree order, into the segments.
   func combine(_ range: Range<Int>, _ kind: LayerKind = .kernel, pool: WorkerPool) {
-    guard !schedule.additions.isEmpty else { return }
+    guard !schedule.additions.isEmpty || roundedSchedule != nil else { return }
     for m in arrays.indices { arrays[m] = leaf(m, of: range, kind) }
     let pieceCount = (range.count + Self.pieceSize - 1) / Self.pieceSize
     pool.run(pieceCount, with: (self, range)) { context, i, _ in
       let (memory, range) = context
       guard let arrays = memory.arrays.baseAddress else { return }
-      memory.schedule.combine(
-        arrays, elements: i * Self.pieceSize..<min((i + 1) * Self.pieceSize, range.count))
+      let elements = i * Self.pieceSize..<min((i + 1) * Self.pieceSize, range.count)
+      if let rounded = memory.roundedSchedule {
+        rounded.combine(arrays, elements: elements)
+      } else {
+        memory.schedule.combine(arrays, elements: elements)
+      }
     }
   }
 

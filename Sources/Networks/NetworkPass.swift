@@ -47,10 +47,12 @@ public final class NetworkPass {
   ///   - tree: The tree over all microbatches of a full batch.
   ///   - scope: How batch statistics are formed.
   ///   - purpose: Whether activations are kept for the way back.
+  ///   - roundingLevel: The level of the tree whose gradients are rounded to bfloat16; nil: none.
   public init(
     _ network: WideResNet, engine: any ConvolutionEngine, pool: WorkerPool,
     parameters: ParameterStore, runningStatistics: ParameterStore, imagesPerMicrobatch: Int,
-    microbatches: Range<Int>, tree: ReductionTree, scope: BatchNormalizationScope, purpose: Purpose
+    microbatches: Range<Int>, tree: ReductionTree, scope: BatchNormalizationScope, purpose: Purpose,
+    roundingLevel: Int? = nil
   ) {
     self.network = network
     self.engine = engine
@@ -73,7 +75,8 @@ public final class NetworkPass {
       imageCount: images, microbatchCount: microbatches.count)
     gradients =
       purpose == .training
-      ? GradientMemory(network, imageCount: images, microbatches: microbatches, tree: tree) : nil
+      ? GradientMemory(
+        network, imageCount: images, microbatches: microbatches, tree: tree, roundingLevel: roundingLevel) : nil
     preparedWeight = AlignedBuffer(
       count: network.convolutions.map(engine.preparedWeightCount).max() ?? 0)
     microbatchStatistics = AlignedBuffer(

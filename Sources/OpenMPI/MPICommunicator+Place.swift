@@ -36,8 +36,16 @@ extension MPICommunicator {
   /// Asks all ranks for their hosts; collective.
   ///
   /// The first rank of a host lends its number to all ranks there.
+  ///
+  /// - Parameters:
+  ///   - world: All ranks.
+  ///   - rank: This rank.
+  ///   - size: How many there are.
+  ///   - pretendedCount: How many ranks in a row are to be taken for those of one host; nil: ask MPI.
+  /// - Returns: Numbers from 0, in the order of the hosts' first ranks.
+  /// - Throws: ``CommunicationError`` if the exchange fails.
   static func hosts(
-    in world: MPI_Comm?, rank: Int, size: Int
+    in world: MPI_Comm?, rank: Int, size: Int, pretendedCount: Int?
   ) throws -> [Int] {
     var local = COpenMPI_COMM_NULL()
     try MPIError.check(
@@ -48,6 +56,8 @@ extension MPICommunicator {
     try MPIError.check(
       MPI_Bcast(&first, 4, COpenMPI_BYTE(), 0, local), in: "MPI_Bcast", rank: rank)
     try MPIError.check(MPI_Comm_free(&local), in: "MPI_Comm_free", rank: rank)
+    if let pretendedCount { first = Int32(rank / pretendedCount * pretendedCount) }
+    // Gathered in any case, so that all ranks have one table even if their environments differ.
     var firsts = [Int32](repeating: 0, count: size)
     try MPIError.check(
       MPI_Allgather(&first, 4, COpenMPI_BYTE(), &firsts, 4, COpenMPI_BYTE(), world),

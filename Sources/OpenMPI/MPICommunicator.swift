@@ -1,5 +1,6 @@
 import COpenMPI
 import Collectives
+import Foundation
 import Glibc
 
 /// All ranks of an MPI job.
@@ -52,7 +53,9 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     (rank, worldSize) = try Self.place(in: world)
     (localRank, localSize) = try Self.localPlace(in: world, rank: rank)
     processorName = try Self.processorName(rank: rank)
-    hosts = try Self.hosts(in: world, rank: rank, size: worldSize)
+    let launch = LaunchEnvironment(ProcessInfo.processInfo.environment)
+    hosts = try Self.hosts(
+      in: world, rank: rank, size: worldSize, pretendedCount: launch.pretendedRanksPerHost)
     sharesCores = localSize > max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     if messageProgress == .thread {
       let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)

@@ -53,9 +53,7 @@ public final class Trainer {
     self.tracer = tracer
     spans = TrainerSpans(tracer)
     firstStep = completedSteps + 1
-    let plan = try MicrobatchPlan(
-      globalBatchSize: configuration.batchSize, microbatchCount: configuration.microbatches,
-      rank: communicator.rank, worldSize: communicator.worldSize)
+    let plan = try configuration.microbatchPlan(communicator)
     trainingStep = TrainingStep(
       model, plan: plan, configuration: configuration, engine: engine, pool: pool,
       communicator: communicator)

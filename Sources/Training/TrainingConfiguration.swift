@@ -83,6 +83,8 @@ public struct TrainingConfiguration: Sendable, Hashable {
   public var bucketByteCount = BucketPlan.defaultByteCount
   /// Who moves messages on while a rank computes; changes speed alone.
   public var progress = MessageProgress.poll
+  /// In what form partial sums of gradients travel between ranks; decides the bits even of a single rank.
+  public var wire = WireFormat.fp32
   /// Who keeps the optimizer's moments; changes speed and memory alone.
   public var optimizerState = OptimizerStateMode.sharded
   /// How batch statistics are formed.
@@ -117,6 +119,7 @@ public struct TrainingConfiguration: Sendable, Hashable {
       ("recipe", recipe.rawValue), ("depth", String(depth)), ("widen-factor", String(widenFactor)),
       ("batch-size", String(batchSize)), ("microbatches", String(microbatches)),
       ("shuffle", shuffle.rawValue), ("seed", String(seed)), ("batch-norm", batchNorm.rawValue),
+      ("wire", wire.rawValue),
       ("optimizer", optimizer.name), ("learning-rate", String(learningRate)),
       ("beta1", String(optimizer.beta1)), ("beta2", String(optimizer.beta2)),
       ("epsilon", String(optimizer.epsilon)), ("weight-decay", String(optimizer.weightDecay)),

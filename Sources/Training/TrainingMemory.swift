@@ -12,12 +12,12 @@ extension TrainingConfiguration {
   ///   - engine: Computes convolutions.
   ///   - workerCount: The threads of the rank.
   ///   - rank: The rank.
-  ///   - worldSize: The number of ranks.
+  ///   - hosts: The host of every rank, as `Communicator.hosts` has them.
   /// - Returns: Bytes.
   /// - Throws: `WideResNet.InvalidConfiguration` if there is no such network.
   public func plannedByteCount(
     _ plan: MicrobatchPlan, engine: any ConvolutionEngine, workerCount: Int, rank: Int,
-    worldSize: Int
+    hosts: [Int]
   ) throws -> Int {
     let network = WideResNet(
       try WideResNet.Configuration(depth: depth, widenFactor: widenFactor))
@@ -26,7 +26,7 @@ extension TrainingConfiguration {
     let loader = 3 * plan.localBatchSize * (imageByteCount + 1)
     return network.weightByteCount + loader
       + plannedStepByteCount(
-        network, plan, engine: engine, workerCount: workerCount, rank: rank, worldSize: worldSize)
+        network, plan, engine: engine, workerCount: workerCount, rank: rank, hosts: hosts)
       + (evalEvery == 0
         ? 0
         : plannedEvaluationByteCount(
@@ -37,14 +37,14 @@ extension TrainingConfiguration {
   /// The bytes of a ``TrainingStep``: its pass, the exchange between ranks, and the moments that this rank keeps.
   func plannedStepByteCount(
     _ network: WideResNet, _ plan: MicrobatchPlan, engine: any ConvolutionEngine,
-    workerCount: Int, rank: Int, worldSize: Int
+    workerCount: Int, rank: Int, hosts: [Int]
   ) -> Int {
     let pass = network.passByteCount(
       engine: engine, workerCount: workerCount, imagesPerMicrobatch: plan.imagesPerMicrobatch,
       microbatches: plan.localMicrobatches, tree: plan.tree, scope: batchNorm, purpose: .training)
     let exchange = GradientExchange.size(
       BucketPlan(elementCount: network.parameterCount, bucketByteCount: bucketByteCount),
-      tree: plan.tree, rank: rank, worldSize: worldSize)
+      tree: plan.tree, rank: rank, hosts: hosts)
     let moments =
       optimizerState == .sharded ? exchange.ownedElementCount : network.parameterCount
     return pass + exchange.byteCount + 4 * 2 * moments

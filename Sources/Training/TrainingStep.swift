@@ -26,6 +26,7 @@ public final class TrainingStep {
   /// of all.
   package let gradients: ParameterStore
   private let pool: WorkerPool
+  private let communicator: any Communicator
 
   /// What a step reports.
   public struct Result: Sendable {
@@ -37,15 +38,22 @@ public final class TrainingStep {
     public let gradientNorm: Float
     /// Whether any rank was asked to stop.
     public let isStopWanted: Bool
+    /// The seconds of the step that this rank waited for messages: communication that nothing hid.
+    public let communicationSeconds: Double
+    /// The seconds of the whole step on this rank.
+    public let stepSeconds: Double
 
     /// Makes a report.
     package init(
-      loss: Float, learningRate: Float, gradientNorm: Float, isStopWanted: Bool = false
+      loss: Float, learningRate: Float, gradientNorm: Float, isStopWanted: Bool = false,
+      communicationSeconds: Double = 0, stepSeconds: Double = 0
     ) {
       self.loss = loss
       self.learningRate = learningRate
       self.gradientNorm = gradientNorm
       self.isStopWanted = isStopWanted
+      self.communicationSeconds = communicationSeconds
+      self.stepSeconds = stepSeconds
     }
   }
 
@@ -67,12 +75,13 @@ public final class TrainingStep {
     self.model = model
     self.plan = plan
     self.pool = pool
+    self.communicator = communicator
     let network = model.network
     let pass = NetworkPass(
       network, engine: engine, pool: pool, parameters: model.parameters,
       runningStatistics: model.runningStatistics, imagesPerMicrobatch: plan.imagesPerMicrobatch,
       microbatches: plan.localMicrobatches, tree: plan.tree, scope: configuration.batchNorm,
-      purpose: .training)
+      purpose: .training, roundingLevel: configuration.wire.roundingLevel(of: plan.tree))
     self.pass = pass
     run = MicrobatchRun(
       network, globalImageCount: plan.globalBatchSize,
@@ -83,7 +92,7 @@ public final class TrainingStep {
     exchange = GradientExchange(
       plan: BucketPlan(
         elementCount: network.parameterCount, bucketByteCount: configuration.bucketByteCount),
-      tree: plan.tree, communicator: communicator,
+      tree: plan.tree, wire: configuration.wire, communicator: communicator,
       segments: pass.gradientSegments.map(\.pointer),
       target: mode == .sharded ? model.parameters.pointer : gradients.pointer)
     summary = StepSummary(exchange, communicator: communicator)
@@ -116,11 +125,14 @@ public final class TrainingStep {
   ///   - labels: A class an image.
   ///   - step: The number of the step.
   ///   - wantsStop: Whether this rank was asked to stop; all are told.
-  /// - Returns: Loss, learning rate, gradient norm and whether any rank was asked to stop, the same on every rank.
+  /// - Returns: Loss, learning rate, gradient norm and whether any rank was asked to stop, the same on every rank; and
+  ///   how long this one took and waited.
   /// - Throws: ``CommunicationError`` if an exchange fails.
   public func callAsFunction(
     _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, step: Int, wantsStop: Bool = false
   ) throws -> Result {
+    let began = monotonicNanoseconds()
+    let waitedBefore = communicator.statistics.waitedNanoseconds
     let update = Update(step: step, learningRate: schedule(step))
     // A layer is computed as soon as its parameters have come from the ranks that updated them.
     try pass.forward(images, labels: labels, run: run, statistics: .batch) {
@@ -144,7 +156,9 @@ public final class TrainingStep {
     let (squareSum, isStopWanted) = try summary.finish()
     return Result(
       loss: Float(loss), learningRate: Float(update.learningRate),
-      gradientNorm: Float(squareSum.squareRoot()), isStopWanted: isStopWanted)
+      gradientNorm: Float(squareSum.squareRoot()), isStopWanted: isStopWanted,
+      communicationSeconds: Self.seconds(communicator.statistics.waitedNanoseconds &- waitedBefore),
+      stepSeconds: Self.seconds(monotonicNanoseconds() &- began))
   }
 
   /// Waits for the parameters that other ranks have updated in the last step.
@@ -204,6 +218,8 @@ public final class TrainingStep {
       step: update.step, range: elements,
       momentsAt: moments.place(of: elements.lowerBound, bucket: bucket))
   }
+
+  private static func seconds(_ nanoseconds: UInt64) -> Double { Double(nanoseconds) * 1e-9 }
 
   // 64 KiB of each array: large enough to hand out, small enough to stay in a cache from the sum to the update.
   private static let pieceCount = 32 * BucketPlan.chunkLength

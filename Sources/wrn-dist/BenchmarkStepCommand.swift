@@ -12,7 +12,8 @@ struct BenchmarkStepCommand: ParsableCommand {
     discussion: """
       Runs under mpirun as well; --batch-size is global and rank 0 prints. GFLOP/s count 6 operations for every \
       multiply-add of the direct convolutions (forward, input gradient, weight gradient). Afterwards as many passes \
-      forward alone are timed, as an evaluation makes them.
+      forward alone are timed, as an evaluation makes them. Exposed communication is the time that rank 0 waited for \
+      messages; bytes are those of a step that leave rank 0, and those that leave its host.
       """)
 
   @Option(help: "Nominal depth.") var depth = 22
@@ -30,6 +31,8 @@ struct BenchmarkStepCommand: ParsableCommand {
   var progress = MessageProgress.poll
   @Option(help: "Adam's moments on every rank or divided among them: replicated or sharded.")
   var optimizerState = OptimizerStateMode.sharded
+  @Option(help: "Partial sums of gradients travel as fp32 or rounded to bf16, which changes bits.")
+  var wire = WireFormat.fp32
   @Option(help: "Steps that are timed, after three that are not.") var steps = 10
   @Flag(help: "Print one JSON object as the last line.") var json = false
 
@@ -39,12 +42,12 @@ struct BenchmarkStepCommand: ParsableCommand {
       let chosen = try ChosenEngine(engine, communicator)
       let (threadCount, plan) = try Ranks.together(communicator) {
         guard steps > 0 else { throw UsageError("--steps must be at least 1.") }
-        return (try threads.count(asked: self.threads), try trainingPlan(communicator))
+        return (try threads.count(asked: self.threads), try trainingConfiguration.microbatchPlan(communicator))
       }
       let byteCount = try Ranks.together(communicator) {
         try trainingConfiguration.plannedByteCount(
           plan, engine: chosen.engine, workerCount: threadCount, rank: communicator.rank,
-          worldSize: communicator.worldSize)
+          hosts: communicator.hosts)
       }
       try MemoryCheck.requireRoom(for: byteCount, communicator)
       let benchmark = try StepBenchmark(
@@ -66,13 +69,8 @@ struct BenchmarkStepCommand: ParsableCommand {
     configuration.microbatches = microbatches
     configuration.batchNorm = batchNorm
     configuration.optimizerState = optimizerState
+    configuration.wire = wire
     configuration.bucketByteCount = bucketSize?.value ?? configuration.bucketByteCount
     return configuration
-  }
-
-  private func trainingPlan(_ communicator: any Communicator) throws -> MicrobatchPlan {
-    try MicrobatchPlan(
-      globalBatchSize: batchSize, microbatchCount: microbatches, rank: communicator.rank,
-      worldSize: communicator.worldSize)
   }
 }

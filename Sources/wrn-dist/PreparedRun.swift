@@ -30,9 +30,7 @@ struct PreparedRun {
     _ communicator: any Communicator
   ) throws {
     var configuration = configuration
-    _ = try MicrobatchPlan(
-      globalBatchSize: configuration.batchSize, microbatchCount: configuration.microbatches,
-      rank: communicator.rank, worldSize: communicator.worldSize)
+    _ = try configuration.microbatchPlan(communicator)
     if communicator.rank == 0 { try options.output.trace.map(TraceSession.check) }
     source = try DataSource(configuration.data)
     configuration.steps = options.steps(

@@ -14,6 +14,12 @@ struct StepBenchmark {
     let first: Double
     /// Every timed step, the fastest first.
     let steps: [Double]
+    /// Of every timed step, the part in which this rank waited for messages, the shortest first.
+    let waits: [Double]
+    /// The bytes of a step that leave this rank.
+    let sentByteCount: Int
+    /// The bytes of a step that leave this rank's host, from all of its ranks.
+    let sentToOtherHostsByteCount: Int
     /// Every timed pass forward alone, the fastest first.
     let evaluations: [Double]
     let plannedByteCount: Int
@@ -75,23 +81,43 @@ struct StepBenchmark {
   /// - Throws: `CommunicationError` if an exchange fails.
   func run(steps: Int) throws -> Times {
     var times: [Double] = []
+    var waits: [Double] = []
     var first = 0.0
+    var sentBefore = (0, 0)
     try step.begin()
     for number in 1...steps + Self.warmUpCount {
       try communicator.barrier()
+      if number == Self.warmUpCount + 1 { sentBefore = sentByteCounts }
       let began = ContinuousClock.now
-      _ = try step(images.pointer, labels: labels.pointer, step: number)
+      let result = try step(images.pointer, labels: labels.pointer, step: number)
       let ended = ContinuousClock.now
       if number == 1 { first = Machine.secondsSinceStart }
-      if number > Self.warmUpCount { times.append((ended - began).seconds) }
+      if number > Self.warmUpCount {
+        times.append((ended - began).seconds)
+        waits.append(result.communicationSeconds)
+      }
     }
     try step.finish()
+    let sent = (sentByteCounts.0 - sentBefore.0, sentByteCounts.1 - sentBefore.1)
     let peak = Machine.peakMemory
     return Times(
       threads: pool.workerCount, network: model.network, first: first, steps: times.sorted(),
+      waits: waits.sorted(), sentByteCount: sent.0 / steps,
+      sentToOtherHostsByteCount: try sumOverHost(sent.1) / steps,
       evaluations: try timeEvaluation(count: steps).sorted(), plannedByteCount: step.byteCount,
       keptByteCount: model.network.keptActivationByteCount(imageCount: plan.localBatchSize),
       peakByteCount: peak)
+  }
+
+  private var sentByteCounts: (Int, Int) {
+    (communicator.statistics.sentByteCount, communicator.statistics.sentToOtherHostsByteCount)
+  }
+
+  /// Adds up what the ranks of this rank's host count.
+  private func sumOverHost(_ count: Int) throws -> Int {
+    let counts = try communicator.allGather(String(count)).map { Int($0) ?? 0 }
+    let hosts = communicator.hosts
+    return hosts.indices.reduce(0) { $0 + (hosts[$1] == hosts[communicator.rank] ? counts[$1] : 0) }
   }
 
   /// Times passes forward over this rank's images, which make one batch of their own, as in an evaluation.

@@ -9,6 +9,7 @@ struct StepReport {
   let worldSize: Int
 
   private var median: Double { StepBenchmark.Times.median(times.steps) }
+  private var exposed: Double { StepBenchmark.Times.median(times.waits) }
   private var slowest: Double { times.steps[times.steps.count - 1] }
   private var rate: Double { Double(options.batchSize) / median }
   private var evaluationRate: Double {
@@ -23,6 +24,8 @@ struct StepReport {
     engine \(engine.description), n = \(times.steps.count)
     median \(format(median * 1e3)) ms a step (fastest \(format(times.steps[0] * 1e3)), \
     slowest \(format(slowest * 1e3))): \(format(rate)) img/s, \(format(gflops)) GFLOP/s
+    exposed communication \(format(exposed * 1e3)) ms a step; rank 0 sends \(kibibytes(times.sentByteCount)) KiB, its \
+    host \(kibibytes(times.sentToOtherHostsByteCount)) KiB to others
     evaluation \(format(evaluationRate)) img/s, \(format(evaluationRate / rate)) times the training rate
     first step done \(format(times.first)) s after the start; planned memory \
     \(times.plannedByteCount >> 20) MiB (\(times.keptByteCount >> 20) MiB of activations), peak of rank 0 \
@@ -42,6 +45,8 @@ struct StepReport {
         imagesPerSecond: rate, stepMilliseconds: median * 1e3,
         stepMillisecondsMinimum: times.steps[0] * 1e3, stepMillisecondsMaximum: slowest * 1e3,
         n: times.steps.count, gflops: gflops, evaluationImagesPerSecond: evaluationRate,
+        wire: options.wire.rawValue, exposedCommunicationMilliseconds: exposed * 1e3,
+        bytesSentPerRank: times.sentByteCount, bytesSentToOtherHosts: times.sentToOtherHostsByteCount,
         plannedMemoryBytes: times.plannedByteCount, keptActivationBytes: times.keptByteCount,
         peakMemoryBytes: times.peakByteCount, firstStepSeconds: times.first, cpu: Machine.cpuModel))
   }
@@ -62,6 +67,10 @@ struct StepReport {
     let n: Int
     let gflops: Double
     let evaluationImagesPerSecond: Double
+    let wire: String
+    let exposedCommunicationMilliseconds: Double
+    let bytesSentPerRank: Int
+    let bytesSentToOtherHosts: Int
     let plannedMemoryBytes: Int
     let keptActivationBytes: Int
     let peakMemoryBytes: Int
@@ -69,5 +78,6 @@ struct StepReport {
     let cpu: String
   }
 
+  private func kibibytes(_ count: Int) -> Int { (count + 512) >> 10 }
   private func format(_ value: Double) -> String { String(format: "%.3f", value) }
 }

@@ -65,11 +65,8 @@ struct TrainCommand: ParsableCommand {
   ) throws {
     let byteCount = try Ranks.together(communicator) {
       try configuration.plannedByteCount(
-        MicrobatchPlan(
-          globalBatchSize: configuration.batchSize, microbatchCount: configuration.microbatches,
-          rank: communicator.rank, worldSize: communicator.worldSize),
-        engine: engine, workerCount: threadCount, rank: communicator.rank,
-        worldSize: communicator.worldSize)
+        configuration.microbatchPlan(communicator), engine: engine, workerCount: threadCount, rank: communicator.rank,
+        hosts: communicator.hosts)
     }
     try MemoryCheck.requireRoom(for: byteCount, communicator)
   }

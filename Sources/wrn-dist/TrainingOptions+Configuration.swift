@@ -30,6 +30,7 @@ extension TrainingOptions {
     set(&result.bucketByteCount, machine.bucketSize?.value)
     set(&result.progress, machine.progress)
     set(&result.optimizerState, machine.optimizerState)
+    set(&result.wire, machine.wire)
     set(&result.evalEvery, evaluation.evalEvery)
     set(&result.evalBatches, evaluation.evalBatches)
     set(&result.evalRanks, evaluation.evalRanks)

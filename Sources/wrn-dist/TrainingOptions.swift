@@ -74,6 +74,11 @@ struct TrainingOptions: ParsableArguments {
         Adam's moments on every rank (replicated) or divided among the ranks (sharded: less memory, less work); \
         changes no bits. (default: sharded)
         """) var optimizerState: OptimizerStateMode?
+    @Option(
+      help: """
+        Partial sums of gradients travel between ranks as they are (fp32), or those of at most eight parts of the batch \
+        rounded once (bf16: other bits, the same ones for every number of ranks). (default: fp32)
+        """) var wire: WireFormat?
   }
 
   struct EvaluationOptions: ParsableArguments {
@@ -115,6 +120,7 @@ extension TrainingConfiguration.EvaluationBatches: ExpressibleByArgument {
 }
 extension MessageProgress: ExpressibleByArgument {}
 extension OptimizerStateMode: ExpressibleByArgument {}
+extension WireFormat: ExpressibleByArgument {}
 extension BatchNormalizationScope: ExpressibleByArgument {}
 extension NormalizationStatistics: ExpressibleByArgument {}
 extension ShuffleMode: ExpressibleByArgument {}

@@ -48,4 +48,12 @@ import Testing
   func intendedSinglesAreLeftAlone(variables: [String: String]) {
     #expect(LaunchEnvironment(variables).silentSingletonProblem(worldSize: 1) == nil)
   }
+
+  @Test func hostsArePretendedOnlyIfAskedFor() {
+    #expect(LaunchEnvironment(["WRN_RANKS_PER_HOST": "2"]).pretendedRanksPerHost == 2)
+    for value in ["0", "-1", "two", ""] {
+      #expect(LaunchEnvironment(["WRN_RANKS_PER_HOST": value]).pretendedRanksPerHost == nil)
+    }
+    #expect(LaunchEnvironment([:]).pretendedRanksPerHost == nil)
+  }
 }

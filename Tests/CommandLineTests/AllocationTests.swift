@@ -3,7 +3,8 @@ import Testing
 
 /// After warm-up a training step allocates nothing, in any thread: images, passes, reduction, update, log.
 @Suite struct AllocationTests {
-  @Test(arguments: [1, 3])
+  /// Three ranks are on one host; six are on three, and round their gradients.
+  @Test(arguments: [1, 3, 6])
   func aStepAllocatesNothing(ranks: Int) throws {
     let output = try ProcessRun(
       BuiltProducts.executable("rank-worker"), ["training-allocations", "\(ranks)"],

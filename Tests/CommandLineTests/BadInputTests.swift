@@ -75,6 +75,21 @@ import Testing
       ["3 ranks cannot share 2 microbatches", "mpirun -np 2"], ranks: [3])
   }
 
+  @Test func ranksThatCannotFormWhatBF16Rounds() throws {
+    for command in [
+      training(["--microbatches", "16", "--wire", "bf16"]),
+      ["benchmark", "step", "--microbatches", "16", "--wire", "bf16"],
+    ] {
+      try refuse(
+        TemporaryFolder(), command, code: 64,
+        [
+          "3 ranks cannot share the 8 partial sums of 2 microbatches that --wire bf16 rounds",
+          "start 1, 2, 4 or 8 ranks",
+        ],
+        ranks: [3])
+    }
+  }
+
   @Test func anOutputFolderThatCannotBeWritten() throws {
     let folder = try TemporaryFolder()
     try folder.write("file", "in the way")

@@ -4,9 +4,14 @@ import Testing
 
 /// The benchmarks print what they promise; how fast anything is decides nothing here.
 @Suite struct BenchmarkTests {
-  private func lastLine<Value: Decodable>(_ type: Value.Type, _ arguments: [String], ranks: Int? = nil) throws -> Value
+  private func lastLine<Value: Decodable>(
+    _ type: Value.Type, _ arguments: [String], ranks: Int? = nil, environment: [String: String] = [:]
+  )
+    throws -> Value
   {
-    let output = try Job(TemporaryFolder(), ranks: ranks, ["benchmark"] + arguments + ["--json"]).succeed()
+    var job = try Job(TemporaryFolder(), ranks: ranks, ["benchmark"] + arguments + ["--json"])
+    job.environment = environment
+    let output = try job.succeed()
     return try JSONDecoder.snakeCase.decode(type, from: Data((output.lines.last ?? "").utf8))
   }
 
@@ -24,6 +29,10 @@ import Testing
     let plannedMemoryBytes: Int
     let keptActivationBytes: Int
     let firstStepSeconds: Double
+    let wire: String
+    let exposedCommunicationMilliseconds: Double
+    let bytesSentPerRank: Int
+    let bytesSentToOtherHosts: Int
   }
 
   @Test(arguments: [nil, 2])
@@ -37,6 +46,26 @@ import Testing
     #expect(line.keptActivationBytes == 4 * 73_728 * 16 / line.ranks)
     #expect(line.peakMemoryBytes > line.plannedMemoryBytes && line.plannedMemoryBytes > line.keptActivationBytes)
     #expect(line.firstStepSeconds > 0)
+    #expect(line.wire == "fp32" && line.bytesSentToOtherHosts == 0)
+    #expect((0...line.stepMilliseconds * 10).contains(line.exposedCommunicationMilliseconds))
+    // Half of the gradient there and half of the parameters back, and the small sums of batch norm, norm and loss.
+    let least = ranks == nil ? 0 : 4 * 100_986
+    #expect(line.bytesSentPerRank >= least && Double(line.bytesSentPerRank) <= 1.15 * Double(least))
+  }
+
+  /// The bytes of the host of rank 0, of which two ranks send.
+  @Test(arguments: [("fp32", 4), ("bf16", 4)])
+  func stepOnSeveralHosts(wire: String, ranks: Int) throws {
+    let line = try lastLine(
+      Step.self,
+      [
+        "step", "--depth", "10", "--batch-size", "16", "--microbatches", "8", "--steps", "2", "--batch-norm",
+        "microbatch", "--wire", wire,
+      ],
+      ranks: ranks, environment: ["WRN_RANKS_PER_HOST": "2"])
+    // Of two hosts each has the sum of four of eight rounded parts, which keeps all of its bits.
+    let least = Double(4 * 100_986)
+    #expect(line.wire == wire && (least...1.15 * least).contains(Double(line.bytesSentToOtherHosts)))
   }
 
   private struct Convolutions: Decodable {

@@ -36,6 +36,9 @@ import Testing
     let flags = ["train", "--data", "synthetic", "--depth", "10", "--output-dir", "run"]
     try refuse(flags + ["--batch-size", "32"], "was made with --batch-size 16")
     try refuse(flags + ["--batch-size", "16", "--seed", "5"], "--seed 0 but this run has --seed 5", ranks: 2)
+    try refuse(
+      flags + ["--batch-size", "16", "--wire", "bf16"], "was made with --wire fp32 but this run has --wire bf16",
+      ranks: 2)
     let other = ["train", "--depth", "16", "--data", "synthetic", "--output-dir", "new", "--init", checkpoint]
     try refuse(other, "does not fit the network", ranks: 2)
     #expect(folder.names("new").isEmpty)

@@ -15,6 +15,8 @@ final class ExchangeRun {
     var bucketByteCount = 4096
     /// Whether owners hand out results of their own, as with sharded moments, instead of the gradient.
     var isSharded = true
+    /// In what form partial sums travel.
+    var wire = WireFormat.fp32
     /// Decides the numbers; nil: all are zero.
     var seed: UInt64? = 0
 
@@ -28,7 +30,19 @@ final class ExchangeRun {
     /// The sum over the tree in its plainest form.
     var sum: [Float] {
       let leaves = leaves
-      return (0..<elementCount).map { i in referenceSum(leaves.map { $0[i] }, +) }
+      return (0..<elementCount).map { i in sum(0..<microbatches, of: leaves, at: i) }
+    }
+
+    /// One element of the sum over some leaves: with bf16, over rounded sums of as many leaves as there must be for no more
+    /// than eight of them.
+    func sum(_ range: Range<Int>, of leaves: [[Float]], at i: Int) -> Float {
+      guard wire == .bf16 else { return referenceSum(leaves[range].map { $0[i] }, +) }
+      var width = 1
+      while microbatches > 8 * width { width *= 2 }
+      let parts = stride(from: range.lowerBound, to: range.upperBound, by: width).map { first in
+        nearestBrainFloat(referenceSum(leaves[first..<min(first + width, range.upperBound)].map { $0[i] }, +))
+      }
+      return referenceSum(parts, +)
     }
   }
 
@@ -60,7 +74,7 @@ final class ExchangeRun {
     exchange = GradientExchange(
       plan: BucketPlan(
         elementCount: example.elementCount, bucketByteCount: example.bucketByteCount), tree: tree,
-      communicator: communicator, segments: segments.map(\.pointer),
+      wire: example.wire, communicator: communicator, segments: segments.map(\.pointer),
       target: example.isSharded ? parameters.pointer : segments[0].pointer)
     summary = StepSummary(exchange, communicator: communicator)
   }
@@ -74,7 +88,7 @@ final class ExchangeRun {
     for (node, segment) in zip(nodes, segments) where !leaves.isEmpty {
       let below = tree.leaves(of: node)
       for i in 0..<example.elementCount {
-        segment.pointer[i] = referenceSum(leaves[below].map { $0[i] }, +)
+        segment.pointer[i] = example.sum(below, of: leaves, at: i)
       }
     }
     exchange.begin()
@@ -120,4 +134,16 @@ final class ExchangeRun {
     for i in ranges.indices.dropFirst() where numbers.below(3) == 0 { ranges.swapAt(i, i - 1) }
     return ranges
   }
+}
+
+/// The bfloat16 nearest to a number, found by comparing its two neighbours; of two equally near ones the even one.
+func nearestBrainFloat(_ value: Float) -> Float {
+  guard value.isFinite else { return value }
+  let below = Float(bitPattern: value.bitPattern & 0xffff_0000)
+  // Beyond the largest one lies an infinity, which counts as the power of two in its place.
+  let above = Float(bitPattern: (value.bitPattern & 0xffff_0000) &+ 0x1_0000)
+  let upper = above.isFinite ? Double(above) : Double(sign: value.sign, exponent: 128, significand: 1)
+  let (toBelow, toAbove) = (abs(Double(value) - Double(below)), abs(upper - Double(value)))
+  if toBelow != toAbove { return toBelow < toAbove ? below : above }
+  return (below.bitPattern >> 16).isMultiple(of: 2) ? below : above
 }

@@ -5,9 +5,9 @@ import Testing
 
 /// The exchanged sum is, bit for bit, the sum over the fixed tree, whatever the ranks and however the gradient is cut.
 @Suite struct GradientExchangeTests {
-  private func check(_ example: ExchangeRun.Case, worldSize: Int) throws {
+  private func check(_ example: ExchangeRun.Case, worldSize: Int, hosts: [Int]? = nil) throws {
     let exact = example.sum
-    let outcomes = try ThreadCommunicator.run(worldSize: worldSize) { communicator in
+    let outcomes = try ThreadCommunicator.run(worldSize: worldSize, hosts: hosts) { communicator in
       let run = ExchangeRun(example, communicator)
       // Twice, as in training: the second step must not see the first.
       _ = try run.step()
@@ -28,6 +28,24 @@ import Testing
           microbatches: worldSize + numbers.below(13), elementCount: elementCount,
           bucketByteCount: 4096 << numbers.below(4), isSharded: numbers.below(2) == 0,
           seed: numbers.next()), worldSize: worldSize)
+    }
+  }
+
+  /// Several hosts: 2 × 2, 2 × 3, 3 × 2, 4 × 2 ranks, unequal hosts, hosts of one rank, and hosts that take turns.
+  @Test(arguments: [
+    [0, 0, 1, 1], [0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 2, 2, 3, 3], [0, 0, 0, 1], [0, 1, 2],
+    [0, 1, 0, 1],
+  ])
+  func bitwiseTheTreesSumOnSeveralHosts(hosts: [Int]) throws {
+    var numbers = TestNumbers(seed: UInt64(hosts.count) &* 91)
+    for elementCount in [0, 1, 1021, 5003, 8192] {
+      for isSharded in [true, false] {
+        try check(
+          ExchangeRun.Case(
+            microbatches: hosts.count + numbers.below(13), elementCount: elementCount,
+            bucketByteCount: 4096 << numbers.below(4), isSharded: isSharded, seed: numbers.next()),
+          worldSize: hosts.count, hosts: hosts)
+      }
     }
   }
 
@@ -81,6 +99,65 @@ import Testing
     for outcome in outcomes {
       #expect(Double(outcome.sentByteCount) <= 1.02 * Double(least))
       #expect(Double(outcome.sentByteCount) >= 0.98 * Double(least))
+    }
+  }
+
+  /// Partial sums that were rounded at their level of the tree give the same bits from every number of ranks.
+  @Test(arguments: [
+    (8, [1, 2, 3, 4, 5, 8]), (6, [1, 2, 3, 6]), (16, [1, 2, 4, 8]), (19, [1, 2]), (64, [1, 2, 4, 8]),
+  ])
+  func bitwiseTheRoundedTreesSum(microbatches: Int, worldSizes: [Int]) throws {
+    var numbers = TestNumbers(seed: UInt64(microbatches))
+    for worldSize in worldSizes {
+      // Of 19 microbatches five fours are rounded; two ranks would meet within one.
+      let isPossible =
+        (try? WireFormat.bf16.validate(
+          tree: ReductionTree(leafCount: microbatches), worldSize: worldSize)) != nil
+      #expect(isPossible == (microbatches != 19 || worldSize == 1))
+      guard isPossible else { continue }
+      for hosts in [nil, worldSize == 4 ? [0, 0, 1, 1] : nil, worldSize == 8 ? [0, 0, 1, 1, 2, 2, 3, 3] : nil] {
+        try check(
+          ExchangeRun.Case(
+            microbatches: microbatches, elementCount: 3001 + numbers.below(2000),
+            bucketByteCount: 4096 << numbers.below(3), isSharded: numbers.below(2) == 0, wire: .bf16,
+            seed: numbers.next()), worldSize: worldSize, hosts: hosts)
+      }
+    }
+  }
+
+  /// With a partial sum a rank the way there takes half the bytes; parameters come back whole.
+  @Test func roundedSumsTakeHalfTheBytes() throws {
+    let example = ExchangeRun.Case(
+      microbatches: 16, elementCount: 295_866, bucketByteCount: 65_536, wire: .bf16, seed: nil)
+    let outcomes = try ThreadCommunicator.run(worldSize: 8) { try ExchangeRun(example, $0).step() }
+    let least = Double(7 * (2 + 4) * example.elementCount / 8)
+    for outcome in outcomes {
+      #expect((0.98 * least...1.02 * least).contains(Double(outcome.sentByteCount)))
+    }
+  }
+
+  /// Between hosts only the hosts' own partial sums travel, and each result once: 2·(h − 1)/h of the gradient from every
+  /// host, while all of its ranks send equally much.
+  @Test(arguments: [[0, 0, 1, 1], [0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 2, 2, 3, 3]], [true, false])
+  func bytesBetweenHostsAreTheLeast(hosts: [Int], isSharded: Bool) throws {
+    let example = ExchangeRun.Case(
+      microbatches: 8, elementCount: 295_866, bucketByteCount: 65_536, isSharded: isSharded, seed: nil)
+    let outcomes = try ThreadCommunicator.run(worldSize: hosts.count, hosts: hosts) {
+      try ExchangeRun(example, $0).step()
+    }
+    let hostCount = (hosts.max() ?? 0) + 1
+    let least = 2 * (hostCount - 1) * 4 * example.elementCount / hostCount
+    for host in 0..<hostCount {
+      let sent = hosts.indices.filter { hosts[$0] == host }.map { outcomes[$0].sentToOtherHostsByteCount }
+      let total = sent.reduce(0, +)
+      #expect(Double(total) <= 1.02 * Double(least) && Double(total) >= 0.98 * Double(least))
+      #expect(Double(sent.max() ?? 0) <= 1.02 * Double(total) / Double(sent.count))
+    }
+    // Nor does the stage within a host cost anything: what leaves a rank in all is still the least.
+    for outcome in outcomes {
+      #expect(
+        Double(outcome.sentByteCount)
+          <= 1.02 * Double(2 * (hosts.count - 1) * 4 * example.elementCount / hosts.count))
     }
   }
 

@@ -14,11 +14,14 @@ extension RankWorker {
   /// - Throws: What planning or a step throws.
   static func countTrainingAllocations(ranks: Int) throws {
     let communicator: any Communicator =
-      ranks == 1 ? SoloCommunicator() : SilentCommunicator(worldSize: ranks)
+      ranks == 1
+      ? SoloCommunicator()
+      : SilentCommunicator(worldSize: ranks, ranksPerHost: ranks.isMultiple(of: 2) ? 2 : ranks)
     let network = WideResNet(try WideResNet.Configuration(depth: 10, widenFactor: 1))
     var configuration = TrainingConfiguration()
     configuration.depth = 10
     configuration.batchSize = 16
+    configuration.wire = communicator.hosts.last == 0 ? .fp32 : .bf16
     configuration.steps = 1000
     let folder = FileManager.default.temporaryDirectory
       .appendingPathComponent("wrn-dist-allocations-\(UUID().uuidString)").path

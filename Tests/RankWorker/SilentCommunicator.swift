@@ -10,9 +10,10 @@ final class SilentCommunicator: Communicator {
   let sharesCores = false
   let statistics = ExchangeStatistics()
 
-  init(worldSize: Int) {
+  /// Makes the world; `ranksPerHost` ranks in a row are on one host.
+  init(worldSize: Int, ranksPerHost: Int) {
     self.worldSize = worldSize
-    hosts = [Int](repeating: 0, count: worldSize)
+    hosts = (0..<worldSize).map { $0 / ranksPerHost }
   }
 
   func makeMessageGroup(capacity: Int) -> any MessageGroup { SilentMessageGroup() }
