@@ -1,5 +1,6 @@
 import Collectives
 import Tensors
+import Tracing
 
 /// The exchange of one bucket: partial sums there, results back.
 ///
@@ -30,6 +31,8 @@ final class BucketExchange {
   private let segments: [UnsafeMutablePointer<Float>]
   private let target: UnsafeMutablePointer<Float>
   private let messages: any MessageGroup
+  private let spans: BucketSpans
+  private var began: UInt64 = 0
   private let firstTag: Int
   private let tagsPerStage: Int
   /// What each stage cuts, and what it cuts it into.
@@ -57,11 +60,13 @@ final class BucketExchange {
   ///   - target: The flat buffer whose slices the owners hand out.
   ///   - communicator: The ranks.
   ///   - firstTag: The first of ``tagCount(_:)`` tags.
+  ///   - tracer: Records when the bucket is on its way.
   init(
     index: Int, elements: Range<Int>, stages: [ExchangeStage],
     segments: [UnsafeMutablePointer<Float>], target: UnsafeMutablePointer<Float>,
-    communicator: any Communicator, firstTag: Int
+    communicator: any Communicator, firstTag: Int, tracer: Tracer?
   ) {
+    spans = BucketSpans(index, tracer)
     self.elements = elements
     self.stages = stages
     self.segments = segments
@@ -134,6 +139,7 @@ final class BucketExchange {
     if stages.isEmpty {
       phase = .arrived
     } else {
+      began = spans.now()
       try send(stage: 0)
     }
   }
@@ -149,6 +155,7 @@ final class BucketExchange {
         guard try messages.test() else { return }
         guard stage + 1 < stages.count else {
           phase = .arrived
+          spans.recordReduction(since: began)
           return
         }
         sum(0..<ranges[stage + 1].count, stage: stage)
@@ -157,6 +164,7 @@ final class BucketExchange {
         guard try messages.test() else { return }
         guard stage > 0 else {
           phase = .complete
+          spans.recordGather(since: began)
           return
         }
         try gather(stage: stage - 1)
@@ -182,6 +190,7 @@ final class BucketExchange {
   func startGather() throws {
     precondition(phase == .arrived, "a bucket is handed out once, after its sums have arrived")
     if let last = stages.indices.last {
+      began = spans.now()
       try gather(stage: last)
     } else {
       phase = .complete

@@ -1,5 +1,6 @@
 import Collectives
 import Tensors
+import Tracing
 
 /// Sums gradients over all microbatches of all ranks in the order of the fixed tree, bucket by bucket, while the way back
 /// still computes; what the owners of slices make of the sums goes back to all ranks while the next step begins.
@@ -35,9 +36,11 @@ public final class GradientExchange {
   ///     totals of this rank's slices are left in the first.
   ///   - target: The flat buffer whose slices the owners hand out: the parameters, or `segments[0]` itself if every rank
   ///     is to have the whole gradient.
+  ///   - tracer: Records when buckets are on their way.
   public init(
     plan: BucketPlan, tree: ReductionTree, communicator: any Communicator,
-    segments: [UnsafeMutablePointer<Float>], target: UnsafeMutablePointer<Float>
+    segments: [UnsafeMutablePointer<Float>], target: UnsafeMutablePointer<Float>,
+    tracer: Tracer? = nil
   ) {
     self.plan = plan
     self.communicator = communicator
@@ -48,7 +51,8 @@ public final class GradientExchange {
     buckets = plan.buckets.enumerated().map { index, elements in
       BucketExchange(
         index: index, elements: elements, stages: own, segments: segments, target: target,
-        communicator: communicator, firstTag: Self.firstTag + index * BucketExchange.tagCount(own))
+        communicator: communicator, firstTag: Self.firstTag + index * BucketExchange.tagCount(own),
+        tracer: tracer)
     }
     nextArrival = buckets.count
   }

@@ -1,5 +1,6 @@
 import Collectives
 import Tensors
+import Tracing
 
 /// A network at work: all memory that forward and backward passes need, allocated once, and the passes themselves.
 ///
@@ -24,6 +25,7 @@ public final class NetworkPass {
   let norms: [BatchNormalization]
   let head: ClassifierHead
   let gradients: GradientMemory?
+  let spans: PassSpans
   private let layers: [ConvolutionLayer]
   private let preparedWeights: [AlignedBuffer<Float>]
   private let scratch: [AlignedBuffer<Float>]
@@ -47,10 +49,12 @@ public final class NetworkPass {
   ///   - tree: The tree over all microbatches of a full batch.
   ///   - scope: How batch statistics are formed.
   ///   - purpose: Whether activations are kept for the way back.
+  ///   - tracer: Records what takes how long.
   public init(
     _ network: WideResNet, engine: any ConvolutionEngine, pool: WorkerPool,
     parameters: ParameterStore, runningStatistics: ParameterStore, imagesPerMicrobatch: Int,
-    microbatches: Range<Int>, tree: ReductionTree, scope: BatchNormalizationScope, purpose: Purpose
+    microbatches: Range<Int>, tree: ReductionTree, scope: BatchNormalizationScope, purpose: Purpose,
+    tracer: Tracer? = nil
   ) {
     self.network = network
     self.engine = engine
@@ -67,6 +71,7 @@ public final class NetworkPass {
         norm, pixels: pixels, microbatchCount: microbatches.count, scope: scope)
     }
     layers = network.layersInOrder
+    spans = PassSpans(network, tracer)
     let lastImage = layers.last?.geometry
     head = ClassifierHead(
       network.head, pixels: (lastImage?.outputHeight ?? 0) * (lastImage?.outputWidth ?? 0),

@@ -3,6 +3,7 @@ import DataParallel
 import Networks
 import Optimizers
 import Tensors
+import Tracing
 
 /// One training step: what every rank does with one batch, in a straight line.
 ///
@@ -26,6 +27,8 @@ public final class TrainingStep {
   /// of all.
   package let gradients: ParameterStore
   private let pool: WorkerPool
+  private let communicator: any Communicator
+  private let spans: StepSpans
 
   /// What a step reports.
   public struct Result: Sendable {
@@ -37,15 +40,22 @@ public final class TrainingStep {
     public let gradientNorm: Float
     /// Whether any rank was asked to stop.
     public let isStopWanted: Bool
+    /// The seconds of the step that this rank waited for messages: communication that nothing hid.
+    public let communicationSeconds: Double
+    /// The seconds of the whole step on this rank.
+    public let stepSeconds: Double
 
     /// Makes a report.
     package init(
-      loss: Float, learningRate: Float, gradientNorm: Float, isStopWanted: Bool = false
+      loss: Float, learningRate: Float, gradientNorm: Float, isStopWanted: Bool = false,
+      communicationSeconds: Double = 0, stepSeconds: Double = 0
     ) {
       self.loss = loss
       self.learningRate = learningRate
       self.gradientNorm = gradientNorm
       self.isStopWanted = isStopWanted
+      self.communicationSeconds = communicationSeconds
+      self.stepSeconds = stepSeconds
     }
   }
 
@@ -60,19 +70,23 @@ public final class TrainingStep {
   ///   - engine: What computes convolutions.
   ///   - pool: This rank's threads.
   ///   - communicator: The ranks.
+  ///   - tracer: Records what takes how long.
   public init(
     _ model: ModelState, plan: MicrobatchPlan, configuration: TrainingConfiguration,
-    engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator
+    engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator,
+    tracer: Tracer? = nil
   ) {
     self.model = model
     self.plan = plan
     self.pool = pool
+    self.communicator = communicator
+    spans = StepSpans(tracer, worldSize: communicator.worldSize)
     let network = model.network
     let pass = NetworkPass(
       network, engine: engine, pool: pool, parameters: model.parameters,
       runningStatistics: model.runningStatistics, imagesPerMicrobatch: plan.imagesPerMicrobatch,
       microbatches: plan.localMicrobatches, tree: plan.tree, scope: configuration.batchNorm,
-      purpose: .training)
+      purpose: .training, tracer: tracer)
     self.pass = pass
     run = MicrobatchRun(
       network, globalImageCount: plan.globalBatchSize,
@@ -85,7 +99,7 @@ public final class TrainingStep {
         elementCount: network.parameterCount, bucketByteCount: configuration.bucketByteCount),
       tree: plan.tree, communicator: communicator,
       segments: pass.gradientSegments.map(\.pointer),
-      target: mode == .sharded ? model.parameters.pointer : gradients.pointer)
+      target: mode == .sharded ? model.parameters.pointer : gradients.pointer, tracer: tracer)
     summary = StepSummary(exchange, communicator: communicator)
     moments = MomentShard(model, mode: mode, exchange: exchange, communicator: communicator)
     optimizer = Adam(
@@ -116,15 +130,18 @@ public final class TrainingStep {
   ///   - labels: A class an image.
   ///   - step: The number of the step.
   ///   - wantsStop: Whether this rank was asked to stop; all are told.
-  /// - Returns: Loss, learning rate, gradient norm and whether any rank was asked to stop, the same on every rank.
+  /// - Returns: Loss, learning rate, gradient norm and whether any rank was asked to stop, the same on every rank; and
+  ///   how long this one took and waited.
   /// - Throws: ``CommunicationError`` if an exchange fails.
   public func callAsFunction(
     _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, step: Int, wantsStop: Bool = false
   ) throws -> Result {
+    let began = monotonicNanoseconds()
+    let waitedBefore = communicator.statistics.waitedNanoseconds
     let update = Update(step: step, learningRate: schedule(step))
     // A layer is computed as soon as its parameters have come from the ranks that updated them.
-    try pass.forward(images, labels: labels, run: run, statistics: .batch) {
-      try exchange.waitForGather(ofFirst: $0)
+    try pass.forward(images, labels: labels, run: run, statistics: .batch) { count in
+      try spans.recordWait(spans.layerWait) { try exchange.waitForGather(ofFirst: count) }
     }
     try exchange.finish()
     try pass.startRunningStatistics(run)
@@ -135,16 +152,22 @@ public final class TrainingStep {
       try exchange.gradientReady(elements)
       while let bucket = try exchange.nextArrived(waiting: false) { try apply(update, bucket) }
     }
-    while let bucket = try exchange.nextArrived(waiting: true) { try apply(update, bucket) }
+    while let bucket = try spans.recordWait(
+      spans.bucketWait, { try exchange.nextArrived(waiting: true) })
+    {
+      try apply(update, bucket)
+    }
     try summary.start(wantsStop: wantsStop)
     if mode == .replicated { try applyToAll(update) }
 
     try pass.finishRunningStatistics(run)
     let loss = try pass.finishLoss(run)
-    let (squareSum, isStopWanted) = try summary.finish()
+    let (squareSum, isStopWanted) = try spans.recordWait(spans.summaryWait) { try summary.finish() }
     return Result(
       loss: Float(loss), learningRate: Float(update.learningRate),
-      gradientNorm: Float(squareSum.squareRoot()), isStopWanted: isStopWanted)
+      gradientNorm: Float(squareSum.squareRoot()), isStopWanted: isStopWanted,
+      communicationSeconds: Self.seconds(communicator.statistics.waitedNanoseconds &- waitedBefore),
+      stepSeconds: Self.seconds(monotonicNanoseconds() &- began))
   }
 
   /// Waits for the parameters that other ranks have updated in the last step.
@@ -177,24 +200,30 @@ public final class TrainingStep {
   /// updates all parameters, hands out the gradient.
   private func apply(_ update: Update, _ bucket: Int) throws {
     let slice = exchange.ownSlice(bucket)
-    pool.run(Self.pieces(slice), with: (self, update, bucket, slice)) { context, i, _ in
+    let start = spans.now()
+    pool.run(Self.pieces(slice), with: (self, update, bucket, slice), label: spans.update) {
+      context, i, _ in
       let (owner, update, bucket, slice) = context
       let piece = Self.piece(i, of: slice)
       owner.exchange.sum(piece, of: bucket)
       owner.summary.addSquares(piece, of: owner.gradients.pointer)
       if owner.mode == .sharded { owner.optimize(update, piece, bucket) }
     }
+    spans.record(spans.update, since: start)
     try exchange.gather(bucket)
   }
 
   /// Updates all parameters, bucket by bucket as their gradients come in.
   private func applyToAll(_ update: Update) throws {
     for (bucket, elements) in exchange.plan.buckets.enumerated() {
-      try exchange.waitForGather(bucket)
-      pool.run(Self.pieces(elements), with: (self, update, bucket, elements)) { context, i, _ in
+      try spans.recordWait(spans.bucketWait) { try exchange.waitForGather(bucket) }
+      let start = spans.now()
+      pool.run(Self.pieces(elements), with: (self, update, bucket, elements), label: spans.update) {
+        context, i, _ in
         let (owner, update, bucket, elements) = context
         owner.optimize(update, Self.piece(i, of: elements), bucket)
       }
+      spans.record(spans.update, since: start)
     }
   }
 
@@ -204,6 +233,8 @@ public final class TrainingStep {
       step: update.step, range: elements,
       momentsAt: moments.place(of: elements.lowerBound, bucket: bucket))
   }
+
+  private static func seconds(_ nanoseconds: UInt64) -> Double { Double(nanoseconds) * 1e-9 }
 
   // 64 KiB of each array: large enough to hand out, small enough to stay in a cache from the sum to the update.
   private static let pieceCount = 32 * BucketPlan.chunkLength
