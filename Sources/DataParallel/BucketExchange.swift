@@ -14,6 +14,8 @@ final class BucketExchange {
     case reducing(stage: Int)
     /// All partial sums of this rank's slice are here.
     case arrived
+    /// This rank's slice is ready to be handed out.
+    case held
     /// The owners' results of a stage are on their way back.
     case gathering(stage: Int)
     /// Everything is where it belongs.
@@ -150,7 +152,7 @@ final class BucketExchange {
   func advance() throws {
     while true {
       switch phase {
-      case .filling, .arrived, .complete: return
+      case .filling, .arrived, .held, .complete: return
       case .reducing(let stage):
         guard try messages.test() else { return }
         guard stage + 1 < stages.count else {
@@ -186,9 +188,19 @@ final class BucketExchange {
     if total != result + offset { total.update(from: result + offset, count: range.count) }
   }
 
+  /// Whether partial sums are on their way.
+  var isReducing: Bool {
+    if case .reducing = phase { true } else { false }
+  }
+
+  /// Notes that this rank's slice of the target is ready; ``startGather()`` follows.
+  func holdGather() {
+    precondition(phase == .arrived, "a bucket is handed out once, after its sums have arrived")
+    phase = .held
+  }
+
   /// Hands out this rank's slice of the target and takes the others'.
   func startGather() throws {
-    precondition(phase == .arrived, "a bucket is handed out once, after its sums have arrived")
     if let last = stages.indices.last {
       began = spans.now()
       try gather(stage: last)

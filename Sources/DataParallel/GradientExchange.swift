@@ -134,9 +134,16 @@ public final class GradientExchange {
 
   /// Hands out this rank's slice of the target to all ranks, and takes theirs.
   ///
+  /// Partial sums go first: everybody waits for them at the end of the way back, while a result may take until the next
+  /// forward pass reaches its layer. So the slice is sent when no partial sums are on their way, and of several slices
+  /// those of the first layers lead.
+  ///
   /// - Parameter bucket: A bucket whose slice of the target is ready.
   /// - Throws: ``CommunicationError`` if a message fails.
-  public func gather(_ bucket: Int) throws { try buckets[bucket].startGather() }
+  public func gather(_ bucket: Int) throws {
+    buckets[bucket].holdGather()
+    try startHeldGathers()
+  }
 
   /// Waits until all slices of a bucket of the target are here.
   ///
@@ -173,6 +180,12 @@ public final class GradientExchange {
 
   private func advance() throws {
     for bucket in buckets { try bucket.advance() }
+    try startHeldGathers()
+  }
+
+  private func startHeldGathers() throws {
+    for bucket in buckets where bucket.isReducing { return }
+    for bucket in buckets.reversed() where bucket.phase == .held { try bucket.startGather() }
   }
 
   private func wait(until condition: () -> Bool) throws {
