@@ -45,11 +45,15 @@ let libraries: [Target] = [
   .target(name: "BLASKernels", dependencies: ["Tensors", "COpenBLAS"], swiftSettings: strict),
   .target(name: "OpenMPI", dependencies: ["Collectives", "COpenMPI"], swiftSettings: strict),
   .target(
-    name: "Networks", dependencies: ["Tensors", "Collectives", "BLASKernels", "CCPUID", "CHints"] + kernels,
+    name: "Networks",
+    dependencies: ["Tensors", "Collectives", "Tracing", "BLASKernels", "CCPUID", "CHints"]
+      + kernels,
     swiftSettings: strict),
   .target(name: "Optimizers", dependencies: ["Tensors"], swiftSettings: strict),
   .target(name: "Datasets", dependencies: ["Tensors", crypto], swiftSettings: strict),
-  .target(name: "DataParallel", dependencies: ["Tensors", "Collectives"], swiftSettings: strict),
+  .target(
+    name: "DataParallel", dependencies: ["Tensors", "Collectives", "Tracing"], swiftSettings: strict
+  ),
   .target(
     name: "Training",
     dependencies: [

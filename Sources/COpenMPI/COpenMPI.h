@@ -10,8 +10,11 @@
 static inline MPI_Comm COpenMPI_COMM_WORLD(void) { return MPI_COMM_WORLD; }
 static inline MPI_Comm COpenMPI_COMM_NULL(void) { return MPI_COMM_NULL; }
 static inline MPI_Datatype COpenMPI_BYTE(void) { return MPI_BYTE; }
+static inline MPI_Datatype COpenMPI_FLOAT(void) { return MPI_FLOAT; }
 static inline MPI_Errhandler COpenMPI_ERRORS_RETURN(void) { return MPI_ERRORS_RETURN; }
 static inline MPI_Info COpenMPI_INFO_NULL(void) { return MPI_INFO_NULL; }
+static inline void *COpenMPI_IN_PLACE(void) { return MPI_IN_PLACE; }
+static inline MPI_Op COpenMPI_SUM(void) { return MPI_SUM; }
 static inline MPI_Request COpenMPI_REQUEST_NULL(void) { return MPI_REQUEST_NULL; }
 static inline MPI_Status *COpenMPI_STATUSES_IGNORE(void) { return MPI_STATUSES_IGNORE; }
 

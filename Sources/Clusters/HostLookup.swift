@@ -25,14 +25,15 @@ public enum HostLookup {
     let late = Result.failed("no answer within \(limit.components.seconds) s")
     let board = Board(Dictionary(names.map { ($0, late) }) { first, _ in first })
     let group = DispatchGroup()
-    let queue = OperationQueue()
-    queue.maxConcurrentOperationCount = 32
-    for name in Set(names) {
-      group.enter()
-      queue.addOperation {
-        board.set(name, find(name))
-        group.leave()
-      }
+    for _ in board.names { group.enter() }
+    // Threads of their own: a queue's start late where other work keeps the system's few busy, and the limit runs.
+    for _ in 0..<min(32, board.names.count) {
+      Thread {
+        while let name = board.next() {
+          board.set(name, find(name))
+          group.leave()
+        }
+      }.start()
     }
     _ = group.wait(timeout: .now() + seconds)
     return board.results
@@ -63,9 +64,23 @@ public enum HostLookup {
   /// Results as they come in.
   private final class Board: @unchecked Sendable {
     private let lock = NSLock()
+    let names: [String]
     private var values: [String: Result]
+    private var startedCount = 0
 
-    init(_ values: [String: Result]) { self.values = values }
+    init(_ values: [String: Result]) {
+      self.values = values
+      names = values.keys.sorted()
+    }
+
+    /// A name that no thread has taken yet.
+    func next() -> String? {
+      lock.withLock {
+        guard startedCount < names.count else { return nil }
+        startedCount += 1
+        return names[startedCount - 1]
+      }
+    }
 
     var results: [String: Result] { lock.withLock { values } }
 

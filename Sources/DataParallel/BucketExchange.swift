@@ -1,5 +1,6 @@
 import Collectives
 import Tensors
+import Tracing
 
 /// The exchange of one bucket: partial sums there, results back.
 ///
@@ -13,6 +14,8 @@ final class BucketExchange {
     case reducing(stage: Int)
     /// All partial sums of this rank's slice are here.
     case arrived
+    /// This rank's slice is ready to be handed out.
+    case held
     /// The owners' results of a stage are on their way back.
     case gathering(stage: Int)
     /// Everything is where it belongs.
@@ -30,6 +33,8 @@ final class BucketExchange {
   private let segments: [UnsafeMutablePointer<Float>]
   private let target: UnsafeMutablePointer<Float>
   private let messages: any MessageGroup
+  private let spans: BucketSpans
+  private var began: UInt64 = 0
   private let firstTag: Int
   private let tagsPerStage: Int
   /// What each stage cuts, and what it cuts it into.
@@ -57,11 +62,13 @@ final class BucketExchange {
   ///   - target: The flat buffer whose slices the owners hand out.
   ///   - communicator: The ranks.
   ///   - firstTag: The first of ``tagCount(_:)`` tags.
+  ///   - tracer: Records when the bucket is on its way.
   init(
     index: Int, elements: Range<Int>, layout: ExchangeLayout,
     segments: [UnsafeMutablePointer<Float>], target: UnsafeMutablePointer<Float>,
-    communicator: any Communicator, firstTag: Int
+    communicator: any Communicator, firstTag: Int, tracer: Tracer?
   ) {
+    spans = BucketSpans(index, tracer)
     self.elements = elements
     let stages = layout.stages(rank: communicator.rank)
     self.stages = stages
@@ -135,6 +142,7 @@ final class BucketExchange {
     if stages.isEmpty {
       phase = .arrived
     } else {
+      began = spans.now()
       try send(stage: 0)
     }
   }
@@ -145,12 +153,13 @@ final class BucketExchange {
   func advance() throws {
     while true {
       switch phase {
-      case .filling, .arrived, .complete: return
+      case .filling, .arrived, .held, .complete: return
       case .reducing(let stage):
         guard try messages.test() else { return }
         unpack(stage: stage)
         guard stage + 1 < stages.count else {
           phase = .arrived
+          spans.recordReduction(since: began)
           return
         }
         sum(0..<ranges[stage + 1].count, stage: stage)
@@ -159,6 +168,7 @@ final class BucketExchange {
         guard try messages.test() else { return }
         guard stage > 0 else {
           phase = .complete
+          spans.recordGather(since: began)
           return
         }
         try gather(stage: stage - 1)
@@ -180,10 +190,21 @@ final class BucketExchange {
     if total != result + offset { total.update(from: result + offset, count: range.count) }
   }
 
+  /// Whether partial sums are on their way.
+  var isReducing: Bool {
+    if case .reducing = phase { true } else { false }
+  }
+
+  /// Notes that this rank's slice of the target is ready; ``startGather()`` follows.
+  func holdGather() {
+    precondition(phase == .arrived, "a bucket is handed out once, after its sums have arrived")
+    phase = .held
+  }
+
   /// Hands out this rank's slice of the target and takes the others'.
   func startGather() throws {
-    precondition(phase == .arrived, "a bucket is handed out once, after its sums have arrived")
     if let last = stages.indices.last {
+      began = spans.now()
       try gather(stage: last)
     } else {
       phase = .complete

@@ -1,5 +1,6 @@
 import Collectives
 import Tensors
+import Tracing
 
 /// Sums gradients over all microbatches of all ranks in the order of the fixed tree, bucket by bucket, while the way back
 /// still computes; what the owners of slices make of the sums goes back to all ranks while the next step begins.
@@ -38,9 +39,11 @@ public final class GradientExchange {
   ///     totals of this rank's slices are left in the first.
   ///   - target: The flat buffer whose slices the owners hand out: the parameters, or `segments[0]` itself if every rank
   ///     is to have the whole gradient.
+  ///   - tracer: Records when buckets are on their way.
   public init(
     plan: BucketPlan, tree: ReductionTree, wire: WireFormat, communicator: any Communicator,
-    segments: [UnsafeMutablePointer<Float>], target: UnsafeMutablePointer<Float>
+    segments: [UnsafeMutablePointer<Float>], target: UnsafeMutablePointer<Float>,
+    tracer: Tracer? = nil
   ) {
     self.plan = plan
     self.communicator = communicator
@@ -51,7 +54,7 @@ public final class GradientExchange {
       BucketExchange(
         index: index, elements: elements, layout: layout, segments: segments, target: target,
         communicator: communicator,
-        firstTag: Self.firstTag + index * BucketExchange.tagCount(layout))
+        firstTag: Self.firstTag + index * BucketExchange.tagCount(layout), tracer: tracer)
     }
     nextArrival = buckets.count
   }
@@ -140,9 +143,16 @@ public final class GradientExchange {
 
   /// Hands out this rank's slice of the target to all ranks, and takes theirs.
   ///
+  /// Partial sums go first: everybody waits for them at the end of the way back, while a result may take until the next
+  /// forward pass reaches its layer. So the slice is sent when no partial sums are on their way, and of several slices
+  /// those of the first layers lead.
+  ///
   /// - Parameter bucket: A bucket whose slice of the target is ready.
   /// - Throws: ``CommunicationError`` if a message fails.
-  public func gather(_ bucket: Int) throws { try buckets[bucket].startGather() }
+  public func gather(_ bucket: Int) throws {
+    buckets[bucket].holdGather()
+    try startHeldGathers()
+  }
 
   /// Waits until all slices of a bucket of the target are here.
   ///
@@ -179,6 +189,12 @@ public final class GradientExchange {
 
   private func advance() throws {
     for bucket in buckets { try bucket.advance() }
+    try startHeldGathers()
+  }
+
+  private func startHeldGathers() throws {
+    for bucket in buckets where bucket.isReducing { return }
+    for bucket in buckets.reversed() where bucket.phase == .held { try bucket.startGather() }
   }
 
   private func wait(until condition: () -> Bool) throws {

@@ -1,5 +1,6 @@
 import Collectives
 import Tensors
+import Tracing
 
 /// The memory of the way back: gradients of activations, the microbatches' gradients of one layer at a time, and the
 /// gradients of all parameters summed over this rank's microbatches.
@@ -90,11 +91,13 @@ final class GradientMemory {
   }
 
   /// Sums the microbatches' gradients of one layer, in tree order, into the segments.
-  func combine(_ range: Range<Int>, _ kind: LayerKind = .kernel, pool: WorkerPool) {
+  func combine(
+    _ range: Range<Int>, _ kind: LayerKind = .kernel, pool: WorkerPool, label: TraceLabel = .unknown
+  ) {
     guard !schedule.additions.isEmpty || roundedSchedule != nil else { return }
     for m in arrays.indices { arrays[m] = leaf(m, of: range, kind) }
     let pieceCount = (range.count + Self.pieceSize - 1) / Self.pieceSize
-    pool.run(pieceCount, with: (self, range)) { context, i, _ in
+    pool.run(pieceCount, with: (self, range), label: label) { context, i, _ in
       let (memory, range) = context
       guard let arrays = memory.arrays.baseAddress else { return }
       let elements = i * Self.pieceSize..<min((i + 1) * Self.pieceSize, range.count)

@@ -42,7 +42,9 @@ extension NetworkPass {
   ) throws {
     let norm = norm(network.norm)
     let z = groupActivations[groupActivations.count - 1].last
-    pool.run(run.localCount, with: (self, norm, z, memory, run)) { context, m, _ in
+    let start = spans.now()
+    pool.run(run.localCount, with: (self, norm, z, memory, run), label: spans.headBackward) {
+      context, m, _ in
       let (pass, norm, z, memory, run) = context
       let first = run.firstImage(m)
       let offset = first * pass.network.norm.channels * pass.head.pixels
@@ -53,6 +55,7 @@ extension NetworkPass {
         inputGradient: ConvolutionInputGradient(
           gradient: memory.outer.pointer + offset, mean: norm.mean(m), sums: norm.sums(m)))
     }
+    spans.record(spans.headBackward, since: start)
     try norm.startBackward(run, memory)
     try combine(network.head.range, memory, gradientReady)
     try finish(norm, memory, run, gradientReady)
@@ -123,7 +126,8 @@ extension NetworkPass {
   ) {
     if target != nil { prepareWeight(layer, for: .backward) }
     let context = (self, layer, input, norm, run, memory, source, target)
-    pool.run(run.localCount, with: context) { context, m, worker in
+    let start = spans.now()
+    pool.run(run.localCount, with: context, label: spans.backward(layer)) { context, m, worker in
       let (pass, layer, input, norm, run, memory, source, target) = context
       let geometry = layer.geometry
       let first = run.firstImage(m)
@@ -142,6 +146,7 @@ extension NetworkPass {
             sums: norm?.sums(m))
         }, scratch: pass.scratch(worker))
     }
+    spans.record(spans.backward(layer), since: start)
   }
 
   /// Forms the gradient of y in a group of one block, where z = 2·y: twice the gradient of z.
@@ -170,9 +175,11 @@ extension NetworkPass {
     _ norm: BatchNormalization, _ memory: GradientMemory, _ run: MicrobatchRun,
     _ gradientReady: (Range<Int>) throws -> Void
   ) throws {
+    let start = spans.now()
     try norm.finishBackward(run, parameters: parameters)
+    spans.recordStatisticsWait(run, since: start)
     // Only now: who gets the gradients may change scale and shift, which were read just above.
-    memory.combine(norm.layer.range, .normalization, pool: pool)
+    memory.combine(norm.layer.range, .normalization, pool: pool, label: spans.addition)
     try gradientReady(norm.layer.range)
   }
 
@@ -180,7 +187,9 @@ extension NetworkPass {
   private func combine(
     _ range: Range<Int>, _ memory: GradientMemory, _ gradientReady: (Range<Int>) throws -> Void
   ) throws {
-    memory.combine(range, pool: pool)
+    let start = spans.now()
+    memory.combine(range, pool: pool, label: spans.addition)
+    spans.record(spans.addition, since: start)
     try gradientReady(range)
   }
 }

@@ -32,7 +32,9 @@ extension NetworkPass {
         group, groupActivations[g], x, run, statistics, next: normAfter(group: g), arrival)
     }
     try require(network.head.range.upperBound, arrival)
-    pool.run(run.localCount, with: (self, x, labels, run)) { context, m, _ in
+    let start = spans.now()
+    pool.run(run.localCount, with: (self, x, labels, run), label: spans.headForward) {
+      context, m, _ in
       let (pass, x, labels, run) = context
       let first = run.firstImage(m)
       pass.head.forward(
@@ -41,6 +43,7 @@ extension NetworkPass {
         map: pass.norm(pass.network.norm).normalizedReLU(m), parameters: pass.parameters,
         labels: labels + first, lossScale: 1 / Double(run.globalImageCount))
     }
+    spans.record(spans.headForward, since: start)
     try run.lossReduction.start(head.lossSums.pointer, count: 1)
   }
 
@@ -110,7 +113,8 @@ extension NetworkPass {
   ) {
     prepareWeight(layer, for: .forward)
     let context = (self, layer, input, norm, output, run, addend, next)
-    pool.run(run.localCount, with: context) { context, m, worker in
+    let start = spans.now()
+    pool.run(run.localCount, with: context, label: spans.forward(layer)) { context, m, worker in
       let (pass, layer, input, norm, output, run, addend, next) = context
       let geometry = layer.geometry
       let first = run.firstImage(m)
@@ -125,6 +129,7 @@ extension NetworkPass {
           sums: next?.sums(m)),
         scratch: pass.scratch(worker))
     }
+    spans.record(spans.forward(layer), since: start)
   }
 
   /// Makes z = 2·y in place: a group of one block adds y to an empty series, which is y itself.
@@ -150,7 +155,9 @@ extension NetworkPass {
   ) throws {
     guard statistics == .batch else { return }
     try require(norm.layer.range.upperBound, arrival)
+    let start = spans.now()
     try norm.finishForward(run, parameters: parameters)
+    spans.recordStatisticsWait(run, since: start)
   }
 
   /// The normalisation that reads the output of a group.

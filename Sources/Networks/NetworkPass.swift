@@ -1,5 +1,6 @@
 import Collectives
 import Tensors
+import Tracing
 
 /// A network at work: all memory that forward and backward passes need, allocated once, and the passes themselves.
 ///
@@ -24,6 +25,7 @@ public final class NetworkPass {
   let norms: [BatchNormalization]
   let head: ClassifierHead
   let gradients: GradientMemory?
+  let spans: PassSpans
   private let layers: [ConvolutionLayer]
   // One layer's kernel in the engine's own form: it is made when the layer is reached, and read while still in a cache.
   private let preparedWeight: AlignedBuffer<Float>
@@ -48,11 +50,12 @@ public final class NetworkPass {
   ///   - scope: How batch statistics are formed.
   ///   - purpose: Whether activations are kept for the way back.
   ///   - roundingLevel: The level of the tree whose gradients are rounded to bfloat16; nil: none.
+  ///   - tracer: Records what takes how long.
   public init(
     _ network: WideResNet, engine: any ConvolutionEngine, pool: WorkerPool,
     parameters: ParameterStore, runningStatistics: ParameterStore, imagesPerMicrobatch: Int,
     microbatches: Range<Int>, tree: ReductionTree, scope: BatchNormalizationScope, purpose: Purpose,
-    roundingLevel: Int? = nil
+    roundingLevel: Int? = nil, tracer: Tracer? = nil
   ) {
     self.network = network
     self.engine = engine
@@ -69,6 +72,7 @@ public final class NetworkPass {
         norm, pixels: pixels, microbatchCount: microbatches.count, scope: scope)
     }
     layers = network.layersInOrder
+    spans = PassSpans(network, tracer)
     let lastImage = layers.last?.geometry
     head = ClassifierHead(
       network.head, pixels: (lastImage?.outputHeight ?? 0) * (lastImage?.outputWidth ?? 0),

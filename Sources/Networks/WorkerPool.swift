@@ -1,6 +1,7 @@
 import Collectives
 import Foundation
 import Synchronization
+import Tracing
 
 /// A fixed set of threads that share the work of one rank, item by item.
 ///
@@ -34,6 +35,11 @@ public final class WorkerPool: Sendable {
 
   deinit { crew.dismiss() }
 
+  /// Lets workers 1, 2, … record what they do, one span a pass; worker 0 is the caller, who knows more.
+  ///
+  /// - Parameter tracer: Has a track for every worker; nil: none records. No pass may be running.
+  public func record(into tracer: Tracer?) { crew.tracer = tracer }
+
   /// Calls `body(context, item, worker)` once for every item in `0..<itemCount`, and returns when all calls have returned.
   ///
   /// The body captures nothing and gets what it needs as its context: to hand a capturing closure to other threads costs
@@ -42,10 +48,11 @@ public final class WorkerPool: Sendable {
   /// - Parameters:
   ///   - itemCount: The number of items.
   ///   - context: What the body works on; stays on the caller's stack.
+  ///   - label: What the pass is called in a trace; one without a name is not recorded.
   ///   - body: The work; called from several threads at once with different items, and with a worker's number,
   ///     `0..<workerCount`, that no other call has at the same time.
   public func run<Context>(
-    _ itemCount: Int, with context: Context,
+    _ itemCount: Int, with context: Context, label: TraceLabel = .unknown,
     _ body: @escaping (_ context: Context, _ item: Int, _ worker: Int) -> Void
   ) {
     guard workerCount > 1, itemCount > 1 else {
@@ -56,7 +63,8 @@ public final class WorkerPool: Sendable {
       return
     }
     withUnsafePointer(to: context) { context in
-      crew.share(LentWork(context: context, body: body), itemCount, helpers: workerCount - 1)
+      crew.share(
+        LentWork(context: context, body: body), itemCount, label, helpers: workerCount - 1)
     }
   }
 }
@@ -83,6 +91,8 @@ private final class Crew: @unchecked Sendable {
   // Written by worker 0 before `generation` moves on, read by the others after they see that.
   private var work: (any SharedWork)?
   private var itemCount = 0
+  private var label = TraceLabel.unknown
+  var tracer: Tracer?
   private let generation = Atomic<Int>(0)
   private let nextItem = Atomic<Int>(0)
   private let busyCount = Atomic<Int>(0)
@@ -93,8 +103,9 @@ private final class Crew: @unchecked Sendable {
   init(_ communicator: (any Communicator)?) { self.communicator = communicator }
 
   /// Does some work together with all other workers; called by worker 0.
-  func share(_ work: some SharedWork, _ itemCount: Int, helpers: Int) {
+  func share(_ work: some SharedWork, _ itemCount: Int, _ label: TraceLabel, helpers: Int) {
     self.work = work
+    self.label = label
     self.itemCount = itemCount
     nextItem.store(0, ordering: .relaxed)
     busyCount.store(helpers, ordering: .relaxed)
@@ -112,8 +123,15 @@ private final class Crew: @unchecked Sendable {
       newWork.wait { generation.load(ordering: .sequentiallyConsistent) != seen }
       seen &+= 1
       if isDismissed.load(ordering: .relaxed) { return }
-      if let work { perform(work, itemCount, worker: worker) }
-      if busyCount.wrappingSubtract(1, ordering: .sequentiallyConsistent).newValue == 0 { allDone.call() }
+      if let work {
+        let tracer = label == .unknown ? nil : tracer
+        let start = tracer.now()
+        perform(work, itemCount, worker: worker)
+        tracer.record(label, track: worker, since: start)
+      }
+      if busyCount.wrappingSubtract(1, ordering: .sequentiallyConsistent).newValue == 0 {
+        allDone.call()
+      }
     }
   }
 

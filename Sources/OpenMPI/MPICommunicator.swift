@@ -30,7 +30,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   public let statistics = ExchangeStatistics()
 
   let communicator: MPI_Comm?
-  let messageProgress: MessageProgress
+  let messageProgress: MessageProgress?
   // All guarded by the lock where a progress thread runs.
   private(set) var tables: [MPIRequestTable] = []
   private(set) var isFinished = false
@@ -42,7 +42,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   private let receiveTable: MPITable
 
   /// Duplicates the world; collective, after `MPI_Init_thread`.
-  init(_ messageProgress: MessageProgress) throws {
+  init(_ messageProgress: MessageProgress?) throws {
     self.messageProgress = messageProgress
     var world = COpenMPI_COMM_WORLD()
     try MPIError.check(

@@ -27,26 +27,54 @@ public enum TraceJSON {
       #"{"ph":"X","name":"\#(escaped($0.name))","cat":"\#(escaped($0.category))","pid":\#(rank),"tid":"#
     }
     .map { Array($0.utf8) }
-    for (t, track) in tracer.tracks.enumerated() {
-      let dropped = track.droppedCount > 0 ? " (\(track.droppedCount) earlier spans not kept)" : ""
-      text +=
-        #",\#n{"ph":"M","pid":\#(rank),"tid":\#(t),"name":"thread_name","args":{"name":"\#(escaped(track.name))\#(dropped)"}}"#
-        .utf8
-      text += #",\#n{"ph":"M","pid":\#(rank),"tid":\#(t),"name":"thread_sort_index","args":{"sort_index":\#(t)}}"#.utf8
-      for span in track.spans {
-        text += ",\n".utf8
-        text += labels[Int(span.label)]
-        appendNumber(t, to: &text)
-        text += #","ts":"#.utf8
-        appendMicroseconds(Int64(bitPattern: span.start &- origin), to: &text)
-        text += #","dur":"#.utf8
-        appendMicroseconds(Int64(bitPattern: span.end &- span.start), to: &text)
-        text += #","args":{"step":"#.utf8
-        appendNumber(Int(span.step), to: &text)
-        text += "}}".utf8
-      }
+    for (t, track) in tracer.tracks.enumerated() where t != tracer.communicationTrack {
+      appendRow(track.name, track.droppedCount, tid: t, pid: rank, to: &text)
+      for span in track.spans { append(span, tid: t, labels, origin, to: &text) }
+    }
+    // Buckets are on their way at the same time, but spans of one row may not overlap: each goes to the first row that is free.
+    let track = tracer.tracks[tracer.communicationTrack]
+    var ends: [UInt64] = []
+    for span in track.spans.sorted(by: { $0.start < $1.start }) {
+      let lane = ends.firstIndex { $0 <= span.start } ?? ends.count
+      if lane == ends.count { ends.append(0) }
+      ends[lane] = span.end
+      append(span, tid: tracer.communicationTrack + lane, labels, origin, to: &text)
+    }
+    for lane in 0..<max(ends.count, 1) {
+      appendRow(
+        lane == 0 ? track.name : "\(track.name) \(lane + 1)", lane == 0 ? track.droppedCount : 0,
+        tid: tracer.communicationTrack + lane, pid: rank, to: &text)
     }
     return text
+  }
+
+  /// Writes the name of a row.
+  private static func appendRow(
+    _ name: String, _ droppedCount: Int, tid: Int, pid: Int, to text: inout [UInt8]
+  ) {
+    let dropped = droppedCount > 0 ? " (\(droppedCount) earlier spans not kept)" : ""
+    text +=
+      #",\#n{"ph":"M","pid":\#(pid),"tid":\#(tid),"name":"thread_name","args":{"name":"\#(escaped(name))\#(dropped)"}}"#
+      .utf8
+    text +=
+      #",\#n{"ph":"M","pid":\#(pid),"tid":\#(tid),"name":"thread_sort_index","args":{"sort_index":\#(tid)}}"#
+      .utf8
+  }
+
+  /// Writes a span.
+  private static func append(
+    _ span: TraceSpan, tid: Int, _ labels: [[UInt8]], _ origin: UInt64, to text: inout [UInt8]
+  ) {
+    text += ",\n".utf8
+    text += labels[Int(span.label)]
+    appendNumber(tid, to: &text)
+    text += #","ts":"#.utf8
+    appendMicroseconds(Int64(bitPattern: span.start &- origin), to: &text)
+    text += #","dur":"#.utf8
+    appendMicroseconds(Int64(bitPattern: span.end &- span.start), to: &text)
+    text += #","args":{"step":"#.utf8
+    appendNumber(Int(span.step), to: &text)
+    text += "}}".utf8
   }
 
   /// Writes nanoseconds as microseconds with three decimals.

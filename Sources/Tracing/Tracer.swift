@@ -4,6 +4,8 @@ import Glibc
 public struct TraceLabel: Hashable, Sendable {
   /// Its number within the tracer; 0 where nothing is traced.
   public let number: UInt32
+  /// The label of what has no name.
+  public static let unknown = TraceLabel(number: 0)
 }
 
 /// Records what each thread of a rank does when, for `--trace`.
@@ -84,7 +86,7 @@ public final class Tracer: @unchecked Sendable {
 extension Optional where Wrapped == Tracer {
   /// Makes a label if something is traced.
   public func label(_ name: String, _ category: String) -> TraceLabel {
-    self?.label(name, category) ?? TraceLabel(number: 0)
+    self?.label(name, category) ?? .unknown
   }
 
   /// Reads the clock if something is traced; 0 otherwise.

@@ -29,11 +29,13 @@ public final class RunRecorder {
   private var window = Window()
   private var lastEvaluation: Evaluation.Result?
   private var firstStep = 1
+  private var hasPeers = false
 
   /// What has happened since the last report.
   private struct Window {
     var steps = 0
     var lossSum = 0.0
+    var (stepSeconds, communicationSeconds) = (0.0, 0.0)
     var lastResult: TrainingStep.Result?
   }
 
@@ -73,10 +75,14 @@ public final class RunRecorder {
   ///
   /// - Parameters:
   ///   - layout: Ranks, threads and engine in words.
+  ///   - worldSize: The number of ranks.
   ///   - plannedByteCount: The memory planned by one rank.
   ///   - completedSteps: The steps already done.
   /// - Throws: ``CheckpointError`` if a file cannot be written.
-  public func begin(layout: String, plannedByteCount: Int, completedSteps: Int) throws {
+  public func begin(
+    layout: String, worldSize: Int, plannedByteCount: Int, completedSteps: Int
+  ) throws {
+    hasPeers = worldSize > 1
     let epochs = Double(configuration.steps * configuration.batchSize) / Double(trainingCount)
     console.write(
       "\(networkName), \(configuration.steps) steps of \(configuration.batchSize) images "
@@ -94,14 +100,16 @@ public final class RunRecorder {
   }
 
   /// Notes a step, without allocating memory unless a terminal shows it.
-  func record(_ result: TrainingStep.Result, step: Int) throws {
+  func record(_ result: TrainingStep.Result, step: Int, dataSeconds: Double) throws {
     let now = clock.now
     let rate = Double(configuration.batchSize) / (now - lastStep).inSeconds
     lastStep = now
     window.steps += 1
     window.lossSum += Double(result.loss)
+    window.stepSeconds += result.stepSeconds
+    window.communicationSeconds += result.communicationSeconds
     window.lastResult = result
-    try metrics.write(result, step: step, imagesPerSecond: Float(rate))
+    try metrics.write(result, step: step, imagesPerSecond: Float(rate), dataSeconds: dataSeconds)
     if console.isLive && (now - lastLive).inSeconds >= 0.5 {
       lastLive = now
       let perStep = (now - windowStart).inSeconds / Double(window.steps)
@@ -109,6 +117,7 @@ public final class RunRecorder {
         ProgressReport.live(
           step: step, of: configuration.steps, loss: result.loss,
           imagesPerSecond: Double(configuration.batchSize) / perStep,
+          communicationShare: hasPeers ? window.communicationSeconds / window.stepSeconds : nil,
           secondsLeft: perStep * Double(configuration.steps - step)))
     }
   }

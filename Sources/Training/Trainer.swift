@@ -56,7 +56,8 @@ public final class Trainer {
     let plan = try configuration.microbatchPlan(communicator)
     trainingStep = TrainingStep(
       model, plan: plan, configuration: configuration, engine: engine, pool: pool,
-      communicator: communicator)
+      communicator: communicator, tracer: tracer)
+    pool.record(into: tracer)
     evaluation =
       configuration.evalEvery == 0
       ? nil
@@ -131,8 +132,9 @@ public final class Trainer {
   /// - Throws: What ``run()`` throws.
   package func step(_ number: Int) throws -> Bool {
     tracer?.step = number
-    let start = tracer.now()
+    let start = monotonicNanoseconds()
     let batch = try loader.next()
+    let dataSeconds = Double(monotonicNanoseconds() &- start) * 1e-9
     tracer.record(spans.dataWait, since: start)
     let computeStart = tracer.now()
     let result = try trainingStep(
@@ -145,7 +147,7 @@ public final class Trainer {
     guard result.loss.isFinite && result.gradientNorm.isFinite else {
       throw TrainingDiverged(step: number)
     }
-    try recorder?.record(result, step: number)
+    try recorder?.record(result, step: number, dataSeconds: dataSeconds)
     return result.isStopWanted
   }
 

@@ -3,6 +3,7 @@ import DataParallel
 import Networks
 import Optimizers
 import Tensors
+import Tracing
 
 /// One training step: what every rank does with one batch, in a straight line.
 ///
@@ -27,6 +28,7 @@ public final class TrainingStep {
   package let gradients: ParameterStore
   private let pool: WorkerPool
   private let communicator: any Communicator
+  private let spans: StepSpans
 
   /// What a step reports.
   public struct Result: Sendable {
@@ -68,20 +70,24 @@ public final class TrainingStep {
   ///   - engine: What computes convolutions.
   ///   - pool: This rank's threads.
   ///   - communicator: The ranks.
+  ///   - tracer: Records what takes how long.
   public init(
     _ model: ModelState, plan: MicrobatchPlan, configuration: TrainingConfiguration,
-    engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator
+    engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator,
+    tracer: Tracer? = nil
   ) {
     self.model = model
     self.plan = plan
     self.pool = pool
     self.communicator = communicator
+    spans = StepSpans(tracer, worldSize: communicator.worldSize)
     let network = model.network
     let pass = NetworkPass(
       network, engine: engine, pool: pool, parameters: model.parameters,
       runningStatistics: model.runningStatistics, imagesPerMicrobatch: plan.imagesPerMicrobatch,
       microbatches: plan.localMicrobatches, tree: plan.tree, scope: configuration.batchNorm,
-      purpose: .training, roundingLevel: configuration.wire.roundingLevel(of: plan.tree))
+      purpose: .training, roundingLevel: configuration.wire.roundingLevel(of: plan.tree),
+      tracer: tracer)
     self.pass = pass
     run = MicrobatchRun(
       network, globalImageCount: plan.globalBatchSize,
@@ -94,7 +100,7 @@ public final class TrainingStep {
         elementCount: network.parameterCount, bucketByteCount: configuration.bucketByteCount),
       tree: plan.tree, wire: configuration.wire, communicator: communicator,
       segments: pass.gradientSegments.map(\.pointer),
-      target: mode == .sharded ? model.parameters.pointer : gradients.pointer)
+      target: mode == .sharded ? model.parameters.pointer : gradients.pointer, tracer: tracer)
     summary = StepSummary(exchange, communicator: communicator)
     moments = MomentShard(model, mode: mode, exchange: exchange, communicator: communicator)
     optimizer = Adam(
@@ -135,8 +141,8 @@ public final class TrainingStep {
     let waitedBefore = communicator.statistics.waitedNanoseconds
     let update = Update(step: step, learningRate: schedule(step))
     // A layer is computed as soon as its parameters have come from the ranks that updated them.
-    try pass.forward(images, labels: labels, run: run, statistics: .batch) {
-      try exchange.waitForGather(ofFirst: $0)
+    try pass.forward(images, labels: labels, run: run, statistics: .batch) { count in
+      try spans.recordWait(spans.layerWait) { try exchange.waitForGather(ofFirst: count) }
     }
     try exchange.finish()
     try pass.startRunningStatistics(run)
@@ -147,13 +153,17 @@ public final class TrainingStep {
       try exchange.gradientReady(elements)
       while let bucket = try exchange.nextArrived(waiting: false) { try apply(update, bucket) }
     }
-    while let bucket = try exchange.nextArrived(waiting: true) { try apply(update, bucket) }
+    while let bucket = try spans.recordWait(
+      spans.bucketWait, { try exchange.nextArrived(waiting: true) })
+    {
+      try apply(update, bucket)
+    }
     try summary.start(wantsStop: wantsStop)
     if mode == .replicated { try applyToAll(update) }
 
     try pass.finishRunningStatistics(run)
     let loss = try pass.finishLoss(run)
-    let (squareSum, isStopWanted) = try summary.finish()
+    let (squareSum, isStopWanted) = try spans.recordWait(spans.summaryWait) { try summary.finish() }
     return Result(
       loss: Float(loss), learningRate: Float(update.learningRate),
       gradientNorm: Float(squareSum.squareRoot()), isStopWanted: isStopWanted,
@@ -191,24 +201,30 @@ public final class TrainingStep {
   /// updates all parameters, hands out the gradient.
   private func apply(_ update: Update, _ bucket: Int) throws {
     let slice = exchange.ownSlice(bucket)
-    pool.run(Self.pieces(slice), with: (self, update, bucket, slice)) { context, i, _ in
+    let start = spans.now()
+    pool.run(Self.pieces(slice), with: (self, update, bucket, slice), label: spans.update) {
+      context, i, _ in
       let (owner, update, bucket, slice) = context
       let piece = Self.piece(i, of: slice)
       owner.exchange.sum(piece, of: bucket)
       owner.summary.addSquares(piece, of: owner.gradients.pointer)
       if owner.mode == .sharded { owner.optimize(update, piece, bucket) }
     }
+    spans.record(spans.update, since: start)
     try exchange.gather(bucket)
   }
 
   /// Updates all parameters, bucket by bucket as their gradients come in.
   private func applyToAll(_ update: Update) throws {
     for (bucket, elements) in exchange.plan.buckets.enumerated() {
-      try exchange.waitForGather(bucket)
-      pool.run(Self.pieces(elements), with: (self, update, bucket, elements)) { context, i, _ in
+      try spans.recordWait(spans.bucketWait) { try exchange.waitForGather(bucket) }
+      let start = spans.now()
+      pool.run(Self.pieces(elements), with: (self, update, bucket, elements), label: spans.update) {
+        context, i, _ in
         let (owner, update, bucket, elements) = context
         owner.optimize(update, Self.piece(i, of: elements), bucket)
       }
+      spans.record(spans.update, since: start)
     }
   }
 

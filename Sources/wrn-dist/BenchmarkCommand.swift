@@ -5,6 +5,7 @@ struct BenchmarkCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "benchmark", abstract: "Measures this machine.",
     subcommands: [
-      BenchmarkStepCommand.self, BenchmarkConvolutionCommand.self, BenchmarkAccuracyCommand.self,
+      BenchmarkStepCommand.self, BenchmarkAllReduceCommand.self, BenchmarkConvolutionCommand.self,
+      BenchmarkAccuracyCommand.self,
     ])
 }

@@ -22,7 +22,8 @@ enum Ranks {
       try requireCompany(environment, worldSize: 1)
       return try body(SoloCommunicator())
     }
-    let communicator = try MPIEnvironment.initialize(progress: progress)
+    let isOff = try ProgressSwitch.isOff(ProcessInfo.processInfo.environment)
+    let communicator = try MPIEnvironment.initialize(progress: isOff ? nil : progress)
     do {
       try requireCompany(environment, worldSize: communicator.worldSize)
       try body(communicator)

@@ -52,7 +52,8 @@ struct TrainCommand: ParsableCommand {
       try run.recorder?.begin(
         layout: "\(communicator.worldSize) rank(s) × \(run.pool.workerCount) thread(s), "
           + "engine \(chosen.description)",
-        plannedByteCount: trainer.plannedByteCount, completedSteps: completedSteps)
+        worldSize: communicator.worldSize, plannedByteCount: trainer.plannedByteCount,
+        completedSteps: completedSteps)
       try trainer.run(writing: trace)
       run.recorder?.finish()
     }

@@ -68,6 +68,46 @@ import Testing
     #expect(line.wire == wire && (least...1.15 * least).contains(Double(line.bytesSentToOtherHosts)))
   }
 
+  private struct AllReduce: Decodable {
+    struct Kind: Decodable {
+      let milliseconds: Double
+      let gigabytesPerSecond: Double
+    }
+    let ranks: Int
+    let bytes: Int
+    let buckets: Int
+    let n: Int
+    let bytesSentPerRank: Int
+    let exchange: Kind
+    let mpiAllreduce: Kind
+    let ratio: Double
+  }
+
+  @Test(arguments: [2, 3, 4])
+  func allReduce(ranks: Int) throws {
+    let line = try lastLine(
+      AllReduce.self,
+      ["allreduce", "--elements", "200003", "--bucket-size", "128KiB", "--repetitions", "2"],
+      ranks: ranks)
+    #expect(line.ranks == ranks && line.bytes == 800_012 && line.buckets == 7 && line.n == 2)
+    // A rank's slices of all buckets differ from another's by a chunk of 2 KiB at most.
+    let least = 2 * Double(ranks - 1) / Double(ranks) * 800_012
+    #expect(abs(Double(line.bytesSentPerRank) - least) <= 2 * 2048 * Double(ranks))
+    for kind in [line.exchange, line.mpiAllreduce] { #expect(kind.milliseconds > 0) }
+    let sent = line.exchange.gigabytesPerSecond * line.exchange.milliseconds * 1e6
+    #expect(abs(sent / Double(line.bytesSentPerRank) - 1) < 1e-9)
+    #expect(
+      abs(line.ratio * line.mpiAllreduce.milliseconds / line.exchange.milliseconds - 1) < 1e-9)
+  }
+
+  @Test func allReduceOfANetwork() throws {
+    let output = try Job(
+      TemporaryFolder(), ranks: 2,
+      ["benchmark", "allreduce", "--widen-factor", "1", "--repetitions", "1"]
+    ).succeed()
+    #expect(output.standardOutput.hasPrefix("295866 numbers"))
+  }
+
   private struct Convolutions: Decodable {
     struct Pass: Decodable {
       let engine: String
@@ -139,12 +179,25 @@ import Testing
       report.rows.allSatisfy { (1e-9..<3e-6).contains($0.relativeL2) && (1e-9..<3e-6).contains($0.plainRelativeL2) })
   }
 
+  @Test func theControlWithoutProgressMustBeMeant() throws {
+    let step = ["benchmark", "step", "--depth", "10", "--batch-size", "16", "--steps", "1"]
+    var job = try Job(TemporaryFolder(), ranks: 2, step)
+    job.environment = ["WRN_TEST_NO_PROGRESS": "1"]
+    let output = try job.run()
+    #expect(
+      output.exitCode == 64 && output.standardError.contains("WRN_ALLOW_FAULTS=1"),
+      "\(output.standardError)")
+    job.environment["WRN_ALLOW_FAULTS"] = "1"
+    try job.succeed()
+  }
+
   @Test(arguments: [
     (["convolution", "--widen-factor", "none"], "--widen-factor"),
     (["convolution", "--widen-factor", "0"], "--widen-factor 0"),
     (["convolution", "--batch-size", "9", "--microbatches", "2"], "--batch-size 9"),
     (["convolution", "--repetitions", "0"], "--repetitions"),
     (["accuracy", "--images", "0"], "--images 0"), (["step", "--steps", "0"], "--steps"),
+    (["allreduce"], "mpirun -np 2"),
   ])
   func whatCannotBeMeasured(arguments: [String], word: String) throws {
     let output = try Job(TemporaryFolder(), ["benchmark"] + arguments).run()

@@ -68,10 +68,10 @@ extension TemporaryFolder {
     return digest
   }
 
-  /// The lines of a run's `metrics.jsonl` without the speed, the one number that differs from run to run.
+  /// The lines of a run's `metrics.jsonl` without speed and times, which differ from run to run.
   func metrics(_ run: String) -> [String] {
     read("\(run)/metrics.jsonl").split(separator: "\n").map {
-      String($0.replacing(/"images_per_second":[^,]*,/, with: ""))
+      String($0.replacing(/"images_per_second":[^,]*,|,"[a-z]+_seconds":[^,}]*/, with: ""))
     }
   }
 

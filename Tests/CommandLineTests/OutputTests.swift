@@ -37,6 +37,9 @@ import Testing
       let learningRate: Float?
       let imagesPerSecond: Float?
       let gradientNorm: Float?
+      let computeSeconds: Double?
+      let communicationSeconds: Double?
+      let dataSeconds: Double?
       let accuracy: Double?
       let examples: Int?
     }
@@ -62,6 +65,9 @@ import Testing
     for line in lines where line.kind == "train" {
       #expect(line.learningRate == 0.01)
       #expect((line.imagesPerSecond ?? 0) > 0 && (line.gradientNorm ?? 0) > 0)
+      // Alone there is nobody to wait for.
+      #expect((line.computeSeconds ?? 0) > 0 && (line.communicationSeconds ?? 1) < 1e-3)
+      #expect((line.dataSeconds ?? -1) >= 0)
     }
     for line in lines where line.kind == "eval" {
       #expect(line.examples == 2000)
@@ -71,6 +77,24 @@ import Testing
     // The configuration beside the results starts the same run again.
     try Job(folder, ["train", "--config", "run/config.yaml", "--output-dir", "again"]).succeed()
     #expect(try folder.digest("again") == folder.digest("run"))
+  }
+
+  @Test func theTimesOfAStepAreParts() throws {
+    struct Line: Decodable {
+      let imagesPerSecond, computeSeconds, communicationSeconds, dataSeconds: Double
+    }
+    let folder = try TemporaryFolder()
+    try Job.training(folder, ranks: 2, output: "run", ["--steps", "4", "--eval-every", "0"])
+      .succeed()
+    let lines = try folder.read("run/metrics.jsonl").split(separator: "\n").map {
+      try JSONDecoder.snakeCase.decode(Line.self, from: Data($0.utf8))
+    }
+    #expect(lines.count == 4)
+    for line in lines {
+      #expect(line.communicationSeconds > 0 && line.dataSeconds >= 0)
+      let parts = line.computeSeconds + line.communicationSeconds + line.dataSeconds
+      #expect(line.computeSeconds > 0 && parts <= 16 / line.imagesPerSecond * (1 + 1e-4) + 1e-6)
+    }
   }
 
   @Test func flagsWinOverTheSettingsFile() throws {

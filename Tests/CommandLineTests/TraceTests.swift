@@ -25,25 +25,53 @@ import Testing
   func everyRankHasItsRows(ranks: Int?) throws {
     let folder = try TemporaryFolder()
     let flags = [
-      "--steps", "4", "--eval-every", "2", "--eval-batches", "1", "--checkpoint-every", "2", "--threads", "2",
-      "--trace", "t.json",
+      "--steps", "4", "--eval-every", "2", "--eval-batches", "1", "--checkpoint-every", "2",
+      "--threads", "2",
+      "--bucket-size", "128KiB", "--trace", "t.json",
     ]
     try Job.training(folder, ranks: ranks, output: "run", flags).succeed()
     let events = try read(folder, "t.json")
     let count = ranks ?? 1
     #expect(Set(events.map(\.pid)) == Set(0..<count))
     #expect(events.count { $0.name == "process_name" } == count)
-    #expect(events.count { $0.name == "thread_name" } == 3 * count, "two workers and communication")
+    #expect(
+      events.count { $0.name == "thread_name" && ($0.tid ?? 0) <= 2 } == 3 * count,
+      "two workers and communication")
     for rank in 0..<count {
       let spans = events.filter { $0.ph == "X" && $0.pid == rank }
       #expect(spans.count { $0.name == "step" } == 4)
       #expect(spans.count { $0.name == "data wait" } == 4)
       #expect(spans.count { $0.name == "evaluation" } == 3)
       #expect(spans.count { $0.name == "checkpoint" } == 2)
+      let names = Set(spans.map(\.name))
+      #expect(names.isSuperset(of: Self.layers.flatMap { ["forward \($0)", "backward \($0)"] }))
+      #expect(names.isSuperset(of: ["update", "add microbatches"]))
+      // A layer is passed once a step and direction.
+      #expect(spans.count { $0.name == "forward stem" && $0.tid == 0 } == 4)
+      #expect(spans.count { $0.name == "backward groups.1.blocks.0.conv2" && $0.tid == 0 } == 4)
+      #expect(spans.count { $0.name == "batch-norm wait" } == (count > 1 ? 4 * 14 : 0))
+      for wait in ["layer wait", "bucket wait", "summary wait"] {
+        #expect(names.contains(wait) == (count > 1))
+      }
+      for bucket in 0..<3 {
+        #expect(
+          spans.count { $0.name == "reduce bucket \(bucket)" && ($0.tid ?? 0) >= 2 }
+            == (count > 1 ? 4 : 0))
+        #expect(
+          spans.count { $0.name == "gather bucket \(bucket)" && ($0.tid ?? 0) >= 2 }
+            == (count > 1 ? 4 : 0))
+      }
+      if count < 3 {
+        #expect(
+          spans.contains { $0.tid == 1 && $0.name.hasPrefix("forward groups.") },
+          "worker 1 has its own row")
+      }
       // Spans of one row follow or contain one another.
-      let main = spans.filter { $0.tid == 0 }.map { ($0.ts ?? 0, ($0.ts ?? 0) + ($0.dur ?? -1)) }
-      for (a, b) in main {
-        #expect(b >= a && main.allSatisfy { $0 >= b || $1 <= a || ($0 >= a && $1 <= b) || ($0 <= a && $1 >= b) })
+      for row in Set(spans.compactMap(\.tid)) {
+        let times = spans.filter { $0.tid == row }.map {
+          (start: $0.ts ?? 0, end: ($0.ts ?? 0) + ($0.dur ?? -1))
+        }
+        #expect(times.allSatisfy { nests($0, among: times) })
       }
     }
     // The ranks' clocks agree: all were in step 2 at the same time.
@@ -55,6 +83,26 @@ import Testing
     try Job.training(folder, output: "plain", flags.dropLast(2)).succeed()
     #expect(try folder.digest("plain") == folder.digest("run"), "a trace changes no bit")
   }
+
+  /// Times are written with three decimals of a microsecond: sums may differ by a rounding.
+  private func nests(
+    _ span: (start: Double, end: Double), among others: [(start: Double, end: Double)]
+  ) -> Bool {
+    let (a, b) = span
+    return b >= a
+      && others.allSatisfy { other in
+        let (c, d) = other
+        return c >= b - 0.002 || d <= a + 0.002 || (c >= a - 0.002 && d <= b + 0.002)
+          || (c <= a + 0.002 && d >= b - 0.002)
+      }
+  }
+
+  /// The layers of depth 10.
+  private static let layers =
+    ["stem", "head"]
+    + (0..<3).flatMap { g in
+      ["shortcut", "blocks.0.conv1", "blocks.0.conv2"].map { "groups.\(g).\($0)" }
+    }
 
   @Test func aStoppedRunLeavesItsTrace() throws {
     let folder = try TemporaryFolder()

@@ -59,6 +59,24 @@ import Tracing
     #expect(names == [["name": .text("rank 0 on node00")], ["name": .text("rank 1 on node01")]])
   }
 
+  @Test func exchangesAtTheSameTimeHaveRowsOfTheirOwn() throws {
+    let tracer = Tracer(workerCount: 1)
+    let row = tracer.communicationTrack
+    // Recorded in the order of their ends: the second begins while the first is under way, the third when both are over.
+    for (name, times) in [("b", 200...250), ("a", 100...300), ("c", 300...400)]
+      as [(String, ClosedRange<UInt64>)]
+    {
+      let label = tracer.label(name, "exchange")
+      tracer.record(label, track: row, from: times.lowerBound, to: times.upperBound)
+    }
+    let events = try decode([TraceJSON.events(tracer, rank: 0, host: "a", origin: 0)])
+    let rows = Dictionary(
+      uniqueKeysWithValues: events.filter { $0.ph == "X" }.map { ($0.name, $0.tid) })
+    #expect(rows == ["a": 1, "b": 2, "c": 1])
+    let names = events.filter { $0.name == "thread_name" }.map(\.args)
+    #expect(names == ["main", "communication", "communication 2"].map { ["name": .text($0)] })
+  }
+
   @Test func aFullTrackKeepsTheLatest() throws {
     let tracer = Tracer(workerCount: 1, capacity: 3)
     let label = tracer.label("step", "step")

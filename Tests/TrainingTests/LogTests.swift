@@ -13,7 +13,10 @@ import Training
     let log = try MetricLog(folder.path + "/metrics.jsonl", keepingStepsThrough: completed)
     for step in steps {
       try log.write(
-        TrainingStep.Result(loss: loss, learningRate: 0.01, gradientNorm: 1.5), step: step, imagesPerSecond: 100)
+        TrainingStep.Result(
+          loss: loss, learningRate: 0.01, gradientNorm: 1.5, communicationSeconds: 0.25,
+          stepSeconds: 0.75),
+        step: step, imagesPerSecond: 100, dataSeconds: 0.125)
     }
   }
 
@@ -21,10 +24,23 @@ import Training
     try write(1...1, after: 0, loss: 2.3111856)
     #expect(
       folder.read("metrics.jsonl")
-        == "{\"kind\":\"train\",\"step\":1,\"loss\":2.3111856,\"learning_rate\":0.01,\"images_per_second\":100.0,\"gradient_norm\":1.5}\n"
-    )
+        == #"{"kind":"train","step":1,"loss":2.3111856,"learning_rate":0.01,"images_per_second":100.0,"gradient_norm":1.5,"#
+        + #""compute_seconds":0.5,"communication_seconds":0.25,"data_seconds":0.125}"# + "\n")
     try write(1...1, after: 0, loss: .nan)
     #expect(folder.read("metrics.jsonl").contains("\"loss\":null,"))
+  }
+
+  @Test func theLiveLineTellsTheShareOfCommunication() {
+    func line(_ share: Double?) -> String {
+      ProgressReport.live(
+        step: 12_345, of: 100_000, loss: 2.31, imagesPerSecond: 12_345, communicationShare: share,
+        secondsLeft: 3_661)
+    }
+    #expect(line(nil) == "step 12345/100000  loss 2.3100  12345 img/s  1:01:01 left")
+    #expect(
+      line(0.254) == "step 12345/100000  loss 2.3100  12345 img/s  25 % communication  1:01:01 left"
+    )
+    #expect(line(1).count <= 79, "it must fit a terminal of 80 columns")
   }
 
   @Test func numbersComeBackBitForBit() throws {

@@ -22,14 +22,20 @@ package final class MetricLog {
   ///   - result: What the step found.
   ///   - step: Its number.
   ///   - imagesPerSecond: The speed of the step.
+  ///   - dataSeconds: How long the step waited for its images.
   /// - Throws: ``CheckpointError`` if it cannot be written.
-  package func write(_ result: TrainingStep.Result, step: Int, imagesPerSecond: Float) throws {
+  package func write(
+    _ result: TrainingStep.Result, step: Int, imagesPerSecond: Float, dataSeconds: Double
+  ) throws {
     begin(#"{"kind":"train","step":"#)
     append(step)
     append(#","loss":"#, result.loss)
     append(#","learning_rate":"#, result.learningRate)
     append(#","images_per_second":"#, imagesPerSecond)
     append(#","gradient_norm":"#, result.gradientNorm)
+    append(#","compute_seconds":"#, Float(result.stepSeconds - result.communicationSeconds))
+    append(#","communication_seconds":"#, Float(result.communicationSeconds))
+    append(#","data_seconds":"#, Float(dataSeconds))
     try end()
   }
 

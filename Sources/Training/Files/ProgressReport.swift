@@ -1,7 +1,7 @@
 import Foundation
 
 /// The lines of a report, in Trax's form (trax/supervised/training.py).
-enum ProgressReport {
+package enum ProgressReport {
   /// The blank line and the line with the number of weights that Trax prints at step 1.
   static func weights(step: Int, count: Int) -> [String] {
     ["", prefix(step) + "Total number of trainable weights: \(count)"]
@@ -20,13 +20,24 @@ enum ProgressReport {
   }
 
   /// The line that a terminal shows between reports; at most 79 columns.
-  static func live(
-    step: Int, of steps: Int, loss: Float, imagesPerSecond: Double, secondsLeft: Double
+  ///
+  /// - Parameters:
+  ///   - step: The step that is done.
+  ///   - last: The last step of the run.
+  ///   - loss: Its loss.
+  ///   - imagesPerSecond: The speed since the last report.
+  ///   - communicationShare: The part of the time that this rank waited for others; nil where it is alone.
+  ///   - secondsLeft: The time until the last step.
+  /// - Returns: The line.
+  package static func live(
+    step: Int, of last: Int, loss: Float, imagesPerSecond: Double, communicationShare: Double?,
+    secondsLeft: Double
   ) -> String {
     let left = Int(secondsLeft.rounded())
     let time = String(format: "%d:%02d:%02d", left / 3600, left / 60 % 60, left % 60)
     let numbers = String(format: "loss %.4f  %.0f img/s", loss, imagesPerSecond)
-    return "step \(step)/\(steps)  \(numbers)  \(time) left"
+    let share = communicationShare.map { String(format: "  %.0f %% communication", 100 * $0) } ?? ""
+    return "step \(step)/\(last)  \(numbers)\(share)  \(time) left"
   }
 
   private static func prefix(_ step: Int) -> String {
