@@ -37,7 +37,7 @@ struct AllReduceBenchmark {
     buffer = AlignedBuffer(count: elementCount)
     exchange = GradientExchange(
       plan: BucketPlan(elementCount: elementCount, bucketByteCount: bucketByteCount),
-      tree: ReductionTree(leafCount: world.worldSize), communicator: world,
+      tree: ReductionTree(leafCount: world.worldSize), wire: .fp32, communicator: world,
       segments: [buffer.pointer],
       target: buffer.pointer)
   }
