@@ -1,12 +1,13 @@
 /// The sum of a small vector over all microbatches, equal on every rank to the last bit.
 ///
-/// For batch-norm partial sums and losses: every rank brings one vector per microbatch that it
-/// owns. It adds those that form subtrees and sends the sums to every other rank; each rank finishes
-/// the same tree in the same order. A rank sends at most 2·log2(M) vectors to each other rank. The
-/// result is bitwise independent of the number of ranks.
+/// For batch-norm partial sums and losses: every rank brings one vector per microbatch that it owns and adds those that
+/// form subtrees. Then the ranks meet (``ReductionMeeting``): all of them at once, each sending its sums to every other;
+/// or, where they fill several hosts evenly, those of a host with its first rank, and the first ranks with each other, so
+/// that one partial sum a host crosses the network. Whoever meets adds in the order of the same tree, so the result is
+/// bitwise independent of the number of ranks and hosts.
 ///
-/// A reduction is started and finished by two calls, so that work which does not need its result can
-/// be done in between, while the messages travel.
+/// A reduction is started and finished by two calls, so that work which does not need its result can be done in between,
+/// while the messages travel.
 public final class TreeReduction {
   /// The order of all additions.
   public let tree: ReductionTree
@@ -15,14 +16,23 @@ public final class TreeReduction {
   /// The longest vector that can be reduced.
   public let maximumElementCount: Int
 
+  /// What a rank does with its sums.
+  private enum Role {
+    /// Meets all ranks.
+    case equal(ReductionMeeting)
+    /// Collects its host's sums, meets the other hosts' leaders, and hands the result out.
+    case leader(ReductionMeeting, ReductionMeeting)
+    /// Brings its sums to the leader, of whom it gets the result.
+    case member(leader: Int)
+  }
+
   private let communicator: any Communicator
   private let local: ReductionSchedule
-  private let top: ReductionSchedule
-  private let segmentCounts: [Int]
-  private let firstSegments: [Int]
+  private let role: Role
   private let tag: Int
   private let messages: any MessageGroup
-  private let gathered: UnsafeMutablePointer<Double>
+  // The vectors of the meetings, one after another; a member's own sums, then the result.
+  private let vectors: UnsafeMutablePointer<Double>
   private var startedCount: Int?
 
   /// Plans the reduction and allocates its buffers.
@@ -38,29 +48,49 @@ public final class TreeReduction {
     tree: ReductionTree, communicator: any Communicator, maximumElementCount: Int, tag: Int = 0
   ) {
     precondition(maximumElementCount >= 0, "a vector has no negative length")
-    let worldSize = communicator.worldSize
+    let (rank, worldSize) = (communicator.rank, communicator.worldSize)
     let ownership = tree.ownership(worldSize: worldSize)
     self.tree = tree
     self.communicator = communicator
     self.maximumElementCount = maximumElementCount
     self.tag = tag
-    ownedLeaves = ownership[communicator.rank]
+    ownedLeaves = ownership[rank]
     local = ReductionSchedule(tree: tree, leaves: ownedLeaves)
-    top = ReductionSchedule(topOf: tree, worldSize: worldSize)
-    let segmentCounts = ownership.map { tree.segments(of: $0).count }
-    self.segmentCounts = segmentCounts
-    firstSegments = segmentCounts.indices.map { segmentCounts[..<$0].reduce(0, +) }
+    let vectorCount: Int
+    if let size = HostLayout.ranksPerHost(communicator.hosts) {
+      let leaders = Array(stride(from: 0, to: worldSize, by: size))
+      let first = rank / size * size
+      if rank == first {
+        let host = ReductionMeeting(
+          peers: Array(first..<first + size), place: 0, runs: ownership[first..<first + size], of: tree, firstVector: 0)
+        let runs = leaders.map { ownership[$0].lowerBound..<ownership[$0 + size - 1].upperBound }
+        let hosts = ReductionMeeting(
+          peers: leaders, place: first / size, runs: runs[...], of: tree,
+          firstVector: host.schedule.arrayCount)
+        role = .leader(host, hosts)
+        vectorCount = host.schedule.arrayCount + hosts.schedule.arrayCount
+      } else {
+        role = .member(leader: first)
+        vectorCount = local.segments.count + 1
+      }
+    } else {
+      let meeting = ReductionMeeting(
+        peers: Array(0..<worldSize), place: rank, runs: ownership[...], of: tree, firstVector: 0)
+      role = .equal(meeting)
+      vectorCount = meeting.schedule.arrayCount
+    }
     messages = communicator.makeMessageGroup(capacity: 2 * (worldSize - 1))
-    gathered = .allocate(capacity: max(1, top.arrayCount * maximumElementCount))
-    gathered.initialize(repeating: 0, count: max(1, top.arrayCount * maximumElementCount))
+    vectors = .allocate(capacity: max(1, vectorCount * maximumElementCount))
+    vectors.initialize(repeating: 0, count: max(1, vectorCount * maximumElementCount))
   }
 
-  deinit { gathered.deallocate() }
+  deinit { vectors.deallocate() }
 
   /// Starts to sum one vector per microbatch over all microbatches of all ranks.
   ///
-  /// Every rank calls it, in the same order, with equal `count`. With one rank nothing is sent.
-  /// Nothing is allocated. ``finish(into:)`` must follow before the next start.
+  /// Every rank calls it, in the same order, with equal `count`. With one rank nothing is sent. The first rank of a host
+  /// waits for those beside it, which are at the same place: its message to the other hosts must not queue behind what is
+  /// sent next. Nothing is allocated. ``finish(into:)`` must follow before the next start.
   ///
   /// - Parameters:
   ///   - leaves: The vectors of the owned microbatches, one after another without gaps; spent
@@ -74,21 +104,25 @@ public final class TreeReduction {
     precondition(startedCount == nil, "a reduction must be finished before the next one starts")
     startedCount = count
     local.combine(leaves, stride: count, elements: 0..<count)
-    let rank = communicator.rank
-    let own = gathered + firstSegments[rank] * count
-    for segment in 0..<local.segments.count {
-      (own + segment * count).update(
-        from: leaves + local.resultPositions[segment] * count, count: count)
-    }
-    for other in 0..<communicator.worldSize where other != rank {
-      try messages.receive(
-        into: gathered + firstSegments[other] * count, count: segmentCounts[other] * count,
-        from: other, tag: tag)
-    }
-    for distance in 1..<max(communicator.worldSize, 1) {
-      // Every rank begins with its right neighbour, so that not all of them send to rank 0 first.
-      let other = (rank + distance) % communicator.worldSize
-      try messages.send(own, count: segmentCounts[rank] * count, to: other, tag: tag)
+    switch role {
+    case .equal(let meeting):
+      copySums(local, of: leaves, to: meeting.own(vectors, stride: count), count: count)
+      try meeting.receive(into: vectors, count: count, messages, tag: tag)
+      try meeting.send(from: vectors, count: count, messages, tag: tag)
+    case .leader(let host, let hosts):
+      copySums(local, of: leaves, to: host.own(vectors, stride: count), count: count)
+      try host.receive(into: vectors, count: count, messages, tag: tag)
+      try communicator.wait(for: messages)
+      host.combine(vectors, count: count)
+      copySums(
+        host.schedule, of: host.start(vectors, stride: count), to: hosts.own(vectors, stride: count), count: count)
+      try hosts.receive(into: vectors, count: count, messages, tag: tag)
+      try hosts.send(from: vectors, count: count, messages, tag: tag)
+    case .member(let leader):
+      copySums(local, of: leaves, to: vectors, count: count)
+      let sums = local.segments.count * count
+      try messages.receive(into: vectors + sums, count: count, from: leader, tag: tag)
+      try messages.send(vectors, count: sums, to: leader, tag: tag)
     }
   }
 
@@ -100,8 +134,21 @@ public final class TreeReduction {
     guard let count = startedCount else { preconditionFailure("no reduction has been started") }
     startedCount = nil
     try communicator.wait(for: messages)
-    top.combine(gathered, stride: count, elements: 0..<count)
-    result.update(from: gathered, count: count)
+    switch role {
+    case .equal(let meeting):
+      meeting.combine(vectors, count: count)
+      result.update(from: meeting.start(vectors, stride: count), count: count)
+    case .leader(let host, let hosts):
+      hosts.combine(vectors, count: count)
+      let total = hosts.start(vectors, stride: count)
+      for member in host.peers where member != communicator.rank {
+        try messages.send(total, count: count, to: member, tag: tag)
+      }
+      result.update(from: total, count: count)
+      try communicator.wait(for: messages)
+    case .member:
+      result.update(from: vectors + local.segments.count * count, count: count)
+    }
   }
 
   /// Sums one vector per microbatch over all microbatches of all ranks: start and finish in one.
@@ -112,5 +159,15 @@ public final class TreeReduction {
   ) throws {
     try start(leaves, count: count)
     try finish(into: result)
+  }
+
+  /// Copies the sums that a schedule has left among its vectors, one after another.
+  private func copySums(
+    _ schedule: ReductionSchedule, of vectors: UnsafePointer<Double>, to target: UnsafeMutablePointer<Double>,
+    count: Int
+  ) {
+    for (i, position) in schedule.resultPositions.enumerated() {
+      (target + i * count).update(from: vectors + position * count, count: count)
+    }
   }
 }

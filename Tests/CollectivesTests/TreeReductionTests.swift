@@ -5,6 +5,18 @@ import Testing
 @Suite struct TreeReductionTests {
   @Test(arguments: 1...8)
   func everyRankHoldsTheBitsOfThePlainTree(worldSize: Int) throws {
+    try check(hosts: Array(repeating: 0, count: worldSize))
+  }
+
+  /// Several hosts: those whose ranks meet first, unequal ones, hosts of one rank, and hosts that take turns.
+  @Test(arguments: [
+    [0, 0, 1, 1], [0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 1], [0, 1, 2],
+    [0, 1, 0, 1],
+  ])
+  func everyRankHoldsTheBitsOfThePlainTreeOnSeveralHosts(hosts: [Int]) throws { try check(hosts: hosts) }
+
+  private func check(hosts: [Int]) throws {
+    let worldSize = hosts.count
     var numbers = TestNumbers(seed: UInt64(worldSize))
     for round in 0..<12 {
       let leafCount = worldSize + numbers.below(25)
@@ -13,13 +25,17 @@ import Testing
         let wanted = (0..<length).map { element in
           referenceSum(leaves.map { $0[element] }, +)
         }
-        let results = try ThreadCommunicator.run(worldSize: worldSize) { communicator in
+        let results = try ThreadCommunicator.run(worldSize: worldSize, hosts: hosts) { communicator in
           let reduction = TreeReduction(
             tree: ReductionTree(leafCount: leafCount), communicator: communicator,
             maximumElementCount: 257)
-          var own: [Double] = reduction.ownedLeaves.flatMap { leaves[$0] } + [0]
-          var result = [Double](repeating: 0.5, count: length + 1)
-          try reduction.allReduce(&own, count: length, into: &result)
+          var result: [Double] = []
+          // Twice, as in training: the second must not see the first.
+          for _ in 0..<2 {
+            var own: [Double] = reduction.ownedLeaves.flatMap { leaves[$0] } + [0]
+            result = [Double](repeating: 0.5, count: length + 1)
+            try reduction.allReduce(&own, count: length, into: &result)
+          }
           return result
         }
         for (rank, result) in results.enumerated() {
@@ -59,6 +75,20 @@ import Testing
     }
     // Ranks own the microbatches 0–1, 2–4 and 5–7: one, two and two subtrees, to two others each.
     #expect(counts == [16, 32, 32])
+  }
+
+  /// One sum of each host crosses to every other host, whatever the ranks of a host.
+  @Test func aHostSendsOneSum() throws {
+    let counts = try ThreadCommunicator.run(worldSize: 6, hosts: [0, 0, 1, 1, 2, 2]) { communicator in
+      let reduction = TreeReduction(
+        tree: ReductionTree(leafCount: 12), communicator: communicator, maximumElementCount: 1)
+      var leaves = [Double](repeating: 1, count: reduction.ownedLeaves.count)
+      var result = [0.0]
+      try reduction.allReduce(&leaves, count: 1, into: &result)
+      #expect(result == [12])
+      return communicator.statistics.sentToOtherHostsByteCount
+    }
+    #expect(counts == [16, 0, 16, 0, 16, 0])
   }
 
   @Test func aVectorLongerThanPlannedTraps() async {

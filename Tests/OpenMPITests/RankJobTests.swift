@@ -45,11 +45,14 @@ import Testing
       environment: MPIRun.environment(adding: [:])
     ).run()
     #expect(alone.lines.count == 1 && alone.lines[0].hasPrefix("tree "))
-    for ranks in 1...4 {
-      let output = try MPIRun(ranks: ranks, "rank-worker", ["tree"]).run()
+    // On this host, and on two that it pretends to be.
+    for (ranks, ranksPerHost) in [(1, 1), (2, 2), (3, 3), (4, 4), (2, 1), (4, 2)] {
+      var job = MPIRun(ranks: ranks, "rank-worker", ["tree"])
+      job.environment = ["WRN_RANKS_PER_HOST": "\(ranksPerHost)"]
+      let output = try job.run()
       #expect(output.exitCode == 0, "\(output.standardError)")
       #expect(output.lines.count == ranks)
-      #expect(Set(output.lines) == Set(alone.lines), "\(ranks) ranks")
+      #expect(Set(output.lines) == Set(alone.lines), "\(ranks) ranks, \(ranksPerHost) a host")
     }
   }
 
