@@ -64,14 +64,14 @@ public final class GradientExchange {
   /// - Parameters:
   ///   - plan: How the gradient is cut.
   ///   - tree: The tree over all microbatches.
+  ///   - wire: In what form partial sums travel.
   ///   - rank: The rank.
   ///   - hosts: The host of every rank, as ``Communicator/hosts`` has them.
   /// - Returns: The bytes of the buffers, and the elements of the rank's slices of all buckets.
   public static func size(
-    _ plan: BucketPlan, tree: ReductionTree, rank: Int, hosts: [Int]
+    _ plan: BucketPlan, tree: ReductionTree, wire: WireFormat, rank: Int, hosts: [Int]
   ) -> (byteCount: Int, ownedElementCount: Int) {
-    // In what form sums travel changes no buffer.
-    let layout = ExchangeLayout(plan, tree: tree, wire: .fp32, hosts: hosts)
+    let layout = ExchangeLayout(plan, tree: tree, wire: wire, hosts: hosts)
     let received = layout.stages(rank: rank).reduce(0) { sum, stage in
       let partials = stage.schedule.arrayCount - stage.partialCounts[stage.place]
       return sum + partials * stage.slices.reduce(0) { $0 + $1[stage.place].count }
@@ -93,7 +93,7 @@ public final class GradientExchange {
   /// - Throws: `LayoutDigest.Mismatch` on every rank if two differ; ``CommunicationError`` if the exchange fails.
   public func requireEqualPlans() throws {
     var digest = plan.digest
-    digest.combine(UInt64(layout.ranksPerHost ?? 0))
+    digest.combine(UInt64(layout.groupSize ?? 0))
     digest.combine(UInt64(1 + (layout.roundingLevel ?? -1)))
     try digest.requireEqual("the cut of gradients into buckets", on: communicator)
   }

@@ -44,7 +44,7 @@ extension TrainingConfiguration {
       microbatches: plan.localMicrobatches, tree: plan.tree, scope: batchNorm, purpose: .training)
     let exchange = GradientExchange.size(
       BucketPlan(elementCount: network.parameterCount, bucketByteCount: bucketByteCount),
-      tree: plan.tree, rank: rank, hosts: hosts)
+      tree: plan.tree, wire: wire, rank: rank, hosts: hosts)
     let moments =
       optimizerState == .sharded ? exchange.ownedElementCount : network.parameterCount
     return pass + exchange.byteCount + 4 * 2 * moments

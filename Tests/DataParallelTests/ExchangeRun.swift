@@ -54,6 +54,7 @@ final class ExchangeRun {
     let isStopWanted: Bool
     let sentByteCount: Int
     let sentToOtherHostsByteCount: Int
+    let sentMessageCount: Int
   }
 
   private let example: Case
@@ -81,8 +82,7 @@ final class ExchangeRun {
 
   /// Exchanges once; what is handed out is the gradient's negative where owners make something of it.
   func step(wantsStop: Bool = false) throws -> Outcome {
-    let before = communicator.statistics.sentByteCount
-    let beforeToOthers = communicator.statistics.sentToOtherHostsByteCount
+    let before = sent
     let leaves = example.leaves
     let tree = ReductionTree(leafCount: example.microbatches)
     for (node, segment) in zip(nodes, segments) where !leaves.isEmpty {
@@ -97,16 +97,23 @@ final class ExchangeRun {
       while let bucket = try exchange.nextArrived(waiting: false) { try use(bucket) }
     }
     while let bucket = try exchange.nextArrived(waiting: true) { try use(bucket) }
-    // The bytes of the summary are not the gradient's.
-    let sent = communicator.statistics.sentByteCount - before
-    let sentToOthers = communicator.statistics.sentToOtherHostsByteCount - beforeToOthers
+    // The messages of the summary are not the gradient's.
+    let beforeSummary = sent
     try summary.start(wantsStop: wantsStop)
     let (squareSum, isStopWanted) = try summary.finish()
+    let afterSummary = sent
     try exchange.finish()
+    let counts = (sent &- afterSummary) &+ (beforeSummary &- before)
     let result = example.isSharded ? parameters.elements.map { -$0 } : Array(segments[0].elements)
     return Outcome(
-      result: result, squareSum: squareSum, isStopWanted: isStopWanted, sentByteCount: sent,
-      sentToOtherHostsByteCount: sentToOthers)
+      result: result, squareSum: squareSum, isStopWanted: isStopWanted, sentByteCount: counts[0],
+      sentToOtherHostsByteCount: counts[1], sentMessageCount: counts[2])
+  }
+
+  /// Bytes, bytes to other hosts, and messages so far.
+  private var sent: SIMD4<Int> {
+    let statistics = communicator.statistics
+    return SIMD4(statistics.sentByteCount, statistics.sentToOtherHostsByteCount, statistics.sentMessageCount, 0)
   }
 
   private func use(_ bucket: Int) throws {

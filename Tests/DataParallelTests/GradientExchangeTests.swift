@@ -49,6 +49,31 @@ import Testing
     }
   }
 
+  /// Many ranks exchange in groups where their messages would be tiny; 11 ranks have no groups.
+  @Test(arguments: [8, 9, 11, 12, 16])
+  func bitwiseTheTreesSumOfManyRanks(worldSize: Int) throws {
+    var numbers = TestNumbers(seed: UInt64(worldSize) &* 13)
+    for elementCount in [1, worldSize - 1, 5003, 20_000] {
+      try check(
+        ExchangeRun.Case(
+          microbatches: worldSize * (1 + numbers.below(2)) + numbers.below(3), elementCount: elementCount,
+          isSharded: numbers.below(2) == 0, seed: numbers.next()), worldSize: worldSize)
+    }
+  }
+
+  /// 16 ranks in groups of 4: 3 + 3 messages there and as many back for a bucket; 15 + 15 where messages are large.
+  @Test(arguments: [(4096, 12), (1 << 20, 30)])
+  func fewMessagesWhereTheyWouldBeTiny(bucketByteCount: Int, messagesPerBucket: Int) throws {
+    let example = ExchangeRun.Case(
+      microbatches: 16, elementCount: 1 << 20, bucketByteCount: bucketByteCount * 8, seed: nil)
+    let buckets = BucketPlan(elementCount: example.elementCount, bucketByteCount: example.bucketByteCount).buckets
+    let outcomes = try ThreadCommunicator.run(worldSize: 16) { try ExchangeRun(example, $0).step() }
+    for outcome in outcomes {
+      #expect(outcome.sentMessageCount == messagesPerBucket * buckets.count)
+      #expect(outcome.sentByteCount == 2 * 15 * 4 * example.elementCount / 16)
+    }
+  }
+
   @Test(arguments: [1, 2, 3, 5])
   func normAndWishToStopAreTheSameEverywhere(worldSize: Int) throws {
     var squareSums = Set<UInt64>()
