@@ -26,6 +26,9 @@ public protocol Communicator: AnyObject {
   /// - Returns: An empty group.
   func makeMessageGroup(capacity: Int) -> any MessageGroup
 
+  /// Whether messages are moved on while the ranks compute; false only where a benchmark shows what that brings.
+  var progressesWhileComputing: Bool { get }
+
   /// Moves the messages of all groups on, for a rank that computes while they travel.
   ///
   /// Open MPI does nothing for a message while the program is outside its functions. Cheap enough

@@ -28,6 +28,9 @@ public final class SoloCommunicator: Communicator {
   /// Makes a group that never has a message: there is nobody to send to.
   public func makeMessageGroup(capacity: Int) -> any MessageGroup { EmptyMessageGroup() }
 
+  /// Always true.
+  public var progressesWhileComputing: Bool { true }
+
   /// Does nothing.
   public func progress() {}
 

@@ -112,7 +112,7 @@ public final class GradientExchange {
     for bucket in buckets where bucket.elements.overlaps(elements) {
       try bucket.gradientReady(elements)
     }
-    try advance()
+    if communicator.progressesWhileComputing { try advance() }
   }
 
   /// Returns the next bucket all of whose partial sums have arrived, each bucket once a step and in order.
@@ -168,7 +168,7 @@ public final class GradientExchange {
   /// - Returns: How many are there, from the first on: `count` or more.
   /// - Throws: ``CommunicationError`` if a message fails.
   public func waitForGather(ofFirst count: Int) throws -> Int {
-    try advance()
+    if communicator.progressesWhileComputing { try advance() }
     var index = buckets.count - 1
     while index >= 0 {
       if buckets[index].phase != .complete {

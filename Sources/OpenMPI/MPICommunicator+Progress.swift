@@ -3,6 +3,9 @@ import Collectives
 import Foundation
 
 extension MPICommunicator {
+  /// Whether messages are moved on while the ranks compute.
+  public var progressesWhileComputing: Bool { messageProgress != nil }
+
   /// Moves the messages of all groups on, at most every 100 µs; does nothing where a thread does it.
   public func progress() {
     guard messageProgress == .poll, !tables.isEmpty else { return }

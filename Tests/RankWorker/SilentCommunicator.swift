@@ -8,6 +8,7 @@ final class SilentCommunicator: Communicator {
   let worldSize: Int
   let hosts: [Int]
   let sharesCores = false
+  let progressesWhileComputing = true
   let statistics = ExchangeStatistics()
 
   /// Makes the world; `ranksPerHost` ranks in a row are on one host.

@@ -63,6 +63,9 @@ public final class ThreadCommunicator: Communicator {
     ThreadMessageGroup(self, group, capacity: capacity)
   }
 
+  /// Always true.
+  public var progressesWhileComputing: Bool { true }
+
   /// Does nothing: a message is through when it is sent.
   public func progress() {}
 
