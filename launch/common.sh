@@ -52,6 +52,20 @@ physical_cores() {
   echo "$allowed"
 }
 
+# wait_for JOB: waits for a background job and returns its exit code.
+#
+# A trapped signal ends bash's wait. Traps set interrupted=yes; the code of the job then comes from the next wait.
+interrupted=no
+wait_for() {
+  local status
+  while true; do
+    interrupted=no
+    status=0
+    wait "$1" || status=$?
+    [ "$interrupted" = yes ] || return "$status"
+  done
+}
+
 # Prints a command so that it can be pasted into a shell.
 print_command() {
   local line

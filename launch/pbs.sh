@@ -59,16 +59,10 @@ read -r -a flags <<<"${WRN_FLAGS:-}"
   --output-dir "$root/runs/pbs-$WRN_RUN" --resume auto "${flags[@]}" &
 job=$!
 
-# TERM must not reach mpirun itself, which would kill the ranks; both signals mean "checkpoint".
-# A trapped signal interrupts wait; the status of the job itself comes from the next one.
-interrupted=no
+# Both signals mean "checkpoint".
 trap 'interrupted=yes; say "asking for a checkpoint"; kill -USR1 "$job" || true' USR1 TERM
-while true; do
-  interrupted=no
-  status=0
-  wait "$job" || status=$?
-  [ "$interrupted" = yes ] || break
-done
+status=0
+wait_for "$job" || status=$?
 trap '' USR1 TERM
 
 say "wrn-dist exited with $status"

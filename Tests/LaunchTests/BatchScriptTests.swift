@@ -8,13 +8,6 @@ import Testing
     "SLURM_JOB_NODELIST": "n[1-2]",
   ]
 
-  /// A stub of mpirun that trains until USR1 asks for a checkpoint.
-  private static let stoppable = """
-    trap 'echo "mpirun got USR1" >>"$FIXTURE/log"; exit 75' USR1
-    echo ready >>"$FIXTURE/log"
-    for ((i = 0; i < 600; i++)); do sleep 0.1; done
-    """
-
   private func slurmFixture() throws -> ScriptFixture {
     let fixture = try ScriptFixture()
     try fixture.stub("scontrol", "")
@@ -31,12 +24,6 @@ import Testing
     )
   }
 
-  private func send(_ signal: Int32, to process: pid_t, when fixture: ScriptFixture) throws {
-    for _ in 0..<3_000 where !fixture.calls.contains("ready") { usleep(10_000) }
-    try #require(fixture.calls.contains("ready"))
-    #expect(kill(process, signal) == 0)
-  }
-
   @Test func slurmStartsTheJobThatItWasGiven() throws {
     let fixture = try slurmFixture()
     try fixture.setCores(8, threadsPerCore: 2)
@@ -44,8 +31,7 @@ import Testing
     #expect(output.exitCode == 0, "\(output.standardError)")
     #expect(
       fixture.calls.filter { $0.hasPrefix("mpirun") } == [
-        "mpirun -np 4 --map-by slot:PE=2 --bind-to core "
-          + "--mca odls_base_sigkill_timeout 30 -x OPENBLAS_NUM_THREADS=1 "
+        "mpirun -np 4 --map-by slot:PE=2 --bind-to core -x OPENBLAS_NUM_THREADS=1 "
           + "\(fixture.path)/.build/release/wrn-dist train "
           + "--output-dir \(fixture.path)/runs/slurm-77 --resume auto --steps 9"
       ])
@@ -64,9 +50,9 @@ import Testing
 
   @Test func slurmPassesTheSignalOnAndRequeuesOnce() throws {
     let fixture = try slurmFixture()
-    try fixture.stub("mpirun", Self.stoppable)
+    try fixture.stub("mpirun", ScriptFixture.stoppable)
     let output = try fixture.run("slurm.sbatch", environment: Self.slurm) {
-      try send(SIGUSR1, to: $0, when: fixture)
+      try fixture.send(SIGUSR1, to: $0)
     }
     #expect(output.exitCode == 75, "\(output.standardError)")
     #expect(fixture.calls.filter { $0 == "mpirun got USR1" }.count == 1)
@@ -107,9 +93,9 @@ import Testing
   @Test(arguments: [SIGUSR1, SIGTERM])
   func pbsAsksForACheckpointAndSubmitsTheSameRunAgain(signal: Int32) throws {
     let (fixture, environment) = try pbsFixture()
-    try fixture.stub("mpirun", Self.stoppable)
+    try fixture.stub("mpirun", ScriptFixture.stoppable)
     let output = try fixture.run("pbs.sh", environment: environment) {
-      try send(signal, to: $0, when: fixture)
+      try fixture.send(signal, to: $0)
     }
     #expect(output.exitCode == 75, "\(output.standardError)")
     #expect(fixture.calls.filter { $0 == "mpirun got USR1" }.count == 1)

@@ -1,5 +1,7 @@
 import Foundation
+import Glibc
 import TestSupport
+import Testing
 
 /// A copy of the launch scripts in a folder of its own, on a machine made of stubs.
 ///
@@ -51,6 +53,14 @@ final class ScriptFixture: Sendable {
     "awk", "basename", "bash", "cat", "date", "dirname", "env", "grep", "head", "mkdir", "sed",
     "sleep", "sort", "tail", "wc",
   ]
+
+  /// The body of a stub of mpirun that trains until USR1 asks for a checkpoint.
+  static let stoppable = """
+    trap 'echo "mpirun got USR1" >>"$FIXTURE/log"; exit 75' USR1
+    trap 'echo "mpirun got TERM" >>"$FIXTURE/log"; exit 1' TERM
+    echo ready >>"$FIXTURE/log"
+    for ((i = 0; i < 600; i++)); do sleep 0.1; done
+    """
 
   /// The root of the copy.
   var path: String { folder.path }
@@ -106,5 +116,12 @@ final class ScriptFixture: Sendable {
       environment: variables.merging(environment) { $1 }, workingFolder: "/",
       limit: .seconds(60)
     ).run(whileRunning: whileRunning)
+  }
+
+  /// Sends a signal to a script once a stub has written `line` to the log.
+  func send(_ signal: Int32, to process: pid_t, after line: String = "ready") throws {
+    for _ in 0..<3_000 where !calls.contains(line) { usleep(10_000) }
+    try #require(calls.contains(line))
+    #expect(kill(process, signal) == 0)
   }
 }

@@ -1,3 +1,4 @@
+import Glibc
 import TestSupport
 import Testing
 
@@ -17,11 +18,13 @@ import Testing
   }
 
   private static let end =
-    "--mca odls_base_sigkill_timeout 30 -x OPENBLAS_NUM_THREADS=1 ROOT/.build/release/wrn-dist train"
+    "-x OPENBLAS_NUM_THREADS=1 ROOT/.build/release/wrn-dist train"
   private static let shared = "--oversubscribe --bind-to none --mca mpi_yield_when_idle 1"
   private static let keepalive =
     "--mca oob_tcp_keepalive_time 10 --mca oob_tcp_keepalive_intvl 5 "
     + "--mca oob_tcp_keepalive_probes 3"
+  private static let pieces =
+    "--mca btl_tcp_flags 1 --mca btl_tcp_max_send_size 32768 --mca btl_tcp_sndbuf 131072"
 
   @Test(arguments: [
     (1, 8, "--map-by slot:PE=8 --bind-to core"), (2, 8, "--map-by slot:PE=4 --bind-to core"),
@@ -59,9 +62,21 @@ import Testing
       try command(["--interface", "10.0.0.0/16"], hosts: "a slots=2\nb slots=2\n")
         == "$ mpirun -np 4 --hostfile ROOT/hosts --map-by slot:PE=4 --bind-to core "
         + "--mca btl_tcp_if_include 10.0.0.0/16 --mca oob_tcp_if_include 10.0.0.0/16 "
-        + "\(Self.keepalive) \(Self.end)")
+        + "\(Self.keepalive) \(Self.pieces) \(Self.end)")
     #expect(try command([], hosts: "a slots=2\nb slots=2\n").contains(Self.keepalive))
     #expect(try !command([], hosts: "a slots=2\n").contains("keepalive"))
+  }
+
+  /// mpirun would make a list of two values.
+  @Test func settingsOfTheUserTakeThePlaceOfOurs() throws {
+    let hosts = "a slots=2\nb slots=2\n"
+    let words = try command(["--mca", "btl_tcp_sndbuf", "9"], hosts: hosts)
+    #expect(words.components(separatedBy: "btl_tcp_sndbuf").count == 2 && words.contains("--mca btl_tcp_sndbuf 9 "))
+    let fixture = try ScriptFixture()
+    let output = try fixture.run(
+      "train", ["--dry-run", "--hostfile", fixture.write("hosts", hosts)],
+      environment: ["OMPI_MCA_btl_tcp_flags": "4"])
+    #expect(!output.standardOutput.contains("btl_tcp_flags") && output.standardOutput.contains("btl_tcp_sndbuf"))
   }
 
   @Test func flagsAndSettingsArePassedOnQuoted() throws {
@@ -93,6 +108,38 @@ import Testing
     #expect(output.exitCode == 76)
     let printed = try #require(output.lines.last { $0.hasPrefix("$ ") })
     #expect(fixture.calls.filter { $0.hasPrefix("mpirun") } == [String(printed.dropFirst(2))])
+  }
+
+  @Test(arguments: [SIGINT, SIGTERM, SIGHUP, SIGUSR1])
+  func aSignalAsksForACheckpoint(signal: Int32) throws {
+    let fixture = try ScriptFixture()
+    try fixture.stub("mpirun", ScriptFixture.stoppable)
+    let output = try fixture.run("train", ["-np", "2"]) { try fixture.send(signal, to: $0) }
+    #expect(output.exitCode == 75, "\(output.standardError)")
+    #expect(fixture.calls.filter { $0.hasPrefix("mpirun got") } == ["mpirun got USR1"])
+  }
+
+  @Test func theSecondSignalEndsTheJobAtOnce() throws {
+    let fixture = try ScriptFixture()
+    let deaf = ScriptFixture.stoppable.replacingOccurrences(of: "; exit 75", with: "")
+    try fixture.stub("mpirun", deaf)
+    let output = try fixture.run("train", ["-np", "2"]) {
+      try fixture.send(SIGINT, to: $0)
+      try fixture.send(SIGINT, to: $0, after: "mpirun got USR1")
+    }
+    #expect(output.exitCode == 1, "\(output.standardError)")
+    #expect(fixture.calls.filter { $0.hasPrefix("mpirun got") } == ["mpirun got USR1", "mpirun got TERM"])
+  }
+
+  /// Only a training run has anything to save.
+  @Test func otherCommandsAreEnded() throws {
+    let fixture = try ScriptFixture()
+    try fixture.stub("mpirun", ScriptFixture.stoppable)
+    let output = try fixture.run("train", ["-np", "2", "--command", "benchmark step"]) {
+      try fixture.send(SIGINT, to: $0)
+    }
+    #expect(output.exitCode == 1, "\(output.standardError)")
+    #expect(fixture.calls.filter { $0.hasPrefix("mpirun got") } == ["mpirun got TERM"])
   }
 
   @Test(arguments: [
