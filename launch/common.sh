@@ -28,7 +28,7 @@ need_value() { [ "$2" -ge 2 ] || fail "$EXIT_USAGE" "$1 needs a value; see --hel
 
 # need_number OPTION VALUE
 need_number() {
-  [[ $2 =~ ^[1-9][0-9]*$ ]] || fail "$EXIT_USAGE" "$1 must be a positive number, not '$2'."
+  [[ $2 =~ ^[1-9][0-9]{0,5}$ ]] || fail "$EXIT_USAGE" "$1 must be a positive number, not '$2'."
 }
 
 # Prints the packages of one kind, "run" or "test", one a line.

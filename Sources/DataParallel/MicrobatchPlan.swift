@@ -19,10 +19,10 @@ public struct MicrobatchPlan: Hashable, Sendable {
   ///   - microbatchCount: M.
   ///   - rank: This rank.
   ///   - worldSize: The number of ranks.
-  /// - Throws: ``InvalidPlan`` unless M divides B, `WorldSizeError` unless there is a microbatch for every rank.
+  /// - Throws: ``InvalidPlan`` unless M divides B, which is 65,536 at most, `WorldSizeError` unless there is a microbatch for every rank.
   public init(globalBatchSize: Int, microbatchCount: Int, rank: Int, worldSize: Int) throws {
-    guard globalBatchSize > 0 else {
-      throw InvalidPlan("--batch-size \(globalBatchSize) must be at least 1.")
+    guard (1...65_536).contains(globalBatchSize) else {
+      throw InvalidPlan("--batch-size \(globalBatchSize) must lie between 1 and 65536.")
     }
     guard microbatchCount > 0 else {
       throw InvalidPlan("--microbatches \(microbatchCount) must be at least 1.")

@@ -33,7 +33,7 @@ public final class CIFAR10: Sendable {
   /// Opens a folder that holds `data_batch_*.bin` and `test_batch.bin`, or a `cifar-10-batches-bin` that does.
   ///
   /// Sizes are checked, contents when they are read. Any whole number of records a file is accepted. Training files are taken
-  /// in the order of their names.
+  /// in the order of their names; numbered ones must follow one another.
   ///
   /// - Throws: ``DatasetError`` naming the folder or file and what is wrong with it.
   public convenience init(directory: String) throws {
@@ -46,10 +46,21 @@ public final class CIFAR10: Sendable {
         "\(folder) has no data_batch_*.bin; give --data a folder in CIFAR-10's binary layout "
           + "(launch/fetch-cifar10 gets the real one).")
     }
+    try Self.requireNoGap(names, in: folder)
     self.init(
       training: try Split(files: names.map { try Self.open("\(folder)/\($0)") }),
       test: try Split(files: [Self.open("\(folder)/test_batch.bin")]),
       classNames: try Self.classNames(folder))
+  }
+
+  /// Refuses numbered files of which one in between is missing: a copy that was not finished.
+  private static func requireNoGap(_ names: [String], in folder: String) throws {
+    let numbers = names.compactMap { Int($0.dropFirst("data_batch_".count).dropLast(".bin".count)) }.sorted()
+    for (number, next) in zip(numbers, numbers.dropFirst()) where next > number + 1 {
+      throw DatasetError(
+        "\(folder) has data_batch_\(number).bin and data_batch_\(next).bin, but nothing in between; "
+          + "fetch what is missing.")
+    }
   }
 
   /// Finds the folder with the files.

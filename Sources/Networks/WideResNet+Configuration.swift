@@ -17,10 +17,13 @@ extension WideResNet {
 
     /// Makes a configuration.
     ///
-    /// - Throws: ``InvalidConfiguration`` if the depth is not 6·n + 4 with n ≥ 1 or the widen factor is below 1.
+    /// - Throws: ``InvalidConfiguration`` if the depth is not 6·n + 4 with n ≥ 1 or above 10,000, or the widen factor is below 1.
     public init(family: Family = .trax, depth: Int = 22, widenFactor: Int = 1) throws {
+      guard depth <= 10_000 else {
+        throw InvalidConfiguration("--depth \(depth) is more than 10000, the deepest network that can be described.")
+      }
       guard depth >= 10, (depth - 4) % 6 == 0 else {
-        let nearest = max(1, ((depth - 4) + 3) / 6) * 6 + 4
+        let nearest = max(1, (max(depth, 4) - 4 + 3) / 6) * 6 + 4
         throw InvalidConfiguration(
           "--depth \(depth) is no Wide ResNet: it must be 6·n + 4 (10, 16, 22, 28, …); the nearest is \(nearest).")
       }

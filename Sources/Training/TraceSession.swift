@@ -45,8 +45,9 @@ public final class TraceSession {
   ///
   /// - Throws: ``CheckpointError`` of kind `cannotCreate`.
   public static func check(_ path: String) throws {
-    _ = try OutputFile(path + ".tmp")
-    unlink(path + ".tmp")
+    let temporary = try OutputFile.temporaryPath(for: path)
+    _ = try OutputFile(temporary)
+    if temporary != path { unlink(temporary) }
   }
 
   /// Brings all ranks' spans to rank 0, which writes them.
@@ -57,7 +58,8 @@ public final class TraceSession {
   public func write() throws {
     let mine = TraceJSON.events(tracer, rank: communicator.rank, host: host, origin: origin)
     let lengths = try communicator.allGather(String(mine.count)).map { Int($0) ?? 0 }
-    let file = communicator.rank == 0 ? try OutputFile(path + ".tmp") : nil
+    let temporary = communicator.rank == 0 ? try OutputFile.temporaryPath(for: path) : nil
+    let file = try temporary.map { try OutputFile($0) }
     try file?.write(TraceJSON.header)
     try mine.withUnsafeBytes { try file?.write($0) }
     var buffer = [UInt8]()
@@ -71,7 +73,7 @@ public final class TraceSession {
     }
     try file?.write(TraceJSON.footer)
     try file?.close()
-    if file != nil { try OutputFile.rename(path + ".tmp", to: path) }
+    if let temporary { try OutputFile.finish(temporary, at: path) }
   }
 
   private static var pieceByteCount: Int { 16 << 20 }

@@ -28,6 +28,7 @@ struct ComputeMeasurement {
     let decoder = JSONDecoder()
     decoder.keyDecodingStrategy = .convertFromSnakeCase
     guard let found = try? decoder.decode(Line.self, from: Data(line.utf8)), found.imagesPerSecond > 0,
+      (1...1_000_000).contains(found.ranks), (1...1_000_000).contains(found.threads),
       let depth = found.network.split(separator: "-").dropFirst().first.flatMap({ Int($0) }),
       let configuration = try? WideResNet.Configuration(depth: depth, widenFactor: found.widenFactor)
     else { return nil }

@@ -19,6 +19,7 @@ struct PreparedRun {
   /// Writes reports; on rank 0 alone, after ``start(_:)``.
   private(set) var recorder: RunRecorder?
   private let console: StandardConsole?
+  private let tracePath: String?
   // Else rank 0 holds them until the trainer hands them to their owners.
   private let everyRankHoldsMoments: Bool
 
@@ -31,7 +32,6 @@ struct PreparedRun {
   ) throws {
     var configuration = configuration
     _ = try configuration.microbatchPlan(communicator)
-    if communicator.rank == 0 { try options.output.trace.map(TraceSession.check) }
     source = try DataSource(configuration.data)
     configuration.steps = options.steps(
       configuration, trainingCount: source.dataset.training.count)
@@ -42,6 +42,7 @@ struct PreparedRun {
       configuration.outputDirectory = Self.defaultOutputDirectory(network)
     }
     self.configuration = configuration
+    tracePath = options.output.trace
     everyRankHoldsMoments =
       configuration.optimizerState == .replicated || communicator.worldSize == 1
     model = ModelState(network, holdingMoments: everyRankHoldsMoments || communicator.rank == 0)
@@ -130,6 +131,11 @@ struct PreparedRun {
         "\(checkpoint.path) was made with --\(name) \(saved[name] ?? "unknown") but this run has --\(name) "
           + "\(value); give the same value, or start a new run from its weights with --init and another --output-dir.")
     }
+    if let engine = saved["engine"], engine != configuration.engine.rawValue {
+      console?.write(
+        "warning: \(checkpoint.path) was made with --engine \(engine); with --engine \(configuration.engine.rawValue) the run "
+          + "goes on with other roundings than it would have had.")
+    }
     guard state.dataFingerprint == dataFingerprint else {
       throw CheckpointError(
         .bad,
@@ -141,7 +147,11 @@ struct PreparedRun {
 
   private func openRecorder(completedSteps: Int, dataFingerprint: String) throws -> RunRecorder? {
     guard let console else { return nil }
+    // A trace may go where the output does, which must not be made in vain.
+    let isInside = tracePath?.hasPrefix(configuration.outputDirectory + "/") ?? false
+    if !isInside { try tracePath.map(TraceSession.check) }
     let output = try OutputDirectory(creating: configuration.outputDirectory)
+    if isInside { try tracePath.map(TraceSession.check) }
     try output.write(ConfigurationFile.render(configuration.settings), to: "config.yaml")
     console.write(source.description)
     return try RunRecorder(

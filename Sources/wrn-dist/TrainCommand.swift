@@ -81,12 +81,12 @@ extension TrainingOptions {
     guard let config else { return self }
     let settings = try ConfigurationFile.arguments(config)
     do {
-      _ = try TrainingOptions.parse(settings)
+      _ = try TrainingOptions.parse(WRNDist.joiningNegativeNumbers(settings))
     } catch {
       throw UsageError("--config \(config): \(TrainingOptions.message(for: error)).")
     }
     var flags = Array(CommandLine.arguments.dropFirst())
     if flags.first == "train" { flags.removeFirst() }
-    return try TrainingOptions.parse(settings + flags)
+    return try TrainingOptions.parse(WRNDist.joiningNegativeNumbers(settings + flags))
   }
 }

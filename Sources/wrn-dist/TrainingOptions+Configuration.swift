@@ -61,14 +61,17 @@ extension TrainingOptions {
     }
     _ = try WideResNet.Configuration(
       depth: configuration.depth, widenFactor: configuration.widenFactor)
-    try require(configuration.steps >= 1, "--steps \(configuration.steps) must be at least 1.")
+    try require(
+      (1...1_000_000_000_000).contains(configuration.steps),
+      "--steps \(configuration.steps) must lie between 1 and 1000000000000.")
     try require(
       length.epochs == nil || length.steps == nil,
       "--steps and --epochs both say how long the run is; give one of them.")
-    try require((length.epochs ?? 1) >= 1, "--epochs \(length.epochs ?? 1) must be at least 1.")
     try require(
-      (1...65_536).contains(configuration.batchSize),
-      "--batch-size \(configuration.batchSize) must lie between 1 and 65536.")
+      (1...1_000_000).contains(length.epochs ?? 1),
+      "--epochs \(length.epochs ?? 1) must lie between 1 and 1000000.")
+    _ = try MicrobatchPlan(
+      globalBatchSize: configuration.batchSize, microbatchCount: configuration.microbatches, rank: 0, worldSize: 1)
     try require(
       (configuration.threads ?? 1) >= 1,
       "--threads \(configuration.threads ?? 1) must be at least 1.")

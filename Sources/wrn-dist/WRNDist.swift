@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Training
 
 /// The command line: flags in, exit code out.
 ///
@@ -25,10 +26,26 @@ struct WRNDist: ParsableCommand {
 
   static func main() {
     do {
-      var command = try parseAsRoot()
+      var command = try parseAsRoot(joiningNegativeNumbers(CommandLine.arguments.dropFirst()))
       try command.run()
+      if let reason = StandardOutput.failure() {
+        throw CheckpointError(.inputOutput, "standard output cannot be written: \(reason).")
+      }
     } catch {
       Failure(error).exit()
+    }
+  }
+
+  /// Writes `--steps -1` as `--steps=-1`, because the parser takes what begins with a minus for another flag and says that
+  /// the value is missing, where ours can say what is wrong with it.
+  static func joiningNegativeNumbers(_ words: some Sequence<String>) -> [String] {
+    words.reduce(into: []) { result, word in
+      let flag = result.last ?? ""
+      if word.hasPrefix("-"), Double(word) != nil, flag.hasPrefix("--"), flag != "--", !flag.contains("=") {
+        result[result.count - 1] = "\(flag)=\(word)"
+      } else {
+        result.append(word)
+      }
     }
   }
 }

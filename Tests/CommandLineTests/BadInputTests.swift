@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import TestSupport
 import Testing
 
@@ -40,6 +41,21 @@ import Testing
       ["data_batch_1.bin has 6246 bytes", "not a multiple of 3073"])
   }
 
+  @Test func aDataFileMissingInBetween() throws {
+    let folder = try TemporaryFolder()
+    try writeData(folder, bytes: 3073 * 64)
+    let data = folder.url.appendingPathComponent("data")
+    for number in [2, 4] {
+      try FileManager.default.copyItem(
+        at: data.appendingPathComponent("data_batch_1.bin"), to: data.appendingPathComponent("data_batch_\(number).bin")
+      )
+    }
+    for command in [training(["--data", "data"]), ["data", "verify", "data"]] {
+      try refuse(
+        folder, command, code: 65, ["data_batch_2.bin and data_batch_4.bin, but nothing in between"], ranks: [nil])
+    }
+  }
+
   @Test func aLabelAboveNine() throws {
     let folder = try TemporaryFolder()
     try writeData(folder, bytes: 3073 * 3, label: 10)
@@ -54,6 +70,11 @@ import Testing
     (["--depth", "23"], ["--depth 23", "6·n + 4"]),
     (["--widen-factor", "0"], ["--widen-factor 0"]),
     (["--steps", "0"], ["--steps 0"]),
+    (["--steps", "-1"], ["--steps -1 must lie between 1 and"]),
+    (["--steps", "9223372036854775807"], ["--steps 9223372036854775807 must lie between"]),
+    (["--batch-size", "9223372036854775807"], ["--batch-size 9223372036854775807 must lie between"]),
+    (["--depth", "1000000000000"], ["--depth 1000000000000 is more than 10000"]),
+    (["--depth", "-2"], ["--depth -2", "nearest is 10"]),
     (["--epochs", "2"], ["--steps and --epochs"]),
     (["--threads", "0"], ["--threads 0"]),
     (["--learning-rate=-1"], ["--learning-rate -1"]),
@@ -96,6 +117,58 @@ import Testing
     try refuse(
       folder, ["train", "--steps", "1", "--output-dir", "file/run"], code: 73,
       ["the output folder file/run cannot be written", "--output-dir"])
+  }
+
+  @Test func aFolderThatAnotherRunWritesTo() throws {
+    let folder = try TemporaryFolder()
+    let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
+    let first = try Job.training(folder, output: "run", ["--steps", "100000"]).run { child in
+      try waitForLines(1, in: log)
+      try refuse(
+        folder, ["train", "--depth", "10", "--data", "synthetic", "--output-dir", "run", "--resume", "auto"], code: 73,
+        ["another run writes to the output folder run"], ranks: [nil, 2])
+      kill(child, SIGTERM)
+    }
+    #expect(first.exitCode == 75, "\(first.standardError)")
+  }
+
+  @Test func aReportThatDoesNotGetWhereItShould() throws {
+    let folder = try TemporaryFolder()
+    try Job.training(folder, output: "run", ["--steps", "1"]).succeed()
+    let full = try shell(folder, "$0 inspect run >/dev/full")
+    #expect(full.exitCode == 74 && full.errorLines.count == 1, "\(full.standardError)")
+    #expect(full.standardError.contains("standard output cannot be written: No space left on device"))
+  }
+
+  /// A pipe or a device is written to, not replaced by a file.
+  @Test func whatIsNoFileIsNotReplaced() throws {
+    let folder = try TemporaryFolder()
+    try folder.write("theirs", "localhost:2\n")
+    let output = try shell(
+      folder, "mkfifo pipe && { cat pipe >got & } && $0 doctor --hostfile theirs --write pipe; wait; test -p pipe")
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    #expect(folder.read("got").contains("localhost slots=2"))
+  }
+
+  @Test func aFileThatCannotBeMade() throws {
+    let folder = try TemporaryFolder()
+    try folder.write("theirs", "localhost:2\n")
+    for (path, words) in [
+      (".", ". is a folder"), ("no/such/file", "there is no folder no/such"), ("", "names no file"),
+      ("new/", "names no file"),
+    ] {
+      try refuse(folder, ["doctor", "--hostfile", "theirs", "--write", path], code: 73, [words], ranks: [nil])
+      try refuse(
+        folder, training(["--data", "synthetic", "--trace", path]), code: 73, [words], ranks: [nil, 2])
+    }
+    #expect(folder.names("") == ["theirs"])
+  }
+
+  private func shell(_ folder: TemporaryFolder, _ script: String) throws -> ProcessRun.Output {
+    try ProcessRun(
+      "/bin/sh", ["-c", script, BuiltProducts.executable("wrn-dist")], environment: MPIRun.environment(adding: [:]),
+      workingFolder: folder.path, limit: .seconds(60)
+    ).run()
   }
 
   @Test func aRunThatIsThereAlready() throws {

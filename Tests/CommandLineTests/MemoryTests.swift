@@ -23,8 +23,9 @@ import Testing
 
   @Test func anEvaluationThatDoesNotFit() throws {
     let folder = try TemporaryFolder()
-    try Job.training(folder, output: "run", ["--steps", "1"]).succeed()
-    let flags = ["--checkpoint", "run", "--data", "synthetic", "--batch-size", "800000000"]
+    try Job.training(folder, output: "run", ["--steps", "1", "--batch-size", "8", "--widen-factor", "16"]).succeed()
+    // A quarter of a TB.
+    let flags = ["--checkpoint", "run", "--data", "synthetic", "--batch-size", "65536"]
     let output = try Job(folder, ["evaluate"] + flags).run()
     #expect(output.exitCode == 69)
     #expect(

@@ -95,6 +95,27 @@ import Testing
     #expect(folder.metrics("run") == metrics)
   }
 
+  @Test func anotherEngineIsWarnedOf() throws {
+    let folder = try TemporaryFolder()
+    try Job.training(folder, output: "run", ["--steps", "1", "--engine", "blas"]).succeed()
+    let same = try Job.training(folder, output: "run", ["--steps", "2", "--engine", "blas"]).succeed()
+    #expect(!same.standardOutput.contains("warning"))
+    let other = try Job.training(folder, output: "run", ["--steps", "3", "--engine", "native"]).succeed()
+    #expect(other.standardOutput.contains("step-00000002 was made with --engine blas"))
+  }
+
+  /// A run that has lost its checkpoints is not begun anew over what it left.
+  @Test func checkpointsThatAreGone() throws {
+    let folder = try TemporaryFolder()
+    try Job.training(folder, output: "run", ["--steps", "1"]).succeed()
+    let metrics = folder.metrics("run")
+    try FileManager.default.removeItem(at: folder.url.appendingPathComponent("run/checkpoints/step-00000001"))
+    let output = try Job.training(folder, output: "run", ["--steps", "2"]).run()
+    #expect(output.exitCode == 65 && output.errorLines.count == 1)
+    #expect(output.standardError.contains("run/checkpoints/latest names step-00000001, which is gone"))
+    #expect(folder.metrics("run") == metrics)
+  }
+
   @Test func weightsStartANewRun() throws {
     let folder = try TemporaryFolder()
     try Job.training(folder, output: "first", ["--steps", "2"]).succeed()

@@ -70,13 +70,15 @@ import Testing
   }
 
   @Test(.enabled(if: obstacle == nil, Comment(rawValue: obstacle ?? "")))
-  func nothingIsLeftBehindWhenItIsKilledOff() throws {
+  func aSignalLeavesACheckpointAndNothingElse() throws {
+    let folder = try TemporaryFolder()
     let flags = Self.training + ["--steps", "100000", "--output-dir", "run"]
-    let output = try run(TemporaryFolder(), ["--"] + flags) { child in
-      Thread.sleep(forTimeInterval: 4)
+    let output = try run(folder, ["--"] + flags) { child in
+      for _ in 0..<600 where !folder.read("run/metrics.jsonl").contains("train") { usleep(100_000) }
       kill(child, SIGTERM)
     }
-    #expect(output.exitCode == 143)
+    #expect(output.exitCode == 75, "\(output.standardError)")
+    #expect(folder.read("run/checkpoints/latest").hasPrefix("step-"))
     #expect(try namespaces().isEmpty)
   }
 
@@ -84,7 +86,8 @@ import Testing
     for (arguments, words) in [
       (["--hosts", "5"], "--hosts 5 must lie between 2 and 4"), (["--hosts", "1"], "--hosts 1"),
       (["--slots", "0"], "--slots must be a positive number"), (["--frobnicate"], "unknown argument"),
-      (["--rate"], "needs a value"),
+      (["--rate"], "needs a value"), (["--rate", "fast"], "--rate fast is not understood"),
+      (["--hosts", "99999999999999999999"], "--hosts must be a positive number"),
     ] {
       let output = try run(TemporaryFolder(), arguments)
       #expect(output.exitCode == 64 && output.standardError.contains(words), "\(output.standardError)")

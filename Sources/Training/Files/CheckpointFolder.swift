@@ -22,7 +22,7 @@ package struct CheckpointFolder {
   /// Finds the newest checkpoint that is whole.
   ///
   /// - Returns: The checkpoint, nil if there is none at all, and a sentence for each one that had to be passed over.
-  /// - Throws: ``CheckpointError`` if there are checkpoints but none is whole.
+  /// - Throws: ``CheckpointError`` if there are checkpoints but none is whole, or all are gone.
   package func latest() throws -> (checkpoint: Checkpoint?, warnings: [String]) {
     // `latest` decides: after a resume from an older checkpoint a later one may lie beside it.
     let noted = (try? String(contentsOfFile: "\(path)/latest", encoding: .utf8))?
@@ -39,6 +39,10 @@ package struct CheckpointFolder {
     }
     if let first = warnings.first {
       throw CheckpointError(.bad, "no checkpoint in \(path) is whole; \(first)")
+    }
+    if let noted {
+      throw CheckpointError(
+        .bad, "\(path)/latest names \(noted), which is gone; bring it back, or give another --output-dir.")
     }
     return (nil, [])
   }

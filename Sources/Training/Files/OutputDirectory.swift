@@ -5,9 +5,11 @@ public struct OutputDirectory: Sendable {
   /// The folder's path.
   public let path: String
 
-  /// Makes the folder and those inside it.
+  private let lock: FolderLock
+
+  /// Makes the folder and those inside it, and keeps other runs out of it as long as this value lives.
   ///
-  /// - Throws: ``CheckpointError`` of kind `cannotCreate` if one cannot be made or written to.
+  /// - Throws: ``CheckpointError`` of kind `cannotCreate` if one cannot be made or written to, or another run writes there.
   public init(creating path: String) throws {
     self.path = path
     for folder in ["", "train", "eval", "checkpoints"] {
@@ -21,6 +23,7 @@ public struct OutputDirectory: Sendable {
           "the output folder \(folder) cannot be written; give another one with --output-dir.")
       }
     }
+    lock = try FolderLock(path)
   }
 
   /// The path of a file or folder inside.

@@ -39,7 +39,8 @@ public final class OutputFile {
   ///
   /// - Throws: ``CheckpointError`` of kind `inputOutput`.
   func close() throws {
-    let failed = fsync(descriptor) != 0
+    // Devices and pipes have no fsync and say EINVAL.
+    let failed = fsync(descriptor) != 0 && errno != EINVAL
     let reason = Self.reason
     Glibc.close(descriptor)
     descriptor = -1
@@ -72,14 +73,47 @@ public final class OutputFile {
 }
 
 extension OutputFile {
+  /// Finds out where to write a file that a user has named, until it is whole and ``finish(_:at:)`` puts it in its place.
+  ///
+  /// - Parameter path: The file; what is there already is replaced, but a device or a pipe is written to as it is.
+  /// - Returns: A name beside it, or the path itself.
+  /// - Throws: ``CheckpointError`` of kind `cannotCreate` if nothing can be written there.
+  static func temporaryPath(for path: String) throws -> String {
+    var status = stat()
+    if stat(path, &status) == 0 {
+      switch status.st_mode & S_IFMT {
+      case S_IFREG: break
+      case S_IFDIR: throw CheckpointError(.cannotCreate, "\(path) is a folder; give the name of a file.")
+      default: return path
+      }
+    }
+    let folder = (path as NSString).deletingLastPathComponent
+    var isDirectory: ObjCBool = false
+    guard !path.isEmpty, !path.hasSuffix("/") else {
+      throw CheckpointError(.cannotCreate, "'\(path)' names no file that could be written; give the name of a file.")
+    }
+    guard folder.isEmpty || FileManager.default.fileExists(atPath: folder, isDirectory: &isDirectory) else {
+      throw CheckpointError(
+        .cannotCreate, "\(path) cannot be created: there is no folder \(folder); make it or give another path.")
+    }
+    return path + ".tmp"
+  }
+
+  /// Puts a whole file in its place, in one step.
+  ///
+  /// - Throws: ``CheckpointError`` of kind `inputOutput`.
+  static func finish(_ temporary: String, at path: String) throws {
+    if temporary != path { try rename(temporary, to: path) }
+  }
+
   /// Writes a text file, replacing what is there in one step.
   ///
   /// - Throws: ``CheckpointError`` if it cannot be written.
   public static func replace(_ path: String, with text: String) throws {
-    let temporary = path + ".tmp"
+    let temporary = try temporaryPath(for: path)
     let file = try OutputFile(temporary)
     try Array(text.utf8).withUnsafeBytes { try file.write($0) }
     try file.close()
-    try rename(temporary, to: path)
+    try finish(temporary, at: path)
   }
 }

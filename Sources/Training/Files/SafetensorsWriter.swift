@@ -7,12 +7,12 @@ public enum SafetensorsWriter {
   ///
   /// - Throws: ``CheckpointError`` if it cannot be written.
   public static func write(_ store: ParameterStore, to path: String) throws {
-    let temporary = path + ".tmp"
+    let temporary = try OutputFile.temporaryPath(for: path)
     do {
       _ = try write(store.layout.parameters.map { FileTensor($0.name, $0, in: store) }, to: temporary)
-      try OutputFile.rename(temporary, to: path)
+      try OutputFile.finish(temporary, at: path)
     } catch {
-      try? FileManager.default.removeItem(atPath: temporary)
+      if temporary != path { try? FileManager.default.removeItem(atPath: temporary) }
       throw error
     }
   }
