@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""Prints the training losses of several runs side by side, averaged over windows of steps, as a Markdown table.
+
+    docs/results/compare_runs.py [--window 250] [--steps 2000] NAME=RUN NAME=RUN …
+
+RUN is the output folder of `wrn-dist train`. Longer runs are cut to --steps. A run that stopped and went on is read as one.
+"""
+
+import argparse
+import json
+import os
+import statistics
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--window", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("runs", nargs="+", metavar="NAME=RUN")
+    arguments = parser.parse_args()
+    names = [run.split("=", 1)[0] for run in arguments.runs]
+    losses = [read(run.split("=", 1)[1], arguments.steps) for run in arguments.runs]
+    print("| steps | " + " | ".join(names) + " |")
+    print("|---" * (len(names) + 1) + "|")
+    for first in range(0, arguments.steps, arguments.window):
+        last = first + arguments.window
+        means = [statistics.fmean(loss[first:last]) for loss in losses]
+        print(f"| {first + 1} to {last} | " + " | ".join(f"{mean:.4f}" for mean in means) + " |")
+
+
+def read(folder: str, steps: int) -> list[float]:
+    """The losses of steps 1, 2, …"""
+    found: dict[int, float] = {}
+    with open(os.path.join(folder, "metrics.jsonl")) as file:
+        for line in map(json.loads, file):
+            if line["kind"] == "train":
+                found[line["step"]] = line["loss"]
+    return [found[step] for step in range(1, steps + 1)]
+
+
+if __name__ == "__main__":
+    main()
