@@ -54,18 +54,6 @@ public struct ReductionSchedule: Sendable {
     resultPositions = segments.map { tree.leaves(of: $0).lowerBound - leaves.lowerBound }
   }
 
-  /// Plans the top of the tree: what is left when every rank has summed its own leaves.
-  ///
-  /// The arrays are all ranks' segments, rank after rank; the total ends up in array 0.
-  ///
-  /// - Parameters:
-  ///   - tree: The order of all additions.
-  ///   - worldSize: The number of ranks, 1 … `tree.leafCount`.
-  public init(topOf tree: ReductionTree, worldSize: Int) {
-    self.init(
-      joining: tree.ownership(worldSize: worldSize).flatMap { tree.segments(of: $0) }, of: tree)
-  }
-
   /// Plans to join sums that several ranks have formed, as far as the tree joins them.
   ///
   /// Array i is the sum of `nodes[i]`. If the nodes cover the whole tree the total ends up in array

@@ -29,7 +29,8 @@ import Testing
           replay(schedule, on: &texts)
           gathered += schedule.resultPositions.map { texts[$0] }
         }
-        let top = ReductionSchedule(topOf: tree, worldSize: worldSize)
+        let nodes = tree.ownership(worldSize: worldSize).flatMap { tree.segments(of: $0) }
+        let top = ReductionSchedule(joining: nodes, of: tree)
         #expect(top.arrayCount == gathered.count)
         replay(top, on: &gathered)
         #expect(gathered[0] == wanted, "\(leafCount) leaves on \(worldSize) ranks")

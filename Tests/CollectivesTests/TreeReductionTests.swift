@@ -63,32 +63,29 @@ import Testing
     #expect(counts == [0])
   }
 
-  @Test func everyRankSendsItsSubtreesToTheOthers() throws {
-    let counts = try ThreadCommunicator.run(worldSize: 3) { communicator in
+  /// Reduces one number over some microbatches and returns what each rank has sent.
+  private func sentBytes(
+    _ leafCount: Int, hosts: [Int], _ count: @escaping @Sendable (ExchangeStatistics) -> Int
+  ) throws -> [Int] {
+    try ThreadCommunicator.run(worldSize: hosts.count, hosts: hosts) { communicator in
       let reduction = TreeReduction(
-        tree: ReductionTree(leafCount: 8), communicator: communicator, maximumElementCount: 1)
+        tree: ReductionTree(leafCount: leafCount), communicator: communicator, maximumElementCount: 1)
       var leaves = [Double](repeating: 1, count: reduction.ownedLeaves.count)
       var result = [0.0]
       try reduction.allReduce(&leaves, count: 1, into: &result)
-      #expect(result == [8])
-      return communicator.statistics.sentByteCount
+      #expect(result == [Double(leafCount)])
+      return count(communicator.statistics)
     }
+  }
+
+  @Test func everyRankSendsItsSubtreesToTheOthers() throws {
     // Ranks own the microbatches 0–1, 2–4 and 5–7: one, two and two subtrees, to two others each.
-    #expect(counts == [16, 32, 32])
+    #expect(try sentBytes(8, hosts: [0, 0, 0]) { $0.sentByteCount } == [16, 32, 32])
   }
 
   /// One sum of each host crosses to every other host, whatever the ranks of a host.
   @Test func aHostSendsOneSum() throws {
-    let counts = try ThreadCommunicator.run(worldSize: 6, hosts: [0, 0, 1, 1, 2, 2]) { communicator in
-      let reduction = TreeReduction(
-        tree: ReductionTree(leafCount: 12), communicator: communicator, maximumElementCount: 1)
-      var leaves = [Double](repeating: 1, count: reduction.ownedLeaves.count)
-      var result = [0.0]
-      try reduction.allReduce(&leaves, count: 1, into: &result)
-      #expect(result == [12])
-      return communicator.statistics.sentToOtherHostsByteCount
-    }
-    #expect(counts == [16, 0, 16, 0, 16, 0])
+    #expect(try sentBytes(12, hosts: [0, 0, 1, 1, 2, 2]) { $0.sentToOtherHostsByteCount } == [16, 0, 16, 0, 16, 0])
   }
 
   @Test func aVectorLongerThanPlannedTraps() async {
