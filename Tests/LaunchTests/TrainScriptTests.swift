@@ -131,6 +131,19 @@ import Testing
     #expect(fixture.calls.filter { $0.hasPrefix("mpirun got") } == ["mpirun got USR1", "mpirun got TERM"])
   }
 
+  /// PBS may send USR1 to all processes of a job, and pbs.sh passes it on as well: still one wish.
+  @Test func usr1IsNeverMoreThanAWish() throws {
+    let fixture = try ScriptFixture()
+    let slow = ScriptFixture.stoppable.replacingOccurrences(of: "; exit 75", with: "; ((++wishes < 2)) || exit 75")
+    try fixture.stub("mpirun", slow)
+    let output = try fixture.run("train", ["-np", "2"]) {
+      try fixture.send(SIGUSR1, to: $0)
+      try fixture.send(SIGUSR1, to: $0, after: "mpirun got USR1")
+    }
+    #expect(output.exitCode == 75, "\(output.standardError)")
+    #expect(fixture.calls.filter { $0.hasPrefix("mpirun got") } == ["mpirun got USR1", "mpirun got USR1"])
+  }
+
   /// Only a training run has anything to save.
   @Test func otherCommandsAreEnded() throws {
     let fixture = try ScriptFixture()
