@@ -90,6 +90,12 @@ import Testing
       TemporaryFolder(), training(["--data", "synthetic"] + flags), code: 64, words, ranks: [nil, 2])
   }
 
+  @Test func moreEpochsThanAnyoneHasTimeFor() throws {
+    try refuse(
+      TemporaryFolder(), ["train", "--epochs", "99999999999999999", "--output-dir", "out"], code: 64,
+      ["--epochs 99999999999999999 must lie between"], ranks: [nil])
+  }
+
   @Test func moreRanksThanMicrobatches() throws {
     try refuse(
       TemporaryFolder(), training(["--microbatches", "2"]), code: 64,

@@ -54,8 +54,13 @@ import Testing
 
   @Test func aFileWithoutMeasurements() throws {
     let folder = try TemporaryFolder()
-    try folder.write("empty.json", "{}\n")
-    let output = try Job(folder, ["plan", "--from", "empty.json"]).run()
-    #expect(output.exitCode == 64 && output.standardError.contains("has no line of `wrn-dist benchmark step --json`"))
+    let impossible = ["0", "9223372036854775807"].map {
+      Self.measured.replacingOccurrences(of: #""threads":2"#, with: #""threads":\#($0)"#)
+    }
+    for text in ["{}\n"] + impossible {
+      try folder.write("empty.json", text)
+      let output = try Job(folder, ["plan", "--from", "empty.json"]).run()
+      #expect(output.exitCode == 64 && output.standardError.contains("has no line of `wrn-dist benchmark step --json`"))
+    }
   }
 }

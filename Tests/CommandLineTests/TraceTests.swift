@@ -117,6 +117,13 @@ import Testing
     #expect(steps.count >= 6 && Set(steps.map(\.pid)) == [0, 1])
   }
 
+  /// The folder of the output is not there yet when the run starts.
+  @Test func itMayLieInTheOutputFolder() throws {
+    let folder = try TemporaryFolder()
+    try Job.training(folder, ranks: 2, output: "run", ["--steps", "1", "--trace", "run/t.json"]).succeed()
+    #expect(try read(folder, "run/t.json").contains { $0.name == "step" })
+  }
+
   @Test func aFileThatCannotBeWrittenIsFoundAtTheStart() throws {
     let folder = try TemporaryFolder()
     for ranks in [nil, 2] {
