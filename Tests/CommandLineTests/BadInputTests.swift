@@ -160,7 +160,8 @@ import Testing
     let folder = try TemporaryFolder()
     try folder.write("theirs", "localhost:2\n")
     for (path, words) in [
-      (".", ". is a folder"), ("no/such/file", "there is no folder no/such"), ("", "names no file"),
+      (".", ". is a folder"), ("no/such/file", "there is no folder no/such"),
+      ("theirs/file", "there is no folder theirs"), ("", "names no file"),
       ("new/", "names no file"),
     ] {
       try refuse(folder, ["doctor", "--hostfile", "theirs", "--write", path], code: 73, [words], ranks: [nil])

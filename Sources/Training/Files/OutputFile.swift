@@ -92,7 +92,10 @@ extension OutputFile {
     guard !path.isEmpty, !path.hasSuffix("/") else {
       throw CheckpointError(.cannotCreate, "'\(path)' names no file that could be written; give the name of a file.")
     }
-    guard folder.isEmpty || FileManager.default.fileExists(atPath: folder, isDirectory: &isDirectory) else {
+    guard
+      folder.isEmpty
+        || FileManager.default.fileExists(atPath: folder, isDirectory: &isDirectory) && isDirectory.boolValue
+    else {
       throw CheckpointError(
         .cannotCreate, "\(path) cannot be created: there is no folder \(folder); make it or give another path.")
     }
