@@ -16,7 +16,8 @@ extension ConvolutionExample {
     let weight = memory.copy(weight)
     // What was in memory before must not matter.
     let prepared = memory.notNumbers(engine.preparedWeightCount(geometry))
-    let scratch = memory.notNumbers(engine.scratchCount(geometry, imageCount: imageCount))
+    let span = MicrobatchSpan(imageCount: imageCount)
+    let scratch = memory.notNumbers(engine.scratchCount(geometry, span))
     engine.prepareWeight(geometry, for: .forward, weight, into: prepared)
     let input = ConvolutionInput(
       activation: memory.copy(x),
@@ -25,7 +26,7 @@ extension ConvolutionExample {
     let y = AlignedBuffer<Float>(count: imageCount * geometry.outputCount)
     let outputSums = AlignedBuffer<Double>(count: 2 * filters)
     engine.forward(
-      geometry, imageCount: imageCount, input: input, weight: weight, prepared: prepared,
+      geometry, span, input: input, weight: weight, prepared: prepared,
       bias: memory.copy(bias),
       output: ConvolutionOutput(
         activation: y.pointer, addend: memory.copy(addend), sums: outputSums.pointer),
@@ -33,26 +34,28 @@ extension ConvolutionExample {
 
     let inputGradient = AlignedBuffer<Float>(count: isStem ? 0 : x.count)
     let inputSums = AlignedBuffer<Double>(count: isStem ? 0 : 2 * channels)
-    let weightGradient = AlignedBuffer<Float>(count: geometry.weightCount)
-    let biasGradient = AlignedBuffer<Float>(count: filters)
+    let parameterGradient = AlignedBuffer<Float>(count: geometry.weightCount + filters)
     engine.prepareWeight(geometry, for: .backward, weight, into: prepared)
-    engine.backward(
-      geometry, imageCount: imageCount, input: input, weight: weight, prepared: prepared,
-      outputGradient: ConvolutionOutputGradient(
-        gradient: memory.copy(gradient),
-        normalization: NormalizationGradient(
-          activation: memory.copy(activation), gradientScale: memory.copy(gradientScale),
-          activationScale: memory.copy(activationScale), constant: memory.copy(constant))),
-      weightGradient: weightGradient.pointer, biasGradient: biasGradient.pointer,
-      inputGradient: isStem
-        ? nil
-        : ConvolutionInputGradient(
-          gradient: inputGradient.pointer, mean: memory.copy(mean), sums: inputSums.pointer),
-      scratch: scratch)
+    withUnsafePointer(to: parameterGradient.pointer) { address in
+      engine.backward(
+        geometry, span, input: input, weight: weight, prepared: prepared,
+        outputGradient: ConvolutionOutputGradient(
+          gradient: memory.copy(gradient),
+          normalization: NormalizationGradient(
+            activation: memory.copy(activation), gradientScale: memory.copy(gradientScale),
+            activationScale: memory.copy(activationScale), constant: memory.copy(constant))),
+        parameterGradient: ConvolutionParameterGradient(addresses: address, hasBias: true),
+        inputGradient: isStem
+          ? nil
+          : ConvolutionInputGradient(
+            gradient: inputGradient.pointer, mean: memory.copy(mean), sums: inputSums.pointer),
+        scratch: scratch)
+    }
     return ConvolutionResults(
       output: Array(y.elements), outputSums: outputSums.elements.map { Float($0) },
       inputGradient: Array(inputGradient.elements),
       inputGradientSums: inputSums.elements.map { Float($0) },
-      weightGradient: Array(weightGradient.elements), biasGradient: Array(biasGradient.elements))
+      weightGradient: Array(parameterGradient.elements.prefix(geometry.weightCount)),
+      biasGradient: Array(parameterGradient.elements.suffix(filters)))
   }
 }

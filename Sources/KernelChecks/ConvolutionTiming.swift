@@ -1,7 +1,7 @@
 import Networks
 import Tensors
 
-/// One convolution with the memory of a whole batch, to be timed as a training step runs it: microbatch by microbatch, on
+/// One convolution with the memory of a whole batch, to be timed as a training step runs it: in spans of microbatches, on
 /// one thread, with batch normalisation before and behind.
 public final class ConvolutionTiming {
   /// Medians of one engine.
@@ -21,9 +21,8 @@ public final class ConvolutionTiming {
   private let gradient: AlignedBuffer<Float>
   private let inputGradient: AlignedBuffer<Float>
   private let weight: AlignedBuffer<Float>
-  private let weightGradient: AlignedBuffer<Float>
   private let coefficients: AlignedBuffer<Float>
-  private let biasGradient: AlignedBuffer<Float>
+  private let parameterGradient: AlignedBuffer<Float>
   private let sums: AlignedBuffer<Double>
 
   /// Allocates a batch and fills it with numbers around 0.
@@ -38,10 +37,9 @@ public final class ConvolutionTiming {
     gradient = AlignedBuffer(count: batchSize * geometry.outputCount)
     inputGradient = AlignedBuffer(count: isStem ? 0 : batchSize * geometry.inputCount)
     weight = AlignedBuffer(count: geometry.weightCount)
-    weightGradient = AlignedBuffer(count: geometry.weightCount)
     coefficients = AlignedBuffer(count: channels)
-    biasGradient = AlignedBuffer(count: channels)
-    sums = AlignedBuffer(count: 2 * channels)
+    parameterGradient = AlignedBuffer(count: geometry.weightCount + geometry.outputChannels)
+    sums = AlignedBuffer(count: microbatches * 2 * channels)
     let stream = RandomStream(seed: 0, purpose: "convolution timing")
     let pattern = (0..<4099).map { Float(stream.uniform(UInt64($0)) - 0.5) }
     for buffer in [x, gradient, weight, coefficients] {
@@ -70,8 +68,7 @@ public final class ConvolutionTiming {
     let memories = engines.map { engine in
       (
         AlignedBuffer<Float>(count: engine.preparedWeightCount(geometry)),
-        AlignedBuffer<Float>(
-          count: engine.scratchCount(geometry, imageCount: imagesPerMicrobatch))
+        AlignedBuffer<Float>(count: engine.scratchCount(geometry, span(engine)))
       )
     }
     var forward = engines.map { _ in [Double]() }
@@ -102,14 +99,35 @@ public final class ConvolutionTiming {
         ? nil : NormalizedReLU(scale: coefficients.pointer, shift: coefficients.pointer))
   }
 
+  /// The microbatches that a thread computes at once.
+  private func span(_ engine: any ConvolutionEngine) -> MicrobatchSpan {
+    let count = engine.microbatchesAtOnce(
+      geometry, imagesPerMicrobatch: imagesPerMicrobatch,
+      microbatchCount: batchSize / imagesPerMicrobatch, workerCount: 1)
+    return MicrobatchSpan(
+      imageCount: count * imagesPerMicrobatch, imagesPerMicrobatch: imagesPerMicrobatch)
+  }
+
+  /// Calls `body` for every span of the batch, with its first image.
+  private func forEachSpan(
+    _ engine: any ConvolutionEngine, _ body: (_ span: MicrobatchSpan, _ first: Int) -> Void
+  ) {
+    let step = span(engine).imageCount
+    for first in stride(from: 0, to: batchSize, by: step) {
+      body(
+        MicrobatchSpan(
+          imageCount: min(step, batchSize - first), imagesPerMicrobatch: imagesPerMicrobatch), first)
+    }
+  }
+
   private func forward(
     _ engine: any ConvolutionEngine, _ prepared: AlignedBuffer<Float>,
     _ scratch: AlignedBuffer<Float>
   ) {
-    for first in stride(from: 0, to: batchSize, by: imagesPerMicrobatch) {
+    forEachSpan(engine) { span, first in
       engine.forward(
-        geometry, imageCount: imagesPerMicrobatch, input: input(first), weight: weight.pointer,
-        prepared: prepared.pointer, bias: coefficients.pointer,
+        geometry, span, input: input(first), weight: weight.pointer, prepared: prepared.pointer,
+        bias: coefficients.pointer,
         output: ConvolutionOutput(
           activation: y.pointer + first * geometry.outputCount, addend: nil, sums: sums.pointer),
         scratch: scratch.pointer)
@@ -120,23 +138,28 @@ public final class ConvolutionTiming {
     _ engine: any ConvolutionEngine, _ prepared: AlignedBuffer<Float>,
     _ scratch: AlignedBuffer<Float>
   ) {
-    for first in stride(from: 0, to: batchSize, by: imagesPerMicrobatch) {
-      let offset = first * geometry.outputCount
-      engine.backward(
-        geometry, imageCount: imagesPerMicrobatch, input: input(first), weight: weight.pointer,
-        prepared: prepared.pointer,
-        outputGradient: ConvolutionOutputGradient(
-          gradient: gradient.pointer + offset,
-          normalization: NormalizationGradient(
-            activation: y.pointer + offset, gradientScale: coefficients.pointer,
-            activationScale: coefficients.pointer, constant: coefficients.pointer)),
-        weightGradient: weightGradient.pointer, biasGradient: biasGradient.pointer,
-        inputGradient: isStem
-          ? nil
-          : ConvolutionInputGradient(
-            gradient: inputGradient.pointer + first * geometry.inputCount,
-            mean: coefficients.pointer, sums: sums.pointer),
-        scratch: scratch.pointer)
+    // All microbatches leave theirs in one place: nobody reads it.
+    let addresses = [UnsafeMutablePointer<Float>](
+      repeating: parameterGradient.pointer, count: batchSize / imagesPerMicrobatch)
+    addresses.withUnsafeBufferPointer { addresses in
+      guard let addresses = addresses.baseAddress else { return }
+      forEachSpan(engine) { span, first in
+        let offset = first * geometry.outputCount
+        engine.backward(
+          geometry, span, input: input(first), weight: weight.pointer, prepared: prepared.pointer,
+          outputGradient: ConvolutionOutputGradient(
+            gradient: gradient.pointer + offset,
+            normalization: NormalizationGradient(
+              activation: y.pointer + offset, gradientScale: coefficients.pointer,
+              activationScale: coefficients.pointer, constant: coefficients.pointer)),
+          parameterGradient: ConvolutionParameterGradient(addresses: addresses, hasBias: true),
+          inputGradient: isStem
+            ? nil
+            : ConvolutionInputGradient(
+              gradient: inputGradient.pointer + first * geometry.inputCount,
+              mean: coefficients.pointer, sums: sums.pointer),
+          scratch: scratch.pointer)
+      }
     }
   }
 }

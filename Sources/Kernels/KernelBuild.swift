@@ -10,9 +10,8 @@ public enum KernelBuild {
   public static func kernels() -> ConvolutionKernels {
     ConvolutionKernels(
       algorithm: { Algorithm($0).rawValue }, preparedWeightCount: preparedWeightCount,
-      preparationPartCount: preparationPartCount, prepareWeight: prepareWeight, scratchCount: scratchCount,
-      forward: forward,
-      backward: backward)
+      preparationPartCount: preparationPartCount, prepareWeight: prepareWeight,
+      imagesAtOnce: imagesAtOnce, scratchCount: scratchCount, forward: forward, backward: backward)
   }
 }
 
@@ -62,56 +61,67 @@ private func prepareWeight(
   }
 }
 
-private func scratchCount(_ g: ConvolutionGeometry, imageCount: Int) -> Int {
+private func imagesAtOnce(_ g: ConvolutionGeometry) -> Int {
   switch Algorithm(g) {
-  case .winograd: TileMemory(TransformPlan<Winograd>(g, imageCount: imageCount), at: nil).count
-  case .polyphase: TileMemory(TransformPlan<Polyphase>(g, imageCount: imageCount), at: nil).count
+  case .winograd: TransformPlan<Winograd>.imagesPerUnit(g)
+  case .polyphase: TransformPlan<Polyphase>.imagesPerUnit(g)
+  case .direct: 1
+  }
+}
+
+private func scratchCount(_ g: ConvolutionGeometry, _ span: MicrobatchSpan) -> Int {
+  switch Algorithm(g) {
+  case .winograd: TileMemory(TransformPlan<Winograd>(g, span), at: nil).count
+  case .polyphase: TileMemory(TransformPlan<Polyphase>(g, span), at: nil).count
   case .direct: DirectMemory(DirectPlan(g), at: nil).count
   }
 }
 
 private func forward(
-  _ g: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
+  _ g: ConvolutionGeometry, _ span: MicrobatchSpan, input: ConvolutionInput,
   prepared: UnsafePointer<Float>, bias: UnsafePointer<Float>?, output: ConvolutionOutput,
   scratch: UnsafeMutablePointer<Float>
 ) {
   switch Algorithm(g) {
   case .winograd:
     transformedForward(
-      by: Winograd.self, g, imageCount: imageCount, input: input, prepared: prepared, bias: bias,
-      output: output, scratch: scratch)
+      by: Winograd.self, g, span, input: input, prepared: prepared, bias: bias, output: output,
+      scratch: scratch)
   case .polyphase:
     transformedForward(
-      by: Polyphase.self, g, imageCount: imageCount, input: input, prepared: prepared, bias: bias,
-      output: output, scratch: scratch)
-  case .direct:
-    directForward(
-      g, imageCount: imageCount, input: input, prepared: prepared, bias: bias, output: output,
+      by: Polyphase.self, g, span, input: input, prepared: prepared, bias: bias, output: output,
       scratch: scratch)
+  case .direct:
+    for m in 0..<span.microbatchCount {
+      directForward(
+        g, imageCount: span.images(of: m).count, input: input.microbatch(m, of: span, g),
+        prepared: prepared, bias: bias, output: output.microbatch(m, of: span, g), scratch: scratch)
+    }
   }
 }
 
 private func backward(
-  _ g: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
+  _ g: ConvolutionGeometry, _ span: MicrobatchSpan, input: ConvolutionInput,
   prepared: UnsafePointer<Float>, outputGradient: ConvolutionOutputGradient,
-  weightGradient: UnsafeMutablePointer<Float>, biasGradient: UnsafeMutablePointer<Float>?,
-  inputGradient: ConvolutionInputGradient?, scratch: UnsafeMutablePointer<Float>
+  parameterGradient: ConvolutionParameterGradient, inputGradient: ConvolutionInputGradient?,
+  scratch: UnsafeMutablePointer<Float>
 ) {
   switch Algorithm(g) {
   case .winograd:
     transformedBackward(
-      by: Winograd.self, g, imageCount: imageCount, input: input, prepared: prepared,
-      outputGradient: outputGradient, weightGradient: weightGradient, biasGradient: biasGradient,
-      inputGradient: inputGradient, scratch: scratch)
+      by: Winograd.self, g, span, input: input, prepared: prepared, outputGradient: outputGradient,
+      parameterGradient: parameterGradient, inputGradient: inputGradient, scratch: scratch)
   case .polyphase:
     transformedBackward(
-      by: Polyphase.self, g, imageCount: imageCount, input: input, prepared: prepared,
-      outputGradient: outputGradient, weightGradient: weightGradient, biasGradient: biasGradient,
-      inputGradient: inputGradient, scratch: scratch)
+      by: Polyphase.self, g, span, input: input, prepared: prepared, outputGradient: outputGradient,
+      parameterGradient: parameterGradient, inputGradient: inputGradient, scratch: scratch)
   case .direct:
-    directBackward(
-      g, imageCount: imageCount, input: input, prepared: prepared, outputGradient: outputGradient,
-      weightGradient: weightGradient, biasGradient: biasGradient, inputGradient: inputGradient,
-      scratch: scratch)
+    for m in 0..<span.microbatchCount {
+      directBackward(
+        g, imageCount: span.images(of: m).count, input: input.microbatch(m, of: span, g),
+        prepared: prepared, outputGradient: outputGradient.microbatch(m, of: span, g),
+        weightGradient: parameterGradient.weight(m), biasGradient: parameterGradient.bias(m, g),
+        inputGradient: inputGradient?.microbatch(m, of: span, g), scratch: scratch)
+    }
   }
 }

@@ -1,3 +1,5 @@
+import CHints
+
 /// How a product of any size is cut into register tiles.
 enum MatrixProduct {
   /// The columns of a panel of B for `columns` columns in all, a multiple of 16: as wide as the registers allow.
@@ -24,68 +26,135 @@ enum MatrixProduct {
     _ b: UnsafePointer<Float>, panelStrideB: Int, _ c: UnsafeMutablePointer<Float>
   ) {
     let width = panelWidth(columns: columns)
+    var cursor = Cursor(product: product, rows: rows)
     var (panel, target) = (b, c)
     for _ in 0..<columns / width {
-      multiplyPanel(product, rows: rows, width: width, a, panel, target)
+      cursor.multiplyPanel(width: width, a, panel, target)
       panel += panelStrideB
       target += width
     }
   }
 
-  private static func multiplyPanel(
-    _ product: TileProduct, rows: Int, width: Int, _ a: UnsafePointer<Float>,
+  /// Computes all rows and columns of a product with one of the matrices of a transformed kernel.
+  ///
+  /// The kernel is streamed: while a panel is used the next one is fetched. With AVX2 long sums are formed in several goes,
+  /// so that a panel stays in the first-level cache while rows pass by. Both together made products of 32 tiles with
+  /// kernels of 128 to 640 channels a tenth faster.
+  ///
+  /// - Parameters:
+  ///   - product: The strides, of one segment that starts from zero.
+  ///   - rows: The rows of A and C.
+  ///   - columns: The columns of B and C, a multiple of 16.
+  ///   - a: A.
+  ///   - b: B, `[columns/panel, depth, panel]`.
+  ///   - c: C.
+  static func multiplyStreamed(
+    _ product: TileProduct, rows: Int, columns: Int, _ a: UnsafePointer<Float>,
     _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
   ) {
-    var cursor = Cursor(product: product, a: a, b: b, c: c, rows: rows)
+    let width = panelWidth(columns: columns)
+    let (depth, panelStride) = (product.depth, product.depth * width)
+    var cursor = Cursor(product: product, rows: rows)
+    let length = termsAtOnce(depth: depth, panelWidth: width)
+    for first in stride(from: 0, to: depth, by: length) {
+      let range = first..<min(first + length, depth)
+      cursor.product.depth = range.count
+      cursor.product.accumulates = range.lowerBound > 0
+      var (panel, target) = (b + range.lowerBound * width, c)
+      for column in stride(from: width, through: columns, by: width) {
+        let isLast = column == columns
+        // The matrix after this one follows in memory; after the very last, a hint is wasted.
+        cursor.fetchAhead(
+          !isLast ? panel + panelStride : range.upperBound < depth ? b + range.upperBound * width : b + depth * columns,
+          count: range.count * width)
+        cursor.multiplyPanel(width: width, a + range.lowerBound * product.depthStrideA, panel, target)
+        panel += panelStride
+        target += width
+      }
+    }
+  }
+
+  /// The terms of a sum that are added in one go.
+  private static func termsAtOnce(depth: Int, panelWidth: Int) -> Int {
+    // One page, which the CPU's own fetching ahead never crosses: the best of 64, 128, 160 and 320 terms for 16 to 64 rows.
+    // Wider panels, of AVX-512, come from the second-level cache anyhow.
+    panelWidth == 16 ? 64 : depth
+  }
+}
+
+/// The way of a panel's columns down the rows of a product.
+private struct Cursor {
+  var product: TileProduct
+  let rows: Int
+  private var rowsLeft = 0
+  private var ahead = UnsafeRawPointer(bitPattern: 64).unsafelyUnwrapped
+  private var linesPerTile = 0
+
+  init(product: TileProduct, rows: Int) {
+    self.product = product
+    self.rows = rows
+  }
+
+  /// Lets the next panel's tiles fetch `count` floats from `address` on.
+  @inline(__always)
+  mutating func fetchAhead(_ address: UnsafePointer<Float>, count: Int) {
+    ahead = UnsafeRawPointer(address)
+    let tiles = (rows + 5) / 6
+    linesPerTile = (count / 16 + tiles - 1) / tiles
+  }
+
+  mutating func multiplyPanel(
+    width: Int, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  ) {
+    var (a, c) = (a, c)
+    rowsLeft = rows
     #if WRN_AVX512
       switch width {
       case 64:
         // Six rows use B best; a few of four make the number come out even.
-        cursor.run(tile4x64, height: 4, atMost: Cursor.foursBesideSixes(rows))
-        cursor.run(tile6x64, height: 6)
-        cursor.run(tile4x64, height: 4)
-        cursor.run(tile1x64, height: 1)
+        run(tile4x64, height: 4, atMost: foursBesideSixes, &a, b, &c)
+        run(tile6x64, height: 6, &a, b, &c)
+        run(tile4x64, height: 4, &a, b, &c)
+        run(tile1x64, height: 1, &a, b, &c)
       case 32:
-        cursor.run(tile8x32, height: 8)
-        cursor.run(tile1x32, height: 1)
+        run(tile8x32, height: 8, &a, b, &c)
+        run(tile1x32, height: 1, &a, b, &c)
       default:
-        cursor.run(tile16x16, height: 16)
-        if cursor.rows == 9 { cursor.run(tile9x16, height: 9) }
-        cursor.run(tile8x16, height: 8)
-        cursor.run(tile4x16, height: 4)
-        cursor.run(tile1x16, height: 1)
+        run(tile16x16, height: 16, &a, b, &c)
+        if rowsLeft == 9 { run(tile9x16, height: 9, &a, b, &c) }
+        run(tile8x16, height: 8, &a, b, &c)
+        run(tile4x16, height: 4, &a, b, &c)
+        run(tile1x16, height: 1, &a, b, &c)
       }
     #else
-      cursor.run(tile4x16, height: 4, atMost: Cursor.foursBesideSixes(rows))
-      cursor.run(tile6x16, height: 6)
-      cursor.run(tile4x16, height: 4)
-      cursor.run(tile1x16, height: 1)
+      run(tile4x16, height: 4, atMost: foursBesideSixes, &a, b, &c)
+      run(tile6x16, height: 6, &a, b, &c)
+      run(tile4x16, height: 4, &a, b, &c)
+      run(tile1x16, height: 1, &a, b, &c)
     #endif
   }
 
-  /// What is left of a panel's rows.
-  private struct Cursor {
-    let product: TileProduct
-    var a: UnsafePointer<Float>
-    let b: UnsafePointer<Float>
-    var c: UnsafeMutablePointer<Float>
-    var rows: Int
+  /// How many tiles of four rows leave a multiple of six, if any number does.
+  private var foursBesideSixes: Int {
+    let rest = rows % 6
+    let fours = rest == 0 ? 0 : rest == 2 ? 2 : 1
+    return rows.isMultiple(of: 2) && rows >= 4 &* fours ? fours : 0
+  }
 
-    /// How many tiles of four rows leave a multiple of six, if any number does.
-    static func foursBesideSixes(_ rows: Int) -> Int {
-      let rest = rows % 6
-      let fours = rest == 0 ? 0 : rest == 2 ? 2 : 1
-      return rows.isMultiple(of: 2) && rows >= 4 &* fours ? fours : 0
-    }
-
-    @inline(__always)
-    mutating func run(_ tile: Tile, height: Int, atMost limit: Int = .max) {
-      for _ in 0..<min(rows / height, limit) {
-        tile(product, a, b, c)
-        a += height &* product.rowStrideA
-        c += height &* product.rowStrideC
-        rows &-= height
+  @inline(__always)
+  private mutating func run(
+    _ tile: Tile, height: Int, atMost limit: Int = .max, _ a: inout UnsafePointer<Float>,
+    _ b: UnsafePointer<Float>, _ c: inout UnsafeMutablePointer<Float>
+  ) {
+    for _ in 0..<min(rowsLeft / height, limit) {
+      for _ in 0..<linesPerTile {
+        CHints_prefetchForReading(ahead)
+        ahead += 64
       }
+      tile(product, a, b, c)
+      a += height &* product.rowStrideA
+      c += height &* product.rowStrideC
+      rowsLeft &-= height
     }
   }
 }

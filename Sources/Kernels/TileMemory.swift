@@ -1,24 +1,39 @@
 import Tensors
 
-/// How one convolution of a microbatch goes through a tile algorithm.
+/// How one convolution of a span of microbatches goes through a tile algorithm.
 struct TransformPlan<Algorithm: TileAlgorithm> {
   let geometry: ConvolutionGeometry
-  /// Units of about 32 tiles.
-  ///
-  /// They stay in the second-level cache and keep the matrix products at full speed: with 16 tiles those lost a tenth, with
-  /// 64 the way back did.
   let tiles: TilePlan
-  /// Whether a kernel's gradient comes from one unit and is finished block by block.
-  let hasOneUnit: Bool
 
-  init(_ geometry: ConvolutionGeometry, imageCount: Int) {
+  init(_ geometry: ConvolutionGeometry, _ span: MicrobatchSpan) {
     self.geometry = geometry
-    tiles = TilePlan(geometry, imageCount: imageCount, wantedTiles: 32)
-    hasOneUnit = tiles.hasOneUnit(imageCount: imageCount)
+    tiles = TilePlan(geometry, span, wantedTiles: Self.wantedTiles(geometry))
   }
 
+  /// The images whose tiles make a unit of the size that is wanted.
+  static func imagesPerUnit(_ g: ConvolutionGeometry) -> Int {
+    max(1, 16 * wantedTiles(g) / (g.outputHeight * g.outputWidth))
+  }
+
+  /// About 32 tiles stay in the second-level cache and keep the matrix products at full speed: with 16 those lost a tenth,
+  /// with 64 the way back did. But a large kernel is read from memory for every unit, and where each of its matrices
+  /// serves one position only, 64 tiles pay: forward passes with 640 × 640 kernels became a third faster with AVX2.
+  private static func wantedTiles(_ g: ConvolutionGeometry) -> Int {
+    Algorithm.matrices == Algorithm.positions && hasLargeKernel(g) ? 64 : 32
+  }
+
+  /// Whether a transformed kernel is larger than what a core has of the caches, 4 MiB.
+  ///
+  /// Of kernels of 2 MiB, streaming made forward passes slower by 2 to 4 per cent.
+  private static func hasLargeKernel(_ g: ConvolutionGeometry) -> Bool {
+    4 * Algorithm.matrices * g.inputChannels * g.outputChannels > 4 << 20
+  }
+
+  /// Whether products had better stream the kernel.
+  var streamsKernel: Bool { Self.hasLargeKernel(geometry) }
+
   /// The blocks in which a kernel's gradient is formed.
-  var blocks: KernelBlocks { KernelBlocks(geometry, isWhole: !hasOneUnit) }
+  var blocks: KernelBlocks { KernelBlocks(geometry, isWhole: !tiles.holdsMicrobatches) }
 }
 
 /// Where the numbers of one unit lie in a worker's scratch memory.

@@ -3,9 +3,11 @@ import Tensors
 /// How a convolution is cut into units of tiles of 4×4 output pixels.
 ///
 /// A unit goes through transforms and matrix products together: some rows of tiles of one image, or all tiles of some
-/// images. A group is what is brought into scratch memory at once: one image, or the images of a unit.
+/// images. A group is what is brought into scratch memory at once: one image, or the images of a unit. A group is part of
+/// a microbatch or some whole ones.
 struct TilePlan {
-  /// The images of every group but possibly the last.
+  let span: MicrobatchSpan
+  /// The images of every group but possibly a microbatch's or the span's last.
   let imagesPerGroup: Int
   /// The rows of tiles of every unit but possibly the last.
   let tileRowsPerUnit: Int
@@ -13,17 +15,20 @@ struct TilePlan {
   let tileRows: Int
   /// The tiles of a row.
   let tileColumns: Int
+  /// Whether all tiles of a microbatch are in one unit: a kernel's gradient is then no sum over units.
+  ///
+  /// The same for all spans of equal microbatches.
+  let holdsMicrobatches: Bool
 
   /// Cuts images of P×Q output pixels, both multiples of 4, into units of about `wantedTiles` tiles.
-  init(_ geometry: ConvolutionGeometry, imageCount: Int, wantedTiles: Int) {
+  init(_ geometry: ConvolutionGeometry, _ span: MicrobatchSpan, wantedTiles: Int) {
+    self.span = span
     (tileRows, tileColumns) = (geometry.outputHeight / 4, geometry.outputWidth / 4)
-    if tileRows * tileColumns > wantedTiles {
-      imagesPerGroup = 1
-      tileRowsPerUnit = max(1, wantedTiles / tileColumns)
-    } else {
-      imagesPerGroup = min(imageCount, wantedTiles / (tileRows * tileColumns))
-      tileRowsPerUnit = tileRows
-    }
+    let (tilesPerImage, microbatch) = (tileRows * tileColumns, span.imagesPerMicrobatch)
+    let images = max(1, wantedTiles / tilesPerImage)
+    tileRowsPerUnit = min(tileRows, max(1, wantedTiles / tileColumns))
+    holdsMicrobatches = images >= microbatch && tileRowsPerUnit == tileRows
+    imagesPerGroup = min(images < microbatch ? images : images / microbatch * microbatch, span.imageCount)
   }
 
   /// The tiles of the largest unit.
@@ -32,17 +37,16 @@ struct TilePlan {
   /// The units of a group.
   var unitsPerGroup: Int { (tileRows + tileRowsPerUnit - 1) / tileRowsPerUnit }
 
-  /// Whether all images make one unit: a kernel's gradient is then no sum over units and is finished block by block.
-  func hasOneUnit(imageCount: Int) -> Bool {
-    imageCount <= imagesPerGroup && tileRowsPerUnit == tileRows
-  }
-
-  /// Calls `body` for every group of a microbatch's images.
+  /// Calls `body` for every group of the span's images.
   @inline(__always)
-  func forEachGroup(imageCount: Int, _ body: (ImageGroup) -> Void) {
-    for first in stride(from: 0, to: imageCount, by: imagesPerGroup) {
-      let end = min(first + imagesPerGroup, imageCount)
-      body(ImageGroup(images: first..<end, next: end..<min(end + imagesPerGroup, imageCount)))
+  func forEachGroup(_ body: (ImageGroup) -> Void) {
+    let step = max(imagesPerGroup, span.imagesPerMicrobatch)
+    for start in stride(from: 0, to: span.imageCount, by: step) {
+      let end = min(start + step, span.imageCount)
+      for first in stride(from: start, to: end, by: imagesPerGroup) {
+        let next = min(first + imagesPerGroup, end)
+        body(ImageGroup(span: span, images: first..<next, next: next..<min(next + imagesPerGroup, span.imageCount)))
+      }
     }
   }
 
@@ -60,8 +64,29 @@ struct TilePlan {
 
 /// The images that are in scratch memory at once, and those that follow.
 struct ImageGroup {
+  let span: MicrobatchSpan
   let images: Range<Int>
   let next: Range<Int>
+
+  /// The microbatches that the images belong to.
+  var microbatches: ClosedRange<Int> {
+    span.microbatch(of: images.lowerBound)...span.microbatch(of: images.upperBound - 1)
+  }
+
+  /// The group's images of microbatch `m`.
+  func images(of m: Int) -> Range<Int> { span.images(of: m).clamped(to: images) }
+
+  /// The group's images of microbatch `m`, counted from the microbatch's first.
+  func imagesWithin(_ m: Int) -> Range<Int> {
+    let (first, own) = (span.images(of: m).lowerBound, images(of: m))
+    return own.lowerBound - first..<own.upperBound - first
+  }
+
+  /// Whether the group begins a microbatch.
+  var beginsMicrobatch: Bool { images.lowerBound.isMultiple(of: span.imagesPerMicrobatch) }
+
+  /// Whether the group ends a microbatch.
+  var endsMicrobatch: Bool { images.upperBound == span.images(of: microbatches.upperBound).upperBound }
 }
 
 /// The tiles that go through the transforms together: the same rows of tiles of all images of a group.
@@ -70,6 +95,11 @@ struct TileUnit {
   let firstTileRow: Int
   let tileRows: Int
   let tileColumns: Int
+
+  /// The same rows of tiles of `images` images.
+  func part(images: Int) -> TileUnit {
+    TileUnit(images: images, firstTileRow: firstTileRow, tileRows: tileRows, tileColumns: tileColumns)
+  }
 
   /// T.
   var tiles: Int { images * tileRows * tileColumns }

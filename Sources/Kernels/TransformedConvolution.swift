@@ -2,138 +2,124 @@ import Tensors
 
 // Forward and backward passes of every tile algorithm.
 
-/// Computes y = conv(z, weight) + bias (+ addend) and its sums for one microbatch.
+/// Computes y = conv(z, weight) + bias (+ addend) and its sums for each microbatch of a span.
 ///
 /// - Parameters:
 ///   - algorithm: What handles the convolution.
 ///   - geometry: The convolution.
-///   - imageCount: N.
+///   - span: N, and which images are a microbatch.
 ///   - input: x, `NHWC`, and how z comes from it.
 ///   - prepared: U, as the algorithm's `transformKernel` leaves it.
 ///   - bias: K numbers, or nil.
 ///   - output: y, `NPQK`; the addend may be y itself.
 ///   - scratch: ``TileMemory/count`` floats.
 func transformedForward<Algorithm: TileAlgorithm>(
-  by algorithm: Algorithm.Type, _ geometry: ConvolutionGeometry, imageCount: Int,
+  by algorithm: Algorithm.Type, _ geometry: ConvolutionGeometry, _ span: MicrobatchSpan,
   input: ConvolutionInput, prepared: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
   output: ConvolutionOutput, scratch: UnsafeMutablePointer<Float>
 ) {
   let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
-  let plan = TransformPlan<Algorithm>(geometry, imageCount: imageCount)
+  let plan = TransformPlan<Algorithm>(geometry, span)
   let memory = TileMemory(plan, at: scratch)
   for n in 0..<plan.tiles.imagesPerGroup {
     memory.input.advanced(by: n).clear(channels: channels)
   }
-  output.sums?.update(repeating: 0, count: 2 * filters)
-  plan.tiles.forEachGroup(imageCount: imageCount) { group in
-    let (first, images) = (group.images.lowerBound, group.images.count)
-    for n in 0..<images {
-      writeInput(
-        input, offset: (first + n) * geometry.inputCount, into: memory.input.advanced(by: n),
-        channels: channels)
-    }
+  output.sums?.update(repeating: 0, count: span.microbatchCount * 2 * filters)
+  plan.tiles.forEachGroup { group in
+    writeInput(input, geometry, group, memory)
     var prefetch = Prefetch(
       geometry, input, output, group: group, parts: plan.tiles.unitsPerGroup * Algorithm.matrices)
-    plan.tiles.forEachUnit(images: images) { unit in
+    plan.tiles.forEachUnit(images: group.images.count) { unit in
       Algorithm.transformInput(unit, memory.input, into: memory.first)
       multiplyPositions(
-        Algorithm.self, unit, memory.first, prepared, rows: channels, columns: filters,
+        plan, unit, memory.first, prepared, rows: channels, columns: filters,
         into: memory.second, &prefetch)
       Algorithm.transformOutput(unit, memory.second, channels: filters, into: memory.first)
-      let rowCount = geometry.outputWidth * filters
-      for n in 0..<unit.images {
-        finishOutput(
-          output, bias: bias, product: memory.first + n * unit.rows * rowCount,
-          offset: (first + n) * geometry.outputCount + unit.firstRow * rowCount, rows: unit.rows,
-          width: geometry.outputWidth, channels: filters)
-      }
+      finishOutput(output, bias: bias, geometry, group, unit, product: memory.first)
     }
   }
 }
 
-/// Computes the gradients of the kernel, the bias and the input for one microbatch.
+/// Computes the gradients of the kernel, the bias and the input for each microbatch of a span.
 ///
 /// - Parameters:
 ///   - algorithm: What handles the convolution.
 ///   - geometry: The convolution.
-///   - imageCount: N.
+///   - span: N, and which images are a microbatch.
 ///   - input: What the forward pass read.
 ///   - prepared: U′, as the algorithm's `transformTurnedKernel` leaves it.
 ///   - outputGradient: dY, `NPQK`.
-///   - weightGradient: dW, `RSCK`, overwritten.
-///   - biasGradient: The sum of dY per channel, overwritten; nil without a bias.
+///   - parameterGradient: Where dW and dB of each microbatch go.
 ///   - inputGradient: Where the input's gradient goes, or nil.
 ///   - scratch: ``TileMemory/count`` floats.
 func transformedBackward<Algorithm: TileAlgorithm>(
-  by algorithm: Algorithm.Type, _ geometry: ConvolutionGeometry, imageCount: Int,
+  by algorithm: Algorithm.Type, _ geometry: ConvolutionGeometry, _ span: MicrobatchSpan,
   input: ConvolutionInput, prepared: UnsafePointer<Float>,
-  outputGradient: ConvolutionOutputGradient, weightGradient: UnsafeMutablePointer<Float>,
-  biasGradient: UnsafeMutablePointer<Float>?, inputGradient: ConvolutionInputGradient?,
-  scratch: UnsafeMutablePointer<Float>
+  outputGradient: ConvolutionOutputGradient, parameterGradient: ConvolutionParameterGradient,
+  inputGradient: ConvolutionInputGradient?, scratch: UnsafeMutablePointer<Float>
 ) {
   let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
-  let plan = TransformPlan<Algorithm>(geometry, imageCount: imageCount)
+  let plan = TransformPlan<Algorithm>(geometry, span)
   let memory = TileMemory(plan, at: scratch)
   for n in 0..<plan.tiles.imagesPerGroup {
     memory.input.advanced(by: n).clear(channels: channels)
     memory.outputGradient.advanced(by: n).clear(channels: filters)
   }
-  biasGradient?.update(repeating: 0, count: filters)
-  inputGradient?.sums?.update(repeating: 0, count: 2 * channels)
-  var isFirst = true
-  plan.tiles.forEachGroup(imageCount: imageCount) { group in
-    let (first, images) = (group.images.lowerBound, group.images.count)
-    for n in 0..<images {
-      writeInput(
-        input, offset: (first + n) * geometry.inputCount, into: memory.input.advanced(by: n),
-        channels: channels)
-      writeOutputGradient(
-        outputGradient, offset: (first + n) * geometry.outputCount,
-        into: memory.outputGradient.advanced(by: n), channels: filters, biasGradient: biasGradient)
-    }
+  for m in 0..<span.microbatchCount {
+    parameterGradient.bias(m, geometry)?.update(repeating: 0, count: filters)
+  }
+  inputGradient?.sums?.update(repeating: 0, count: span.microbatchCount * 2 * channels)
+  plan.tiles.forEachGroup { group in
+    writeInput(input, geometry, group, memory)
+    writeOutputGradient(outputGradient, parameterGradient, geometry, group, memory)
     var prefetch = Prefetch(
       geometry, input, outputGradient, inputGradient, group: group,
       parts: plan.tiles.unitsPerGroup * Algorithm.matrices * (inputGradient == nil ? 1 : 2))
-    plan.tiles.forEachUnit(images: images) { unit in
-      Algorithm.transformInput(unit, memory.input, into: memory.first)
-      Algorithm.transformGradient(unit, memory.outputGradient, into: memory.second)
-      plan.blocks.forEachBlock { block in
-        multiplyTransposed(unit, memory, block, geometry, accumulates: !isFirst, &prefetch)
-        if plan.hasOneUnit {
-          Algorithm.transformKernelGradient(
-            memory.kernelGradient, block, into: weightGradient, geometry)
+    plan.tiles.forEachUnit(images: group.images.count) { unit in
+      // A microbatch at a time: what is at work for its kernel's gradient had better stay in the second-level cache.
+      for m in group.microbatches {
+        let images = group.images(of: m)
+        let part = unit.part(images: images.count)
+        let offset = images.lowerBound - group.images.lowerBound
+        Algorithm.transformInput(part, memory.input.advanced(by: offset), into: memory.first)
+        Algorithm.transformGradient(
+          part, memory.outputGradient.advanced(by: offset), into: memory.second)
+        plan.blocks.forEachBlock { block in
+          multiplyTransposed(
+            part, memory, block, geometry,
+            accumulates: !group.beginsMicrobatch || unit.firstTileRow > 0, &prefetch)
+          if plan.tiles.holdsMicrobatches {
+            Algorithm.transformKernelGradient(
+              memory.kernelGradient, block, into: parameterGradient.weight(m), geometry)
+          }
         }
       }
-      isFirst = false
       guard let inputGradient else { return }
       Algorithm.transformGradientWindow(unit, memory.outputGradient, into: memory.second)
       multiplyPositions(
-        Algorithm.self, unit, memory.second, prepared, rows: filters, columns: channels,
+        plan, unit, memory.second, prepared, rows: filters, columns: channels,
         into: memory.first, &prefetch)
-      let rowCount = geometry.inputWidth * channels
-      let rows = Algorithm.stride * unit.rows
-      let offset =
-        first * geometry.inputCount + Algorithm.stride * unit.firstRow * rowCount
-      let dZ = productTarget(inputGradient, input, offset: offset, orElse: memory.second)
+      let start = Algorithm.stride * unit.firstRow * geometry.inputWidth * channels
+      let dZ = productTarget(
+        inputGradient, input, offset: group.images.lowerBound * geometry.inputCount + start,
+        orElse: memory.second)
       Algorithm.transformInputGradient(
         unit, memory.first, channels: channels, geometry, into: dZ)
-      for n in 0..<unit.images {
-        finishInputGradient(
-          inputGradient, input: input, product: dZ + n * rows * rowCount,
-          offset: offset + n * geometry.inputCount, rows: rows, width: geometry.inputWidth,
-          channels: channels)
-      }
+      finishInputGradient(
+        inputGradient, input, geometry, group, product: dZ, start: start,
+        rows: Algorithm.stride * unit.rows)
     }
-  }
-  guard !plan.hasOneUnit else { return }
-  plan.blocks.forEachBlock {
-    Algorithm.transformKernelGradient(memory.kernelGradient, $0, into: weightGradient, geometry)
+    guard !plan.tiles.holdsMicrobatches, group.endsMicrobatch else { return }
+    let weightGradient = parameterGradient.weight(group.microbatches.lowerBound)
+    plan.blocks.forEachBlock {
+      Algorithm.transformKernelGradient(memory.kernelGradient, $0, into: weightGradient, geometry)
+    }
   }
 }
 
 /// M = V·U at every position: `[positions, T, columns]` from `[positions, T, rows]`.
 private func multiplyPositions<Algorithm: TileAlgorithm>(
-  _: Algorithm.Type, _ unit: TileUnit, _ a: UnsafePointer<Float>, _ kernel: UnsafePointer<Float>,
+  _ plan: TransformPlan<Algorithm>, _ unit: TileUnit, _ a: UnsafePointer<Float>, _ kernel: UnsafePointer<Float>,
   rows: Int, columns: Int, into c: UnsafeMutablePointer<Float>, _ prefetch: inout Prefetch
 ) {
   let layout = TransformedKernelLayout(rows: rows, columns: columns)
@@ -146,9 +132,13 @@ private func multiplyPositions<Algorithm: TileAlgorithm>(
     prefetch.advance()
     let positions = Algorithm.positions(of: matrix)
     for f in positions.first..<positions.first + positions.count {
-      MatrixProduct.multiply(
-        product, rows: unit.tiles, columns: columns, a + f * strideA,
-        kernel + matrix * layout.frequencyStride, panelStrideB: layout.panelStride, c + f * strideC)
+      let (a, b, c) = (a + f * strideA, kernel + matrix * layout.frequencyStride, c + f * strideC)
+      if plan.streamsKernel {
+        MatrixProduct.multiplyStreamed(product, rows: unit.tiles, columns: columns, a, b, c)
+      } else {
+        MatrixProduct.multiply(
+          product, rows: unit.tiles, columns: columns, a, b, panelStrideB: layout.panelStride, c)
+      }
     }
   }
 }
@@ -174,5 +164,76 @@ private func multiplyTransposed<Algorithm: TileAlgorithm>(
       memory.second + (positions.first * strideD + block.filter),
       panelStrideB: MatrixProduct.panelWidth(columns: block.columns),
       memory.kernelGradient + matrix * block.frequencyStride)
+  }
+}
+
+// The linear passes over the images of a group, each with what belongs to its microbatch.
+
+private func writeInput<Algorithm: TileAlgorithm>(
+  _ input: ConvolutionInput, _ g: ConvolutionGeometry, _ group: ImageGroup,
+  _ memory: TileMemory<Algorithm>
+) {
+  var image = 0
+  for m in group.microbatches {
+    let input = input.microbatch(m, of: group.span, g)
+    for n in group.imagesWithin(m) {
+      writeInput(
+        input, offset: n * g.inputCount, into: memory.input.advanced(by: image),
+        channels: g.inputChannels)
+      image += 1
+    }
+  }
+}
+
+private func writeOutputGradient<Algorithm: TileAlgorithm>(
+  _ outputGradient: ConvolutionOutputGradient, _ parameterGradient: ConvolutionParameterGradient,
+  _ g: ConvolutionGeometry, _ group: ImageGroup, _ memory: TileMemory<Algorithm>
+) {
+  var image = 0
+  for m in group.microbatches {
+    let outputGradient = outputGradient.microbatch(m, of: group.span, g)
+    for n in group.imagesWithin(m) {
+      writeOutputGradient(
+        outputGradient, offset: n * g.outputCount, into: memory.outputGradient.advanced(by: image),
+        channels: g.outputChannels, biasGradient: parameterGradient.bias(m, g))
+      image += 1
+    }
+  }
+}
+
+private func finishOutput(
+  _ output: ConvolutionOutput, bias: UnsafePointer<Float>?, _ g: ConvolutionGeometry,
+  _ group: ImageGroup, _ unit: TileUnit, product: UnsafePointer<Float>
+) {
+  let rowCount = g.outputWidth * g.outputChannels
+  var product = product
+  for m in group.microbatches {
+    let output = output.microbatch(m, of: group.span, g)
+    for n in group.imagesWithin(m) {
+      finishOutput(
+        output, bias: bias, product: product,
+        offset: n * g.outputCount + unit.firstRow * rowCount, rows: unit.rows, width: g.outputWidth,
+        channels: g.outputChannels)
+      product += unit.rows * rowCount
+    }
+  }
+}
+
+/// Finishes `rows` rows of dZ of every image of a group, which begin `start` elements behind the image's first.
+private func finishInputGradient(
+  _ target: ConvolutionInputGradient, _ input: ConvolutionInput, _ g: ConvolutionGeometry,
+  _ group: ImageGroup, product: UnsafePointer<Float>, start: Int, rows: Int
+) {
+  var product = product
+  for m in group.microbatches {
+    let (target, input) = (
+      target.microbatch(m, of: group.span, g), input.microbatch(m, of: group.span, g)
+    )
+    for n in group.imagesWithin(m) {
+      finishInputGradient(
+        target, input: input, product: product, offset: n * g.inputCount + start, rows: rows,
+        width: g.inputWidth, channels: g.inputChannels)
+      product += rows * g.inputWidth * g.inputChannels
+    }
   }
 }

@@ -24,33 +24,43 @@ public struct BLASConvolutionEngine: ConvolutionEngine {
     _ weight: UnsafePointer<Float>, into prepared: UnsafeMutablePointer<Float>
   ) {}
 
+  /// Returns 1: products are of one microbatch.
+  public func imagesAtOnce(_ geometry: ConvolutionGeometry) -> Int { 1 }
+
   /// Returns room for one group of unfolded images.
-  public func scratchCount(_ geometry: ConvolutionGeometry, imageCount: Int) -> Int {
-    BLASConvolution.scratchCount(geometry, imageCount: imageCount)
+  public func scratchCount(_ geometry: ConvolutionGeometry, _ span: MicrobatchSpan) -> Int {
+    BLASConvolution.scratchCount(geometry, imageCount: span.images(of: 0).count)
   }
 
-  /// Calls ``BLASConvolution``, with operands as in ``ConvolutionEngine``.
+  /// Calls ``BLASConvolution`` for each microbatch, with operands as in ``ConvolutionEngine``.
   public func forward(
-    _ geometry: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
+    _ geometry: ConvolutionGeometry, _ span: MicrobatchSpan, input: ConvolutionInput,
     weight: UnsafePointer<Float>, prepared: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
     output: ConvolutionOutput, scratch: UnsafeMutablePointer<Float>
   ) {
-    BLASConvolution.forward(
-      geometry, imageCount: imageCount, input: input, weight: weight, bias: bias, output: output,
-      scratch: scratch)
+    for m in 0..<span.microbatchCount {
+      BLASConvolution.forward(
+        geometry, imageCount: span.images(of: m).count,
+        input: input.microbatch(m, of: span, geometry), weight: weight, bias: bias,
+        output: output.microbatch(m, of: span, geometry), scratch: scratch)
+    }
   }
 
-  /// Calls ``BLASConvolution``, with operands as in ``ConvolutionEngine``.
+  /// Calls ``BLASConvolution`` for each microbatch, with operands as in ``ConvolutionEngine``.
   public func backward(
-    _ geometry: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
+    _ geometry: ConvolutionGeometry, _ span: MicrobatchSpan, input: ConvolutionInput,
     weight: UnsafePointer<Float>, prepared: UnsafePointer<Float>,
-    outputGradient: ConvolutionOutputGradient, weightGradient: UnsafeMutablePointer<Float>,
-    biasGradient: UnsafeMutablePointer<Float>?, inputGradient: ConvolutionInputGradient?,
-    scratch: UnsafeMutablePointer<Float>
+    outputGradient: ConvolutionOutputGradient, parameterGradient: ConvolutionParameterGradient,
+    inputGradient: ConvolutionInputGradient?, scratch: UnsafeMutablePointer<Float>
   ) {
-    BLASConvolution.backward(
-      geometry, imageCount: imageCount, input: input, weight: weight,
-      outputGradient: outputGradient, weightGradient: weightGradient, biasGradient: biasGradient,
-      inputGradient: inputGradient, scratch: scratch)
+    for m in 0..<span.microbatchCount {
+      BLASConvolution.backward(
+        geometry, imageCount: span.images(of: m).count,
+        input: input.microbatch(m, of: span, geometry), weight: weight,
+        outputGradient: outputGradient.microbatch(m, of: span, geometry),
+        weightGradient: parameterGradient.weight(m),
+        biasGradient: parameterGradient.bias(m, geometry),
+        inputGradient: inputGradient?.microbatch(m, of: span, geometry), scratch: scratch)
+    }
   }
 }

@@ -68,24 +68,31 @@ final class BatchNormalization {
     8 * (partialSums.count + totals.count + statistics.count) + 4 * 6 * means.count
   }
 
-  /// Where the engine leaves the two sums of local microbatch `m`.
+  /// Where the engine leaves the two sums of local microbatch `m`; those of the next follow.
   func sums(_ m: Int) -> UnsafeMutablePointer<Double> { partialSums.pointer + m * 2 * channels }
 
-  /// The map from x to z for local microbatch `m`.
+  /// The map from x to z for local microbatch `m` and those after it.
   func normalizedReLU(_ m: Int) -> NormalizedReLU {
     let row = row(m)
-    return NormalizedReLU(scale: scales.pointer + row, shift: shifts.pointer + row)
+    return NormalizedReLU(
+      scale: scales.pointer + row, shift: shifts.pointer + row, microbatchStride: self.row(1))
   }
 
-  /// The mean that the sums of the way back subtract, for local microbatch `m`.
-  func mean(_ m: Int) -> UnsafePointer<Float> { UnsafePointer(means.pointer + row(m)) }
+  /// Where the masked gradient behind this normalisation goes, for local microbatch `m` and those after it.
+  func inputGradient(_ m: Int, _ gradient: UnsafeMutablePointer<Float>) -> ConvolutionInputGradient {
+    ConvolutionInputGradient(
+      gradient: gradient, mean: UnsafePointer(means.pointer + row(m)), sums: sums(m),
+      microbatchStride: row(1))
+  }
 
-  /// The map from the gradient behind this normalisation to the gradient before it, for local microbatch `m`.
+  /// The map from the gradient behind this normalisation to the gradient before it, for local microbatch `m` and those
+  /// after it.
   func gradient(_ m: Int, activation: UnsafePointer<Float>) -> NormalizationGradient {
     let row = row(m)
     return NormalizationGradient(
       activation: activation, gradientScale: gradientScales.pointer + row,
-      activationScale: activationScales.pointer + row, constant: constants.pointer + row)
+      activationScale: activationScales.pointer + row, constant: constants.pointer + row,
+      microbatchStride: self.row(1))
   }
 
   /// Makes the forward sums those of `factor`·x instead of x.

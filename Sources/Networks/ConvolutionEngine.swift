@@ -1,9 +1,10 @@
 import Tensors
 
-/// One way of computing convolutions: forward and backward for one microbatch, on one thread.
+/// One way of computing convolutions: forward and backward for some microbatches, on one thread.
 ///
 /// An engine has no state: weights, prepared weights and scratch memory are the caller's. All results depend only on the
-/// operands, never on threads or ranks: every element is formed in one fixed order.
+/// operands of their microbatch, never on threads, ranks or the other microbatches of a call: every element is formed in
+/// one fixed order.
 public protocol ConvolutionEngine: Sendable {
   /// The name on the command line, `blas` or `native`.
   var name: String { get }
@@ -30,22 +31,25 @@ public protocol ConvolutionEngine: Sendable {
     _ geometry: ConvolutionGeometry, for direction: ConvolutionDirection, part: Int,
     _ weight: UnsafePointer<Float>, into prepared: UnsafeMutablePointer<Float>)
 
-  /// Returns how many floats of scratch memory one worker needs for a microbatch of `imageCount` images.
-  func scratchCount(_ geometry: ConvolutionGeometry, imageCount: Int) -> Int
+  /// Returns how many images one call had best be given, if that many are one thread's; fewer cost time only.
+  func imagesAtOnce(_ geometry: ConvolutionGeometry) -> Int
+
+  /// Returns how many floats of scratch memory one worker needs for spans up to `span`.
+  func scratchCount(_ geometry: ConvolutionGeometry, _ span: MicrobatchSpan) -> Int
 
   /// Computes y = conv(z, weight) + bias (+ addend), and Σy and Σy² per channel if asked.
   ///
   /// - Parameters:
   ///   - geometry: The convolution.
-  ///   - imageCount: N of this microbatch.
+  ///   - span: N, and which images are a microbatch.
   ///   - input: x, `NHWC`, and how z comes from it.
   ///   - weight: The kernel, `RSCK`.
   ///   - prepared: The kernel as ``prepareWeight(_:for:part:_:into:)`` left it for this direction.
   ///   - bias: K numbers, or nil.
   ///   - output: y, `NPQK`.
-  ///   - scratch: Room for ``scratchCount(_:imageCount:)`` floats, 64-byte aligned; contents are lost.
+  ///   - scratch: Room for ``scratchCount(_:_:)`` floats, 64-byte aligned; contents are lost.
   func forward(
-    _ geometry: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
+    _ geometry: ConvolutionGeometry, _ span: MicrobatchSpan, input: ConvolutionInput,
     weight: UnsafePointer<Float>, prepared: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
     output: ConvolutionOutput, scratch: UnsafeMutablePointer<Float>)
 
@@ -53,21 +57,19 @@ public protocol ConvolutionEngine: Sendable {
   ///
   /// - Parameters:
   ///   - geometry: The convolution.
-  ///   - imageCount: N of this microbatch.
+  ///   - span: N, and which images are a microbatch.
   ///   - input: What the forward pass read.
   ///   - weight: The kernel, `RSCK`.
   ///   - prepared: The kernel as ``prepareWeight(_:for:part:_:into:)`` left it for this direction.
   ///   - outputGradient: dY, `NPQK`.
-  ///   - weightGradient: dW over this microbatch, `RSCK`, overwritten.
-  ///   - biasGradient: The sum of dY per channel, K numbers, overwritten; nil without a bias.
+  ///   - parameterGradient: Where dW and dB of each microbatch go.
   ///   - inputGradient: Where the input's gradient goes; nil where nobody needs it.
-  ///   - scratch: Room for ``scratchCount(_:imageCount:)`` floats, 64-byte aligned; contents are lost.
+  ///   - scratch: Room for ``scratchCount(_:_:)`` floats, 64-byte aligned; contents are lost.
   func backward(
-    _ geometry: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
+    _ geometry: ConvolutionGeometry, _ span: MicrobatchSpan, input: ConvolutionInput,
     weight: UnsafePointer<Float>, prepared: UnsafePointer<Float>,
-    outputGradient: ConvolutionOutputGradient, weightGradient: UnsafeMutablePointer<Float>,
-    biasGradient: UnsafeMutablePointer<Float>?, inputGradient: ConvolutionInputGradient?,
-    scratch: UnsafeMutablePointer<Float>)
+    outputGradient: ConvolutionOutputGradient, parameterGradient: ConvolutionParameterGradient,
+    inputGradient: ConvolutionInputGradient?, scratch: UnsafeMutablePointer<Float>)
 }
 
 extension ConvolutionEngine {

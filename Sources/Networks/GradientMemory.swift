@@ -90,21 +90,29 @@ final class GradientMemory {
     }
   }
 
+  /// The addresses where the microbatches leave their gradients of a layer; until the next call.
+  func leaves(
+    of range: Range<Int>, _ kind: LayerKind = .kernel
+  ) -> UnsafePointer<UnsafeMutablePointer<Float>> {
+    for m in arrays.indices { arrays[m] = leaf(m, of: range, kind) }
+    guard let address = arrays.baseAddress else { preconditionFailure("a rank has microbatches") }
+    return UnsafePointer(address)
+  }
+
   /// Sums the microbatches' gradients of one layer, in tree order, into the segments.
   func combine(
     _ range: Range<Int>, _ kind: LayerKind = .kernel, pool: WorkerPool, label: TraceLabel = .unknown
   ) {
     guard !schedule.additions.isEmpty || roundedSchedule != nil else { return }
-    for m in arrays.indices { arrays[m] = leaf(m, of: range, kind) }
+    let leaves = leaves(of: range, kind)
     let pieceCount = (range.count + Self.pieceSize - 1) / Self.pieceSize
-    pool.run(pieceCount, with: (self, range), label: label) { context, i, _ in
-      let (memory, range) = context
-      guard let arrays = memory.arrays.baseAddress else { return }
+    pool.run(pieceCount, with: (self, leaves, range), label: label) { context, i, _ in
+      let (memory, leaves, range) = context
       let elements = i * Self.pieceSize..<min((i + 1) * Self.pieceSize, range.count)
       if let rounded = memory.roundedSchedule {
-        rounded.combine(arrays, elements: elements)
+        rounded.combine(leaves, elements: elements)
       } else {
-        memory.schedule.combine(arrays, elements: elements)
+        memory.schedule.combine(leaves, elements: elements)
       }
     }
   }

@@ -48,30 +48,31 @@ public struct NativeConvolutionEngine: ConvolutionEngine {
     kernels.prepareWeight(geometry, direction, part, weight, prepared)
   }
 
+  /// Returns the images of a unit of tiles, or one.
+  public func imagesAtOnce(_ geometry: ConvolutionGeometry) -> Int { kernels.imagesAtOnce(geometry) }
+
   /// Returns room for one unit of tiles or one image.
-  public func scratchCount(_ geometry: ConvolutionGeometry, imageCount: Int) -> Int {
-    kernels.scratchCount(geometry, imageCount)
+  public func scratchCount(_ geometry: ConvolutionGeometry, _ span: MicrobatchSpan) -> Int {
+    kernels.scratchCount(geometry, span)
   }
 
   /// Calls the kernels, with operands as in ``ConvolutionEngine``.
   public func forward(
-    _ geometry: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
+    _ geometry: ConvolutionGeometry, _ span: MicrobatchSpan, input: ConvolutionInput,
     weight: UnsafePointer<Float>, prepared: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
     output: ConvolutionOutput, scratch: UnsafeMutablePointer<Float>
   ) {
-    kernels.forward(geometry, imageCount, input, prepared, bias, output, scratch)
+    kernels.forward(geometry, span, input, prepared, bias, output, scratch)
   }
 
   /// Calls the kernels, with operands as in ``ConvolutionEngine``.
   public func backward(
-    _ geometry: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
+    _ geometry: ConvolutionGeometry, _ span: MicrobatchSpan, input: ConvolutionInput,
     weight: UnsafePointer<Float>, prepared: UnsafePointer<Float>,
-    outputGradient: ConvolutionOutputGradient, weightGradient: UnsafeMutablePointer<Float>,
-    biasGradient: UnsafeMutablePointer<Float>?, inputGradient: ConvolutionInputGradient?,
-    scratch: UnsafeMutablePointer<Float>
+    outputGradient: ConvolutionOutputGradient, parameterGradient: ConvolutionParameterGradient,
+    inputGradient: ConvolutionInputGradient?, scratch: UnsafeMutablePointer<Float>
   ) {
     kernels.backward(
-      geometry, imageCount, input, prepared, outputGradient, weightGradient, biasGradient,
-      inputGradient, scratch)
+      geometry, span, input, prepared, outputGradient, parameterGradient, inputGradient, scratch)
   }
 }

@@ -52,8 +52,7 @@ extension NetworkPass {
         first: first, imageCount: run.imageCount(m), activation: z.pointer + offset,
         map: norm.normalizedReLU(m), parameters: pass.parameters,
         leaf: memory.leaf(m, of: pass.network.head.range),
-        inputGradient: ConvolutionInputGradient(
-          gradient: memory.outer.pointer + offset, mean: norm.mean(m), sums: norm.sums(m)))
+        inputGradient: norm.inputGradient(m, memory.outer.pointer + offset))
     }
     spans.record(spans.headBackward, since: start)
     try norm.startBackward(run, memory)
@@ -125,25 +124,26 @@ extension NetworkPass {
     into target: Tensor? = nil
   ) {
     if target != nil { prepareWeight(layer, for: .backward) }
-    let context = (self, layer, input, norm, run, memory, source, target)
+    let parts = spanPass(layer, run)
+    let leaves = memory.leaves(of: layer.range)
+    let context = (self, layer, input, norm, parts, leaves, source, target)
     let start = spans.now()
-    pool.run(run.localCount, with: context, label: spans.backward(layer)) { context, m, worker in
-      let (pass, layer, input, norm, run, memory, source, target) = context
+    pool.run(parts.count, with: context, label: spans.backward(layer)) { context, part, worker in
+      let (pass, layer, input, norm, parts, leaves, source, target) = context
       let geometry = layer.geometry
-      let first = run.firstImage(m)
-      let leaf = memory.leaf(m, of: layer.range)
+      let m = parts.firstMicrobatch(part)
+      let first = parts.run.firstImage(m)
       pass.engine.backward(
-        geometry, imageCount: run.imageCount(m),
+        geometry, parts.span(part),
         input: ConvolutionInput(
           activation: input + first * geometry.inputCount, normalization: norm?.normalizedReLU(m)),
         weight: pass.weight(layer), prepared: pass.prepared,
         outputGradient: source.operand(m, offset: first * geometry.outputCount),
-        weightGradient: leaf,
-        biasGradient: layer.bias == nil ? nil : leaf + layer.weight.range.count,
-        inputGradient: target.map {
-          ConvolutionInputGradient(
-            gradient: $0.pointer + first * geometry.inputCount, mean: norm?.mean(m),
-            sums: norm?.sums(m))
+        parameterGradient: ConvolutionParameterGradient(
+          addresses: leaves + m, hasBias: layer.bias != nil),
+        inputGradient: target.map { target in
+          let gradient = target.pointer + first * geometry.inputCount
+          return norm?.inputGradient(m, gradient) ?? ConvolutionInputGradient(gradient: gradient)
         }, scratch: pass.scratch(worker))
     }
     spans.record(spans.backward(layer), since: start)

@@ -112,14 +112,16 @@ extension NetworkPass {
     feeding next: BatchNormalization? = nil
   ) {
     prepareWeight(layer, for: .forward)
-    let context = (self, layer, input, norm, output, run, addend, next)
+    let parts = spanPass(layer, run)
+    let context = (self, layer, input, norm, output, parts, addend, next)
     let start = spans.now()
-    pool.run(run.localCount, with: context, label: spans.forward(layer)) { context, m, worker in
-      let (pass, layer, input, norm, output, run, addend, next) = context
+    pool.run(parts.count, with: context, label: spans.forward(layer)) { context, part, worker in
+      let (pass, layer, input, norm, output, parts, addend, next) = context
       let geometry = layer.geometry
-      let first = run.firstImage(m)
+      let m = parts.firstMicrobatch(part)
+      let first = parts.run.firstImage(m)
       pass.engine.forward(
-        geometry, imageCount: run.imageCount(m),
+        geometry, parts.span(part),
         input: ConvolutionInput(
           activation: input + first * geometry.inputCount, normalization: norm?.normalizedReLU(m)),
         weight: pass.weight(layer), prepared: pass.prepared, bias: pass.bias(layer),

@@ -4,7 +4,7 @@ import Tracing
 
 /// A network at work: all memory that forward and backward passes need, allocated once, and the passes themselves.
 ///
-/// A pass over a layer hands one microbatch to one worker; between layers the partial sums of a batch normalisation are
+/// A pass over a layer hands a few microbatches at a time to a worker; between layers the partial sums of a batch normalisation are
 /// joined over all microbatches, of all ranks. Parameters are read, gradients written; nothing else outlives a batch.
 public final class NetworkPass {
   /// What a pass is for, which decides what memory it keeps.
@@ -86,10 +86,10 @@ public final class NetworkPass {
     microbatchStatistics = AlignedBuffer(
       count: scope == .microbatch && purpose == .training
         ? microbatches.count * network.statisticsLayout.elementCount : 0)
-    let scratchCount = network.convolutions.map {
-      engine.scratchCount($0, imageCount: imagesPerMicrobatch)
-    }
-    scratch = (0..<pool.workerCount).map { _ in AlignedBuffer(count: scratchCount.max() ?? 0) }
+    let scratchCount = engine.scratchCount(
+      network.convolutions, imagesPerMicrobatch: imagesPerMicrobatch,
+      microbatchCount: microbatches.count, workerCount: pool.workerCount)
+    scratch = (0..<pool.workerCount).map { _ in AlignedBuffer(count: scratchCount) }
   }
 
   /// The logits of this rank's images of the last batch, `[images, classes]`.
@@ -157,6 +157,15 @@ public final class NetworkPass {
       norm.updateRunningStatistics(
         runningStatistics, sums: microbatchStatistics.pointer, count: run.globalCount)
     }
+  }
+
+  /// Cuts a pass over a layer into spans of microbatches for the workers.
+  func spanPass(_ layer: ConvolutionLayer, _ run: MicrobatchRun) -> SpanPass {
+    SpanPass(
+      run: run,
+      microbatchesPerSpan: engine.microbatchesAtOnce(
+        layer.geometry, imagesPerMicrobatch: run.imagesPerMicrobatch,
+        microbatchCount: run.localCount, workerCount: pool.workerCount))
   }
 
   /// The batch normalisation of a layer.

@@ -23,8 +23,9 @@ extension WideResNet {
     let images = imagesPerMicrobatch * microbatches.count
     let largest = largestActivationCount
     let prepared = convolutions.map(engine.preparedWeightCount).max() ?? 0
-    let scratch =
-      convolutions.map { engine.scratchCount($0, imageCount: imagesPerMicrobatch) }.max() ?? 0
+    let scratch = engine.scratchCount(
+      convolutions, imagesPerMicrobatch: imagesPerMicrobatch, microbatchCount: microbatches.count,
+      workerCount: workerCount)
     let rows = scope == .global ? 1 : microbatches.count
     let channels = normalizationsInOrder.reduce(0) { $0 + $1.layer.channels }
     let norms = channels * (8 * (2 * microbatches.count + 2 + 2 * rows) + 4 * 6 * rows)

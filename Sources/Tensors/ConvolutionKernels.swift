@@ -9,17 +9,17 @@ public struct ConvolutionKernels: Sendable {
       ConvolutionGeometry, ConvolutionDirection, Int, UnsafePointer<Float>,
       UnsafeMutablePointer<Float>
     ) -> Void
-  /// Forward: geometry, images, input, prepared kernel, bias, output, scratch.
+  /// Forward: geometry, span, input, prepared kernel, bias, output, scratch.
   public typealias Forward =
     @Sendable (
-      ConvolutionGeometry, Int, ConvolutionInput, UnsafePointer<Float>, UnsafePointer<Float>?,
+      ConvolutionGeometry, MicrobatchSpan, ConvolutionInput, UnsafePointer<Float>, UnsafePointer<Float>?,
       ConvolutionOutput, UnsafeMutablePointer<Float>
     ) -> Void
-  /// Backward: geometry, images, input, prepared kernel, output gradient, dW, dB, input gradient, scratch.
+  /// Backward: geometry, span, input, prepared kernel, output gradient, dW and dB, input gradient, scratch.
   public typealias Backward =
     @Sendable (
-      ConvolutionGeometry, Int, ConvolutionInput, UnsafePointer<Float>, ConvolutionOutputGradient,
-      UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>?, ConvolutionInputGradient?,
+      ConvolutionGeometry, MicrobatchSpan, ConvolutionInput, UnsafePointer<Float>,
+      ConvolutionOutputGradient, ConvolutionParameterGradient, ConvolutionInputGradient?,
       UnsafeMutablePointer<Float>
     ) -> Void
 
@@ -31,8 +31,10 @@ public struct ConvolutionKernels: Sendable {
   public let preparationPartCount: @Sendable (ConvolutionGeometry) -> Int
   /// Brings a part of a kernel into the build's own form.
   public let prepareWeight: PrepareWeight
-  /// The floats of scratch memory for a geometry and a number of images.
-  public let scratchCount: @Sendable (ConvolutionGeometry, Int) -> Int
+  /// The images that one call had best be given, if that many are one thread's; fewer cost time only.
+  public let imagesAtOnce: @Sendable (ConvolutionGeometry) -> Int
+  /// The floats of scratch memory for a geometry and spans up to this one.
+  public let scratchCount: @Sendable (ConvolutionGeometry, MicrobatchSpan) -> Int
   /// Computes y and its sums.
   public let forward: Forward
   /// Computes the gradients.
@@ -44,13 +46,15 @@ public struct ConvolutionKernels: Sendable {
     preparedWeightCount: @escaping @Sendable (ConvolutionGeometry) -> Int,
     preparationPartCount: @escaping @Sendable (ConvolutionGeometry) -> Int,
     prepareWeight: @escaping PrepareWeight,
-    scratchCount: @escaping @Sendable (ConvolutionGeometry, Int) -> Int,
+    imagesAtOnce: @escaping @Sendable (ConvolutionGeometry) -> Int,
+    scratchCount: @escaping @Sendable (ConvolutionGeometry, MicrobatchSpan) -> Int,
     forward: @escaping Forward, backward: @escaping Backward
   ) {
     self.algorithm = algorithm
     self.preparedWeightCount = preparedWeightCount
     self.preparationPartCount = preparationPartCount
     self.prepareWeight = prepareWeight
+    self.imagesAtOnce = imagesAtOnce
     self.scratchCount = scratchCount
     self.forward = forward
     self.backward = backward

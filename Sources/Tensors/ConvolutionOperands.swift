@@ -1,6 +1,6 @@
-// What a convolution engine reads and writes for one microbatch. Batch normalisation, ReLU, bias and residual addition are
-// part of the operands, so that an engine can do them while an image is in cache and no normalised, rectified or padded
-// tensor is ever stored. All activations are NHWC, `imageCount` images one after another.
+// What a convolution engine reads and writes for a span of microbatches. Batch normalisation, ReLU, bias and residual
+// addition are part of the operands, so that an engine can do them while an image is in cache and no normalised, rectified
+// or padded tensor is ever stored. All activations are NHWC, the span's images one after another.
 
 /// A per-channel affine map followed by ReLU: z = max(0, scale·x + shift).
 public struct NormalizedReLU {
@@ -8,11 +8,22 @@ public struct NormalizedReLU {
   public let scale: UnsafePointer<Float>
   /// beta − mean·scale, one number a channel.
   public let shift: UnsafePointer<Float>
+  /// From a microbatch's coefficients to the next one's; 0 where all share them.
+  public let microbatchStride: Int
 
   /// Makes the map from its coefficients.
-  public init(scale: UnsafePointer<Float>, shift: UnsafePointer<Float>) {
+  public init(
+    scale: UnsafePointer<Float>, shift: UnsafePointer<Float>, microbatchStride: Int = 0
+  ) {
     self.scale = scale
     self.shift = shift
+    self.microbatchStride = microbatchStride
+  }
+
+  /// The map of microbatch `m`.
+  fileprivate func microbatch(_ m: Int) -> NormalizedReLU {
+    NormalizedReLU(
+      scale: scale + m * microbatchStride, shift: shift + m * microbatchStride)
   }
 }
 
@@ -28,6 +39,15 @@ public struct ConvolutionInput {
     self.activation = activation
     self.normalization = normalization
   }
+
+  /// The input of microbatch `m` of a span.
+  public func microbatch(
+    _ m: Int, of span: MicrobatchSpan, _ g: ConvolutionGeometry
+  ) -> ConvolutionInput {
+    ConvolutionInput(
+      activation: activation + span.images(of: m).lowerBound * g.inputCount,
+      normalization: normalization?.microbatch(m))
+  }
 }
 
 /// What a convolution writes: y = conv(z) + bias (+ addend), and its per-channel sums.
@@ -36,7 +56,8 @@ public struct ConvolutionOutput {
   public let activation: UnsafeMutablePointer<Float>
   /// Added to every element if there is one; may be `activation` itself.
   public let addend: UnsafePointer<Float>?
-  /// Where Σy (K numbers) and Σy² (K numbers) over the microbatch go, overwritten; nil if nobody needs them.
+  /// Where Σy (K numbers) and Σy² (K numbers) over a microbatch go, one microbatch's behind the other's, overwritten; nil
+  /// if nobody needs them.
   public let sums: UnsafeMutablePointer<Double>?
 
   /// Makes an output.
@@ -47,6 +68,16 @@ public struct ConvolutionOutput {
     self.activation = activation
     self.addend = addend
     self.sums = sums
+  }
+
+  /// The output of microbatch `m` of a span.
+  public func microbatch(
+    _ m: Int, of span: MicrobatchSpan, _ g: ConvolutionGeometry
+  ) -> ConvolutionOutput {
+    let offset = span.images(of: m).lowerBound * g.outputCount
+    return ConvolutionOutput(
+      activation: activation + offset, addend: addend.map { $0 + offset },
+      sums: sums.map { $0 + m * 2 * g.outputChannels })
   }
 }
 
@@ -61,16 +92,27 @@ public struct NormalizationGradient {
   public let activationScale: UnsafePointer<Float>
   /// cc, K numbers.
   public let constant: UnsafePointer<Float>
+  /// From a microbatch's coefficients to the next one's; 0 where all share them.
+  public let microbatchStride: Int
 
   /// Makes the map.
   public init(
     activation: UnsafePointer<Float>, gradientScale: UnsafePointer<Float>,
-    activationScale: UnsafePointer<Float>, constant: UnsafePointer<Float>
+    activationScale: UnsafePointer<Float>, constant: UnsafePointer<Float>, microbatchStride: Int = 0
   ) {
     self.activation = activation
     self.gradientScale = gradientScale
     self.activationScale = activationScale
     self.constant = constant
+    self.microbatchStride = microbatchStride
+  }
+
+  /// The map of microbatch `m`, whose first element is at `offset`.
+  fileprivate func microbatch(_ m: Int, offset: Int) -> NormalizationGradient {
+    let row = m * microbatchStride
+    return NormalizationGradient(
+      activation: activation + offset, gradientScale: gradientScale + row,
+      activationScale: activationScale + row, constant: constant + row)
   }
 }
 
@@ -95,6 +137,38 @@ public struct ConvolutionOutputGradient {
     self.addend = addend
     self.stored = stored
   }
+
+  /// The output gradient of microbatch `m` of a span.
+  public func microbatch(
+    _ m: Int, of span: MicrobatchSpan, _ g: ConvolutionGeometry
+  ) -> ConvolutionOutputGradient {
+    let offset = span.images(of: m).lowerBound * g.outputCount
+    return ConvolutionOutputGradient(
+      gradient: gradient + offset, normalization: normalization?.microbatch(m, offset: offset),
+      addend: addend.map { $0 + offset }, stored: stored.map { $0 + offset })
+  }
+}
+
+/// Where the gradients of a convolution's kernel and bias go: to a place of each microbatch's own.
+public struct ConvolutionParameterGradient {
+  /// For each microbatch the address of dW, `RSCK`, and behind it that of dB, K numbers, if there is a bias; overwritten.
+  public let addresses: UnsafePointer<UnsafeMutablePointer<Float>>
+  /// Whether the convolution has a bias.
+  public let hasBias: Bool
+
+  /// Makes a destination.
+  public init(addresses: UnsafePointer<UnsafeMutablePointer<Float>>, hasBias: Bool) {
+    self.addresses = addresses
+    self.hasBias = hasBias
+  }
+
+  /// dW of microbatch `m`.
+  public func weight(_ m: Int) -> UnsafeMutablePointer<Float> { addresses[m] }
+
+  /// dB of microbatch `m`: the sum of dY per channel; nil without a bias.
+  public func bias(_ m: Int, _ g: ConvolutionGeometry) -> UnsafeMutablePointer<Float>? {
+    hasBias ? addresses[m] + g.weightCount : nil
+  }
 }
 
 /// Where the gradient with respect to a convolution's input goes.
@@ -106,16 +180,29 @@ public struct ConvolutionInputGradient {
   public let gradient: UnsafeMutablePointer<Float>
   /// The input's per-channel mean, C numbers; not read without normalisation.
   public let mean: UnsafePointer<Float>?
-  /// Where Σg' (C numbers) and Σg'·(x − mean) (C numbers) over the microbatch go; nil without normalisation.
+  /// Where Σg' (C numbers) and Σg'·(x − mean) (C numbers) over a microbatch go, one microbatch's behind the other's; nil
+  /// without normalisation.
   public let sums: UnsafeMutablePointer<Double>?
+  /// From a microbatch's means to the next one's; 0 where all share them.
+  public let microbatchStride: Int
 
   /// Makes a destination.
   public init(
     gradient: UnsafeMutablePointer<Float>, mean: UnsafePointer<Float>? = nil,
-    sums: UnsafeMutablePointer<Double>? = nil
+    sums: UnsafeMutablePointer<Double>? = nil, microbatchStride: Int = 0
   ) {
     self.gradient = gradient
     self.mean = mean
     self.sums = sums
+    self.microbatchStride = microbatchStride
+  }
+
+  /// The destination of microbatch `m` of a span.
+  public func microbatch(
+    _ m: Int, of span: MicrobatchSpan, _ g: ConvolutionGeometry
+  ) -> ConvolutionInputGradient {
+    ConvolutionInputGradient(
+      gradient: gradient + span.images(of: m).lowerBound * g.inputCount,
+      mean: mean.map { $0 + m * microbatchStride }, sums: sums.map { $0 + m * 2 * g.inputChannels })
   }
 }

@@ -28,23 +28,24 @@ import Testing
     let shift = GuardedBuffer(shape.numbers("shift", g.inputChannels))
     let mean = GuardedBuffer(shape.numbers("mean", g.inputChannels))
     let gradient = OutputGradient(shape, source)
-    let dW = GuardedBuffer([Float](repeating: .nan, count: g.weightCount))
-    let dB = GuardedBuffer([Float](repeating: .nan, count: g.outputChannels))
+    let parameters = GuardedBuffer([Float](repeating: .nan, count: g.weightCount + g.outputChannels))
     let dX = GuardedBuffer([Float](repeating: .nan, count: x.count))
     let sums = GuardedBuffer([Double](repeating: .nan, count: 2 * g.inputChannels))
-    engine.engine.backward(
-      g, imageCount: shape.images,
-      input: ConvolutionInput(
-        activation: x.pointer,
-        normalization: normalizes ? NormalizedReLU(scale: scale.pointer, shift: shift.pointer) : nil),
-      weight: weight.pointer, prepared: prepared.pointer, outputGradient: gradient.operand, weightGradient: dW.pointer,
-      biasGradient: dB.pointer,
-      inputGradient: wantsInput
-        ? ConvolutionInputGradient(
-          gradient: dX.pointer, mean: normalizes ? UnsafePointer(mean.pointer) : nil,
-          sums: normalizes ? sums.pointer : nil) : nil,
-      scratch: scratch.pointer)
-    for buffer in [x, weight, prepared, scratch, scale, shift, mean, dW, dB, dX] { #expect(buffer.isIntact) }
+    withUnsafePointer(to: parameters.pointer) { addresses in
+      engine.engine.backward(
+        g, MicrobatchSpan(imageCount: shape.images),
+        input: ConvolutionInput(
+          activation: x.pointer,
+          normalization: normalizes ? NormalizedReLU(scale: scale.pointer, shift: shift.pointer) : nil),
+        weight: weight.pointer, prepared: prepared.pointer, outputGradient: gradient.operand,
+        parameterGradient: ConvolutionParameterGradient(addresses: addresses, hasBias: true),
+        inputGradient: wantsInput
+          ? ConvolutionInputGradient(
+            gradient: dX.pointer, mean: normalizes ? UnsafePointer(mean.pointer) : nil,
+            sums: normalizes ? sums.pointer : nil) : nil,
+        scratch: scratch.pointer)
+    }
+    for buffer in [x, weight, prepared, scratch, scale, shift, mean, parameters, dX] { #expect(buffer.isIntact) }
     #expect(sums.isIntact && gradient.isIntact)
     #expect(wantsInput || dX.elements.allSatisfy(\.isNaN))
 
@@ -55,8 +56,9 @@ import Testing
     let exact = ReferenceConvolution.backward(g, doubles(z), weight: w, outputGradient: dY)
     let terms = ReferenceConvolution.backward(
       g, doubles(z).map(abs), weight: w.map(abs), outputGradient: gradient.terms)
-    expectClose(dW.elements, exact.weight, terms: terms.weight, isMixed: engine.mixes(g), "dW")
-    expectClose(dB.elements, exact.bias, terms: terms.bias, "dB")
+    let (dW, dB) = (parameters.elements.prefix(g.weightCount), parameters.elements.suffix(g.outputChannels))
+    expectClose(Array(dW), exact.weight, terms: terms.weight, isMixed: engine.mixes(g), "dW")
+    expectClose(Array(dB), exact.bias, terms: terms.bias, "dB")
     if let kept = gradient.kept { expectClose(kept, dY, terms: gradient.terms, "dY") }
     guard wantsInput else { return }
     let masked = exact.input.enumerated().map { !normalizes || z[$0] > 0 ? $1 : 0 }

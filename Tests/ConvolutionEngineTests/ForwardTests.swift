@@ -30,7 +30,7 @@ import Testing
     let y = GuardedBuffer(addend == .output ? other.elements : [Float](repeating: .nan, count: shape.outputCount))
     let sums = GuardedBuffer([Double](repeating: .nan, count: 2 * g.outputChannels))
     engine.engine.forward(
-      g, imageCount: shape.images,
+      g, MicrobatchSpan(imageCount: shape.images),
       input: ConvolutionInput(
         activation: x.pointer,
         normalization: normalizes ? NormalizedReLU(scale: scale.pointer, shift: shift.pointer) : nil),
@@ -82,7 +82,7 @@ import Testing
     let weight = GuardedBuffer(shape.weight)
     let prepared = engine.prepared(shape, weight, for: .forward)
     engine.engine.forward(
-      shape.geometry, imageCount: 1,
+      shape.geometry, MicrobatchSpan(imageCount: 1),
       input: ConvolutionInput(
         activation: input.pointer,
         normalization: NormalizedReLU(scale: scale.pointer, shift: shift.pointer)),

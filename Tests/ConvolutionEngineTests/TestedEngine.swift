@@ -27,7 +27,7 @@ struct TestedEngine: CustomTestStringConvertible, Sendable {
   /// Scratch memory for a convolution.
   func scratch(_ shape: ConvolutionCase) -> GuardedBuffer<Float> {
     GuardedBuffer(
-      [Float](repeating: .nan, count: engine.scratchCount(shape.geometry, imageCount: shape.images)))
+      [Float](repeating: .nan, count: engine.scratchCount(shape.geometry, MicrobatchSpan(imageCount: shape.images))))
   }
 
   /// The kernel in the engine's own form.

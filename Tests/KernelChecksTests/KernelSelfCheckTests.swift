@@ -35,9 +35,9 @@ import Testing
     ConvolutionKernels(
       algorithm: good.algorithm, preparedWeightCount: good.preparedWeightCount,
       preparationPartCount: good.preparationPartCount, prepareWeight: good.prepareWeight,
-      scratchCount: good.scratchCount,
-      forward: { geometry, images, input, prepared, bias, output, scratch in
-        good.forward(geometry, images, input, prepared, bias, output, scratch)
+      imagesAtOnce: good.imagesAtOnce, scratchCount: good.scratchCount,
+      forward: { geometry, span, input, prepared, bias, output, scratch in
+        good.forward(geometry, span, input, prepared, bias, output, scratch)
         switch defect {
         case .forward: output.activation[17] += 0.01
         case .notANumber: output.activation[3] = .nan
@@ -45,12 +45,12 @@ import Testing
         default: break
         }
       },
-      backward: { geometry, images, input, prepared, gradient, dW, dB, inputGradient, scratch in
-        good.backward(geometry, images, input, prepared, gradient, dW, dB, inputGradient, scratch)
+      backward: { geometry, span, input, prepared, gradient, parameters, inputGradient, scratch in
+        good.backward(geometry, span, input, prepared, gradient, parameters, inputGradient, scratch)
         switch defect {
-        case .weightGradient: dW[5] *= 1.01
+        case .weightGradient: parameters.weight(0)[5] *= 1.01
         case .inputGradient: inputGradient?.gradient[9] += 0.01
-        case .biasGradient: dB?[2] += 0.01
+        case .biasGradient: parameters.bias(0, geometry)?[2] += 0.01
         default: break
         }
       })

@@ -1,0 +1,113 @@
+import Networks
+import Tensors
+import TestSupport
+import Testing
+
+/// How many microbatches a call computes changes nothing: each gets the bits of a call of its own.
+@Suite struct SpanTests {
+  /// Microbatches of `perMicrobatch` images, the last with what is left.
+  struct Case: CustomTestStringConvertible, Sendable {
+    let shape: ConvolutionCase
+    let perMicrobatch: Int
+    var testDescription: String { "\(shape.testDescription), microbatches of \(perMicrobatch)" }
+  }
+
+  static let cases = [
+    // Parts of an image, an image at a time, some images of a microbatch, whole microbatches one or several at a time.
+    Case(shape: ConvolutionCase(3, size: 32, 16, 32), perMicrobatch: 1),
+    Case(shape: ConvolutionCase(5, size: 16, 32, 32), perMicrobatch: 3),
+    Case(shape: ConvolutionCase(23, size: 8, 32, 16), perMicrobatch: 10),
+    Case(shape: ConvolutionCase(11, size: 8, 32, 32), perMicrobatch: 4),
+    Case(shape: ConvolutionCase(7, size: 8, 16, 32), perMicrobatch: 2),
+    // The same at stride 2, where positions share a kernel and the order of tiles decides the bits of its gradient.
+    Case(shape: ConvolutionCase(5, size: 32, 16, 32, stride: 2), perMicrobatch: 3),
+    Case(shape: ConvolutionCase(23, size: 16, 32, 16, stride: 2), perMicrobatch: 10),
+    Case(shape: ConvolutionCase(7, size: 16, 16, 32, stride: 2, padding: 1), perMicrobatch: 2),
+    // Kernels so large that units are of 64 tiles.
+    Case(shape: ConvolutionCase(21, size: 8, 160, 192), perMicrobatch: 4),
+    Case(shape: ConvolutionCase(21, size: 16, 160, 192, stride: 2), perMicrobatch: 4),
+    Case(shape: ConvolutionCase(5, size: 16, 176, 176), perMicrobatch: 2),
+    // Direct products.
+    Case(shape: ConvolutionCase(5, size: 7, 5, 7), perMicrobatch: 2),
+    Case(shape: ConvolutionCase(5, size: 8, 32, 64, stride: 2, kernel: 1), perMicrobatch: 2),
+  ]
+
+  @Test(arguments: cases, TestedEngine.all)
+  func anyNumberAtOnce(example: Case, engine: TestedEngine) {
+    let all = MicrobatchSpan(imageCount: example.shape.images, imagesPerMicrobatch: example.perMicrobatch)
+    let alone = results(example.shape, all, engine, microbatchesPerCall: 1)
+    for count in [2, all.microbatchCount] {
+      let together = results(example.shape, all, engine, microbatchesPerCall: count)
+      for (mine, expected) in zip(together, alone) {
+        #expect(mine.bits == expected.bits, "\(mine.name) of \(count) microbatches at once")
+      }
+    }
+  }
+
+  /// Computes both passes; every microbatch has coefficients of its own.
+  private func results(
+    _ shape: ConvolutionCase, _ all: MicrobatchSpan, _ engine: TestedEngine, microbatchesPerCall: Int
+  ) -> [(name: String, bits: [UInt64])] {
+    let g = shape.geometry
+    let (channels, filters, count) = (g.inputChannels, g.outputChannels, all.microbatchCount)
+    func numbers(_ name: String, _ count: Int) -> GuardedBuffer<Float> { GuardedBuffer(shape.numbers(name, count)) }
+    func unset(_ count: Int) -> GuardedBuffer<Float> { GuardedBuffer([Float](repeating: .nan, count: count)) }
+    let (x, weight) = (GuardedBuffer(shape.x), GuardedBuffer(shape.weight))
+    let bias = GuardedBuffer(shape.bias)
+    let (scale, shift) = (numbers("scale", count * channels), numbers("shift", count * channels))
+    let mean = numbers("mean", count * channels)
+    let maps = ["ca", "cb", "cc"].map { numbers($0, count * filters) }
+    let (gradient, activation) = (numbers("g", shape.outputCount), numbers("y", shape.outputCount))
+    let addend = numbers("addend", shape.outputCount)
+    let (y, stored, dX) = (unset(shape.outputCount), unset(shape.outputCount), unset(shape.x.count))
+    let parameters = (0..<count).map { _ in unset(g.weightCount + filters) }
+    let outputSums = GuardedBuffer([Double](repeating: .nan, count: count * 2 * filters))
+    let inputSums = GuardedBuffer([Double](repeating: .nan, count: count * 2 * channels))
+    let longest = MicrobatchSpan(
+      imageCount: min(microbatchesPerCall * all.imagesPerMicrobatch, all.imageCount),
+      imagesPerMicrobatch: all.imagesPerMicrobatch)
+    let scratch = unset(engine.engine.scratchCount(g, longest))
+    let kernel = engine.prepared(shape, weight, for: .forward)
+    let turnedKernel = engine.prepared(shape, weight, for: .backward)
+
+    for m in stride(from: 0, to: count, by: microbatchesPerCall) {
+      let first = m * all.imagesPerMicrobatch
+      let last = min(m + microbatchesPerCall, count) - 1
+      let span = MicrobatchSpan(
+        imageCount: all.images(of: last).upperBound - first, imagesPerMicrobatch: all.imagesPerMicrobatch)
+      let (inputs, outputs) = (first * g.inputCount, first * g.outputCount)
+      let input = ConvolutionInput(
+        activation: x.pointer + inputs,
+        normalization: NormalizedReLU(
+          scale: scale.pointer + m * channels, shift: shift.pointer + m * channels, microbatchStride: channels))
+      engine.engine.forward(
+        g, span, input: input, weight: weight.pointer, prepared: kernel.pointer, bias: bias.pointer,
+        output: ConvolutionOutput(
+          activation: y.pointer + outputs, addend: addend.pointer + outputs,
+          sums: outputSums.pointer + m * 2 * filters),
+        scratch: scratch.pointer)
+      parameters[m...last].map(\.pointer).withUnsafeBufferPointer { addresses in
+        guard let addresses = addresses.baseAddress else { return }
+        engine.engine.backward(
+          g, span, input: input, weight: weight.pointer, prepared: turnedKernel.pointer,
+          outputGradient: ConvolutionOutputGradient(
+            gradient: gradient.pointer + outputs,
+            normalization: NormalizationGradient(
+              activation: activation.pointer + outputs, gradientScale: maps[0].pointer + m * filters,
+              activationScale: maps[1].pointer + m * filters, constant: maps[2].pointer + m * filters,
+              microbatchStride: filters),
+            addend: addend.pointer + outputs, stored: stored.pointer + outputs),
+          parameterGradient: ConvolutionParameterGradient(addresses: addresses, hasBias: true),
+          inputGradient: ConvolutionInputGradient(
+            gradient: dX.pointer + inputs, mean: mean.pointer + m * channels,
+            sums: inputSums.pointer + m * 2 * channels, microbatchStride: channels),
+          scratch: scratch.pointer)
+      }
+    }
+    for buffer in [y, stored, dX, scratch, kernel, turnedKernel] + parameters { #expect(buffer.isIntact) }
+    #expect(outputSums.isIntact && inputSums.isIntact)
+    let tensors = [("y", y), ("dY", stored), ("dX", dX)] + parameters.enumerated().map { ("dW, dB \($0)", $1) }
+    return tensors.map { name, buffer in (name, buffer.elements.map { UInt64($0.bitPattern) }) }
+      + [("Σ of y", outputSums), ("Σ of dX", inputSums)].map { ($0, $1.elements.map(\.bitPattern)) }
+  }
+}
