@@ -1,4 +1,5 @@
 import Foundation
+import Networks
 import TestSupport
 import Testing
 
@@ -95,6 +96,24 @@ import Testing
     }
     let three = try Job(folder, ranks: 3, ["doctor"]).succeed()
     #expect(three.standardOutput.contains("3 on 1 host (3)"))
+  }
+
+  @Test(
+    .enabled(if: InstructionSet.allCases.contains(where: \.isSupported), "this CPU runs no native kernels"),
+    arguments: [nil, 3])
+  func doctorFindsAWrongKernel(ranks: Int?) throws {
+    let folder = try TemporaryFolder()
+    var job = Job(folder, ranks: ranks, ["doctor"])
+    job.environment = ["WRN_TEST_WRONG_KERNEL": "1"]
+    let refused = try job.run()
+    #expect(refused.exitCode == 64 && refused.errorLines.count == 1, "\(refused.standardError)")
+    #expect(refused.standardError.contains("WRN_ALLOW_FAULTS=1"))
+    job.environment["WRN_ALLOW_FAULTS"] = "1"
+    let found = try job.run()
+    #expect(found.exitCode == 70 && found.errorLines.count == 1, "\(found.standardError)")
+    #expect(found.standardError.contains("compute wrongly here: stem, forward is off by "))
+    #expect(found.standardError.contains("--engine blas"))
+    #expect(found.lines.contains { $0.hasPrefix("ISA") }, "what was found is said all the same")
   }
 
   @Test func benchmarkStepIsMachineReadable() throws {
