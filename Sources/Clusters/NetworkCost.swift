@@ -6,11 +6,14 @@ public struct NetworkCost: Hashable, Sendable {
     public let elementCount: Int
     /// The multiply-adds of one image's forward product, 0 for all but kernels; backward takes twice as many.
     public let multiplyAdds: Int
+    /// The channels of the batch normalisation that it is the scale of; 0 for all others.
+    public let normalizedChannels: Int
 
     /// Describes a tensor.
-    public init(elementCount: Int, multiplyAdds: Int) {
+    public init(elementCount: Int, multiplyAdds: Int, normalizedChannels: Int = 0) {
       self.elementCount = elementCount
       self.multiplyAdds = multiplyAdds
+      self.normalizedChannels = normalizedChannels
     }
   }
 
@@ -20,19 +23,16 @@ public struct NetworkCost: Hashable, Sendable {
   public let widenFactor: Int
   /// The tensors in the order in which backward finishes their gradients, the last layer's first.
   public let tensors: [Tensor]
-  /// For each batch normalisation, its channels.
-  public let normalizedChannels: [Int]
   /// The bytes of activations that one image needs until its backward pass.
   public let activationByteCount: Int
 
   /// Describes a network.
   public init(
-    name: String, widenFactor: Int, tensors: [Tensor], normalizedChannels: [Int], activationByteCount: Int
+    name: String, widenFactor: Int, tensors: [Tensor], activationByteCount: Int
   ) {
     self.name = name
     self.widenFactor = widenFactor
     self.tensors = tensors
-    self.normalizedChannels = normalizedChannels
     self.activationByteCount = activationByteCount
   }
 

@@ -5,12 +5,16 @@
 ///   direct reduce-scatter, then an all-gather, 2·(h − 1)/h of a bucket's bytes each way, two latencies and 2·(h − 1) message
 ///   starts. A bucket goes when backward has finished its last element and the one before is done.
 /// - **Batch norm** over the global batch: one exchange a layer and pass (38 for depth 22), which everybody waits for:
-///   ⌈log₂ h⌉ latencies and (h − 1) partial sums of 2·C Doubles.
+///   ⌈log₂ h⌉ latencies and (h − 1) partial sums of 2·C Doubles. On the way back its messages stand behind those of the
+///   gradient that the system has taken already.
 /// - Exchanges within a host count for nothing; nor does a slow rank, a busy network or the operating system. The prediction
 ///   is what a program without a mistake reaches on machines that behave.
 public struct StepModel: Sendable {
   /// The time in which a core starts a message; of the order that Open MPI's TCP transport needs.
   public static let messageOverhead = 2e-6
+
+  /// The bytes of a connection's send buffer, as `launch/train` sets it: what is in there goes first.
+  public static let sendBufferByteCount = 131_072
 
   /// The network.
   public let network: NetworkCost
@@ -60,18 +64,17 @@ public struct StepModel: Sendable {
   public func predict(_ cluster: ClusterDescription, globalBatchSize: Int) -> Prediction? {
     guard globalBatchSize >= cluster.rankCount else { return nil }
     let compute = Double(roundedUp(globalBatchSize, cluster.coreCount)) * coreSecondsPerImage
-    let norms = cluster.hostCount > 1 && exchangesStatistics ? network.normalizedChannels : []
-    let statistics = 2 * norms.reduce(0) { $0 + statisticsTime(channels: $1, cluster) }
-    let backward = compute * 2 / 3 + statistics / 2
-    var best: (exposed: Double, exchange: Double, size: Int)?
+    let forwardStatistics = network.tensors.reduce(0) { $0 + statisticsTime($1, cluster) }
+    var best: (way: WayBack, size: Int)?
     for size in Self.bucketSizes(upTo: network.gradientByteCount) {
-      let found = exchange(bucketByteCount: size, backward: backward, cluster)
+      let way = wayBack(bucketByteCount: size, compute: compute * 2 / 3, cluster)
       // Of equals the larger: fewer messages.
-      if best.map({ found.exposed <= $0.exposed }) ?? true { best = (found.exposed, found.exchange, size) }
+      if best.map({ way.visible <= $0.way.visible }) ?? true { best = (way, size) }
     }
     return Prediction(
-      cluster: cluster, globalBatchSize: globalBatchSize, compute: compute, statistics: statistics,
-      exchange: best?.exchange ?? 0, exposed: best?.exposed ?? 0, bucketByteCount: best?.size ?? 0,
+      cluster: cluster, globalBatchSize: globalBatchSize, compute: compute,
+      statistics: forwardStatistics + (best?.way.statistics ?? 0), exchange: best?.way.exchange ?? 0,
+      exposed: best?.way.exposed ?? 0, bucketByteCount: best?.size ?? 0,
       memoryByteCount: memory(cluster, globalBatchSize: globalBatchSize))
   }
 
@@ -93,32 +96,56 @@ public struct StepModel: Sendable {
     Array(sequence(first: 65_536) { $0 * 2 < byteCount ? $0 * 2 : nil }.filter { $0 < byteCount }) + [byteCount]
   }
 
-  /// One exchange of batch statistics.
-  private func statisticsTime(channels: Int, _ cluster: ClusterDescription) -> Double {
+  /// The exchange of a batch normalisation's statistics over an idle network; 0 for tensors that are not its scale.
+  private func statisticsTime(_ tensor: NetworkCost.Tensor, _ cluster: ClusterDescription) -> Double {
+    guard cluster.hostCount > 1, exchangesStatistics, tensor.normalizedChannels > 0 else { return 0 }
     let others = Double(cluster.hostCount - 1)
     let rounds = Double(Int.bitWidth - (cluster.hostCount - 1).leadingZeroBitCount)
     return rounds * (cluster.latency + Self.messageOverhead)
-      + others * Double(2 * channels * MemoryLayout<Double>.size) / cluster.bytesPerSecond
+      + others * Double(2 * tensor.normalizedChannels * MemoryLayout<Double>.size) / cluster.bytesPerSecond
   }
 
-  /// Runs through a backward pass of `backward` seconds, bucket by bucket.
-  private func exchange(
-    bucketByteCount: Int, backward: Double, _ cluster: ClusterDescription
-  ) -> (exposed: Double, exchange: Double) {
-    guard cluster.hostCount > 1 else { return (0, 0) }
+  /// What the way back takes beside computing.
+  private struct WayBack {
+    /// The waits for batch statistics.
+    var statistics = 0.0
+    /// The gradient's exchange, hidden or not.
+    var exchange = 0.0
+    /// What of it is left when the way back has been computed.
+    var exposed = 0.0
+
+    var visible: Double { statistics + exposed }
+  }
+
+  /// Runs through a backward pass of `compute` seconds, tensor by tensor and bucket by bucket.
+  private func wayBack(
+    bucketByteCount: Int, compute: Double, _ cluster: ClusterDescription
+  ) -> WayBack {
+    guard cluster.hostCount > 1 else { return WayBack() }
     let others = Double(cluster.hostCount - 1)
     let start = 2 * (cluster.latency + others * Self.messageOverhead)
     let perByte = 2 * others / Double(cluster.hostCount) / cluster.bytesPerSecond
-    let secondsPerMultiplyAdd = backward / Double(max(network.multiplyAdds, 1))
-    var (now, free, total) = (0.0, 0.0, 0.0)
+    let secondsPerMultiplyAdd = compute / Double(max(network.multiplyAdds, 1))
+    let sendBuffer = Double(Self.sendBufferByteCount) / cluster.bytesPerSecond
+    var way = WayBack()
+    // When the link has sent what it was given, the same without the latest kernel's gradient, and what time it is.
+    var (free, freeBefore, now) = (0.0, 0.0, 0.0)
     var filled = 0
     func send(_ byteCount: Int) {
       let time = start + Double(byteCount) * perByte
       free = max(free, now) + time
-      total += time
+      way.exchange += time
     }
     for tensor in network.tensors {
       now += Double(tensor.multiplyAdds) * secondsPerMultiplyAdd
+      let statistics = statisticsTime(tensor, cluster)
+      if statistics > 0 {
+        // The exchange starts just before the gradient of the kernel behind goes.
+        let wait = statistics + min(sendBuffer, max(0, freeBefore - now))
+        now += wait
+        way.statistics += wait
+      }
+      if tensor.multiplyAdds > 0 { freeBefore = free }
       filled += 4 * tensor.elementCount
       // A tensor of several buckets: each goes when the tensor is finished.
       while filled >= bucketByteCount {
@@ -127,7 +154,8 @@ public struct StepModel: Sendable {
       }
     }
     if filled > 0 { send(filled) }
-    return (max(0, free - backward), total)
+    way.exposed = max(0, free - now)
+    return way
   }
 
   /// Parameters, twelve times as much for partial gradients, kernels in the engine's form and workspaces (as `benchmark step`

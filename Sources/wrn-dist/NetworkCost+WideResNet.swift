@@ -10,7 +10,9 @@ extension NetworkCost {
     let tensors = network.parameterLayout.parameters.map { parameter in
       let isKernel = parameter.kind == .convolutionKernel
       return Tensor(
-        elementCount: parameter.range.count, multiplyAdds: isKernel ? convolutions.removeFirst().multiplyAdds : 0)
+        elementCount: parameter.range.count,
+        multiplyAdds: isKernel ? convolutions.removeFirst().multiplyAdds : 0,
+        normalizedChannels: parameter.kind == .scale ? parameter.range.count : 0)
     }
     // Kept for the way back: the output of every convolution but the shortcuts', which are added to the branch's. On the way
     // back four buffers as large as the largest output are in use.
@@ -24,7 +26,6 @@ extension NetworkCost {
     let largest = network.convolutions.map(\.outputCount).max() ?? 0
     self.init(
       name: network.configuration.name, widenFactor: network.configuration.widenFactor, tensors: tensors.reversed(),
-      normalizedChannels: network.parameterLayout.parameters.filter { $0.kind == .scale }.map(\.range.count),
       activationByteCount: 4 * (outputs - shortcutOutputs + 4 * largest))
   }
 }
