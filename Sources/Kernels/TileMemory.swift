@@ -15,6 +15,8 @@ struct TransformPlan<Algorithm: TileAlgorithm> {
     max(1, 16 * wantedTiles(g) / (g.outputHeight * g.outputWidth))
   }
 
+  /// The tiles of a unit.
+  ///
   /// About 32 tiles stay in the second-level cache and keep the matrix products at full speed: with 16 those lost a tenth,
   /// with 64 the way back did. But a large kernel is read from memory for every unit, and where each of its matrices
   /// serves one position only, 64 tiles pay: forward passes with 640 × 640 kernels became a third faster with AVX2.

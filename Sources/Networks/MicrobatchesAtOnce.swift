@@ -11,6 +11,7 @@ extension ConvolutionEngine {
   ///   - imagesPerMicrobatch: The images of a microbatch.
   ///   - microbatchCount: The microbatches of this rank.
   ///   - workerCount: The threads that share them.
+  /// - Returns: At least 1.
   package func microbatchesAtOnce(
     _ geometry: ConvolutionGeometry, imagesPerMicrobatch: Int, microbatchCount: Int, workerCount: Int
   ) -> Int {

@@ -22,7 +22,7 @@ enum Ranks {
       try requireCompany(environment, worldSize: 1)
       return try body(SoloCommunicator())
     }
-    let isOff = try ProgressSwitch.isOff(ProcessInfo.processInfo.environment)
+    let isOff = try TestSwitch.noProgress.isOn(ProcessInfo.processInfo.environment)
     let communicator = try MPIEnvironment.initialize(progress: isOff ? nil : progress)
     do {
       try requireCompany(environment, worldSize: communicator.worldSize)
