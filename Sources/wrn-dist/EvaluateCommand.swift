@@ -85,8 +85,18 @@ struct EvaluateCommand: ParsableCommand {
         worldSize: 1)
       self.configuration = configuration
       source = try DataSource(options.data)
+      try options.requireNoImageTwice(of: source.dataset.test.count)
       pool = WorkerPool(workerCount: threadCount)
     }
+  }
+
+  /// Refuses more batches than the test set has: the stream that they are taken from is endless.
+  private func requireNoImageTwice(of imageCount: Int) throws {
+    let most = imageCount / batchSize
+    guard case .next(let count) = evalBatches, count > most else { return }
+    throw UsageError(
+      "--eval-batches \(count) of --batch-size \(batchSize) are more than the \(imageCount) images of the test set, "
+        + "so some would count twice; ask for \(most > 0 ? "\(most) at most, or " : "")all.")
   }
 
   /// Reads the checkpoint on rank 0 and hands it to all.

@@ -58,6 +58,23 @@ import Testing
     #expect(files[0] != files[2])
   }
 
+  @Test func noImageIsEvaluatedTwice() throws {
+    let folder = try TemporaryFolder()
+    try Job.training(folder, output: "run", ["--steps", "1"]).succeed()
+    let flags = ["evaluate", "--checkpoint", "run", "--data", "synthetic", "--json"]
+    for (more, advice) in [
+      (["--eval-batches", "32"], "ask for 31 at most, or all"),
+      (["--eval-batches", "1", "--batch-size", "2008"], "ask for all"),
+    ] {
+      let refused = try Job(folder, ranks: 2, flags + more).run()
+      #expect(refused.exitCode == 64 && refused.errorLines.count == 1, "\(refused.standardError)")
+      #expect(refused.standardError.contains("the 2000 images of the test set"))
+      #expect(refused.standardError.contains(advice))
+    }
+    let most = try Job(folder, flags + ["--eval-batches", "31"]).succeed().standardOutput
+    #expect(try JSONDecoder.snakeCase.decode(Report.self, from: Data(most.utf8)).examples == 1984)
+  }
+
   @Test func inspectShowsTensorsAndState() throws {
     let folder = try TemporaryFolder()
     try Job.training(folder, output: "run", ["--steps", "2", "--seed", "9"]).succeed()
