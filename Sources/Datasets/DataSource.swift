@@ -15,7 +15,7 @@ public struct DataSource: Sendable, CustomStringConvertible {
   /// - Parameters:
   ///   - choice: `auto`, `synthetic` or a folder.
   ///   - environment: Where `CIFAR10_DIR` is looked up.
-  /// - Throws: ``DatasetError`` if the folder chosen cannot be used.
+  /// - Throws: ``DatasetError`` if the folder chosen cannot be used, or a record has no class.
   public init(
     _ choice: String, environment: [String: String] = ProcessInfo.processInfo.environment
   ) throws {
@@ -36,6 +36,8 @@ public struct DataSource: Sendable, CustomStringConvertible {
       reason = "no $CIFAR10_DIR and no \(usual); launch/fetch-cifar10 gets the real set"
     }
     dataset = try folder.map { try CIFAR10(directory: $0) } ?? SyntheticCIFAR10.dataset()
+    try dataset.training.requireClasses()
+    try dataset.test.requireClasses()
     let sizes = "\(dataset.training.count) training and \(dataset.test.count) test images"
     description =
       folder.map { "data: \($0) (\(reason)), \(sizes)" }

@@ -63,6 +63,21 @@ import Testing
       folder, training(["--data", "data"]), code: 65, ["data_batch_1.bin", "label 10, above 9"])
   }
 
+  /// Found before the run begins, not when the record's turn comes.
+  @Test(arguments: ["data_batch_1.bin", "test_batch.bin"])
+  func aSingleLabelAboveNine(name: String) throws {
+    let folder = try TemporaryFolder()
+    try writeData(folder, bytes: 3073 * 640)
+    let file = folder.url.appendingPathComponent("data/\(name)")
+    var bytes = try Data(contentsOf: file)
+    bytes[3073 * 400] = 200
+    try bytes.write(to: file)
+    try refuse(
+      folder, training(["--data", "data", "--eval-batches", "1"]), code: 65,
+      ["\(name): record 400 has label 200, above 9"])
+    #expect(folder.names("out").isEmpty)
+  }
+
   @Test(arguments: [
     (["--batch-size", "63"], ["--batch-size 63", "--microbatches 8", "--microbatches 7 would do"]),
     (["--batch-size", "0"], ["--batch-size 0"]),
