@@ -6,7 +6,7 @@
 ///   starts. A bucket goes when backward has finished its last element and the one before is done.
 /// - **Batch norm** over the global batch: one exchange a layer and pass (38 for depth 22), which everybody waits for:
 ///   ⌈log₂ h⌉ latencies and (h − 1) partial sums of 2·C Doubles. On the way back its messages stand behind those of the
-///   gradient that the system has taken already.
+///   gradient that the system has taken already. What a shortcut hides of three exchanges each way is left out.
 /// - Exchanges within a host count for nothing; nor does a slow rank, a busy network or the operating system. The prediction
 ///   is what a program without a mistake reaches on machines that behave.
 public struct StepModel: Sendable {
@@ -126,7 +126,8 @@ public struct StepModel: Sendable {
     let start = 2 * (cluster.latency + others * Self.messageOverhead)
     let perByte = 2 * others / Double(cluster.hostCount) / cluster.bytesPerSecond
     let secondsPerMultiplyAdd = compute / Double(max(network.multiplyAdds, 1))
-    let sendBuffer = Double(Self.sendBufferByteCount) / cluster.bytesPerSecond
+    // Of the connections to all other hosts, which share the link.
+    let sendBuffer = others * Double(Self.sendBufferByteCount) / cluster.bytesPerSecond
     var way = WayBack()
     // When the link has sent what it was given, the same without the latest kernel's gradient, and what time it is.
     var (free, freeBefore, now) = (0.0, 0.0, 0.0)
@@ -140,7 +141,7 @@ public struct StepModel: Sendable {
       now += Double(tensor.multiplyAdds) * secondsPerMultiplyAdd
       let statistics = statisticsTime(tensor, cluster)
       if statistics > 0 {
-        // The exchange starts just before the gradient of the kernel behind goes.
+        // The exchange starts just before the gradient of the kernel that reads its output goes.
         let wait = statistics + min(sendBuffer, max(0, freeBefore - now))
         now += wait
         way.statistics += wait

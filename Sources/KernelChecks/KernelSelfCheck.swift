@@ -40,6 +40,9 @@ public struct KernelSelfCheck: Sendable {
     Path("3×3, stride 2, all images at once", 2, size: 16, 32, 64, stride: 2),
     Path("3×3, stride 2, parts of an image", 1, size: 64, 16, 32, stride: 2),
     Path("3×3, stride 2, padded on both sides", 2, size: 16, 32, 32, stride: 2, padding: 1),
+    // Kernels that are streamed, in panels of every width that they are packed in.
+    Path("3×3, large kernel", 2, size: 8, 192, 160),
+    Path("3×3, stride 2, large kernel", 1, size: 16, 192, 160, stride: 2),
     Path("3×3 of odd sizes", 2, size: 7, 20, 24), Path("3×3, stride 2, 12×12", 2, size: 12, 32, 64, stride: 2),
     Path("1×1", 2, size: 8, 32, 48, kernel: 1), Path("1×1, stride 2", 2, size: 8, 32, 64, stride: 2, kernel: 1),
   ]

@@ -26,7 +26,7 @@ struct Prefetch {
   ///   - readCounts: Their lengths.
   ///   - write: An array that will be written.
   ///   - writeCount: Its length.
-  ///   - parts: How many times ``advance()`` will be called.
+  ///   - parts: At least how many times ``advance()`` will be called.
   init(
     reads: InlineArray<4, UnsafePointer<Float>?>, readCounts: InlineArray<4, Int>,
     write: UnsafeMutablePointer<Float>?, writeCount: Int, parts: Int

@@ -26,7 +26,7 @@ struct TransformPlan<Algorithm: TileAlgorithm> {
 
   /// Whether a transformed kernel is larger than what a core has of the caches, 4 MiB.
   ///
-  /// Of kernels of 2 MiB, streaming made forward passes slower by 2 to 4 per cent.
+  /// With kernels of 2 MiB, streaming made forward passes slower by 2 to 4 per cent.
   private static func hasLargeKernel(_ g: ConvolutionGeometry) -> Bool {
     4 * Algorithm.matrices * g.inputChannels * g.outputChannels > 4 << 20
   }

@@ -34,7 +34,7 @@ public protocol ConvolutionEngine: Sendable {
   /// Returns how many images one call had best be given, if that many are one thread's; fewer cost time only.
   func imagesAtOnce(_ geometry: ConvolutionGeometry) -> Int
 
-  /// Returns how many floats of scratch memory one worker needs for spans up to `span`.
+  /// Returns how many floats of scratch memory one worker needs for `span` and shorter spans of equal microbatches.
   func scratchCount(_ geometry: ConvolutionGeometry, _ span: MicrobatchSpan) -> Int
 
   /// Computes y = conv(z, weight) + bias (+ addend), and Σy and Σy² per channel if asked.

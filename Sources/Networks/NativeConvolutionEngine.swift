@@ -1,6 +1,6 @@
 import Tensors
 
-/// The engine of this project's own kernels: Winograd's algorithm for 3×3 kernels of stride 1, direct products otherwise.
+/// The engine of this project's own kernels: tiles for 3×3 kernels of stride 1 and 2, direct products otherwise.
 ///
 /// All instruction sets give the same bits.
 public struct NativeConvolutionEngine: ConvolutionEngine {
@@ -27,7 +27,7 @@ public struct NativeConvolutionEngine: ConvolutionEngine {
   /// `avx512`, `avx2` or `neon`.
   public var instructions: String { instructionSet.rawValue }
 
-  /// Returns what computes a convolution, `winograd` or `direct`: a function of its shape alone.
+  /// Returns what computes a convolution, `winograd`, `polyphase` or `direct`: a function of its shape alone.
   public func algorithm(_ geometry: ConvolutionGeometry) -> String { kernels.algorithm(geometry) }
 
   /// Returns the floats of a kernel that is transformed or packed for one direction.

@@ -23,7 +23,7 @@ public struct ConvolutionKernels: Sendable {
       UnsafeMutablePointer<Float>
     ) -> Void
 
-  /// The algorithm for a geometry, `winograd` or `direct`.
+  /// The algorithm for a geometry, `winograd`, `polyphase` or `direct`.
   public let algorithm: @Sendable (ConvolutionGeometry) -> String
   /// The floats of a kernel in the build's own form, whatever the direction.
   public let preparedWeightCount: @Sendable (ConvolutionGeometry) -> Int

@@ -19,6 +19,7 @@ import Testing
     Case(shape: ConvolutionCase(23, size: 8, 32, 16), perMicrobatch: 10),
     Case(shape: ConvolutionCase(11, size: 8, 32, 32), perMicrobatch: 4),
     Case(shape: ConvolutionCase(7, size: 8, 16, 32), perMicrobatch: 2),
+    Case(shape: ConvolutionCase(11, size: 8, 32, 32), perMicrobatch: 3),
     // The same at stride 2, where positions share a kernel and the order of tiles decides the bits of its gradient.
     Case(shape: ConvolutionCase(5, size: 32, 16, 32, stride: 2), perMicrobatch: 3),
     Case(shape: ConvolutionCase(23, size: 16, 32, 16, stride: 2), perMicrobatch: 10),
@@ -35,18 +36,21 @@ import Testing
   @Test(arguments: cases, TestedEngine.all)
   func anyNumberAtOnce(example: Case, engine: TestedEngine) {
     let all = MicrobatchSpan(imageCount: example.shape.images, imagesPerMicrobatch: example.perMicrobatch)
-    let alone = results(example.shape, all, engine, microbatchesPerCall: 1)
-    for count in [2, all.microbatchCount] {
-      let together = results(example.shape, all, engine, microbatchesPerCall: count)
-      for (mine, expected) in zip(together, alone) {
-        #expect(mine.bits == expected.bits, "\(mine.name) of \(count) microbatches at once")
+    for normalizes in [true, false] {
+      let alone = results(example.shape, all, engine, microbatchesPerCall: 1, normalizes)
+      for count in [2, all.microbatchCount] {
+        let together = results(example.shape, all, engine, microbatchesPerCall: count, normalizes)
+        for (mine, expected) in zip(together, alone) {
+          #expect(mine.bits == expected.bits, "\(mine.name) of \(count) microbatches at once")
+        }
       }
     }
   }
 
-  /// Computes both passes; every microbatch has coefficients of its own.
+  /// Computes both passes; every microbatch has coefficients of its own, or the input is taken as it is.
   private func results(
-    _ shape: ConvolutionCase, _ all: MicrobatchSpan, _ engine: TestedEngine, microbatchesPerCall: Int
+    _ shape: ConvolutionCase, _ all: MicrobatchSpan, _ engine: TestedEngine, microbatchesPerCall: Int,
+    _ normalizes: Bool
   ) -> [(name: String, bits: [UInt64])] {
     let g = shape.geometry
     let (channels, filters, count) = (g.inputChannels, g.outputChannels, all.microbatchCount)
@@ -78,8 +82,10 @@ import Testing
       let (inputs, outputs) = (first * g.inputCount, first * g.outputCount)
       let input = ConvolutionInput(
         activation: x.pointer + inputs,
-        normalization: NormalizedReLU(
-          scale: scale.pointer + m * channels, shift: shift.pointer + m * channels, microbatchStride: channels))
+        normalization: normalizes
+          ? NormalizedReLU(
+            scale: scale.pointer + m * channels, shift: shift.pointer + m * channels, microbatchStride: channels)
+          : nil)
       engine.engine.forward(
         g, span, input: input, weight: weight.pointer, prepared: kernel.pointer, bias: bias.pointer,
         output: ConvolutionOutput(
@@ -98,14 +104,18 @@ import Testing
               microbatchStride: filters),
             addend: addend.pointer + outputs, stored: stored.pointer + outputs),
           parameterGradient: ConvolutionParameterGradient(addresses: addresses, hasBias: true),
-          inputGradient: ConvolutionInputGradient(
-            gradient: dX.pointer + inputs, mean: mean.pointer + m * channels,
-            sums: inputSums.pointer + m * 2 * channels, microbatchStride: channels),
+          inputGradient: normalizes
+            ? ConvolutionInputGradient(
+              gradient: dX.pointer + inputs, mean: mean.pointer + m * channels,
+              sums: inputSums.pointer + m * 2 * channels, microbatchStride: channels)
+            : ConvolutionInputGradient(gradient: dX.pointer + inputs),
           scratch: scratch.pointer)
       }
     }
     for buffer in [y, stored, dX, scratch, kernel, turnedKernel] + parameters { #expect(buffer.isIntact) }
     #expect(outputSums.isIntact && inputSums.isIntact)
+    let isWritten = ([y, stored, dX] + parameters).allSatisfy { $0.elements.allSatisfy(\.isFinite) }
+    #expect(isWritten, "no element is left as it was")
     let tensors = [("y", y), ("dY", stored), ("dX", dX)] + parameters.enumerated().map { ("dW, dB \($0)", $1) }
     return tensors.map { name, buffer in (name, buffer.elements.map { UInt64($0.bitPattern) }) }
       + [("Σ of y", outputSums), ("Σ of dX", inputSums)].map { ($0, $1.elements.map(\.bitPattern)) }
