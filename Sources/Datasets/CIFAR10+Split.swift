@@ -62,7 +62,7 @@ extension CIFAR10 {
 
     /// Makes sure that every record has a label; a run need not get as far as a bad one to find it.
     ///
-    /// Takes some milliseconds where the files are in the page cache; else they are read, as a run would.
+    /// Takes 0.02 to 0.03 s for the real set where it is in the page cache; else the files are read, as a run would.
     ///
     /// - Throws: ``DatasetError`` for the first label above 9.
     func requireClasses() throws {

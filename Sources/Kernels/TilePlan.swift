@@ -76,10 +76,13 @@ struct ImageGroup {
   /// The group's images of microbatch `m`.
   func images(of m: Int) -> Range<Int> { span.images(of: m).clamped(to: images) }
 
-  /// The group's images of microbatch `m`, counted from the microbatch's first.
-  func imagesWithin(_ m: Int) -> Range<Int> {
-    let (first, own) = (span.images(of: m).lowerBound, images(of: m))
-    return own.lowerBound - first..<own.upperBound - first
+  /// Calls `body` for every image with its microbatch, its number in the microbatch and its place in the group.
+  @inline(__always)
+  func forEachImage(_ body: (_ microbatch: Int, _ number: Int, _ place: Int) -> Void) {
+    for image in images {
+      body(
+        span.microbatch(of: image), image % span.imagesPerMicrobatch, image - images.lowerBound)
+    }
   }
 
   /// Whether the group begins a microbatch.

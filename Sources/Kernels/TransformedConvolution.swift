@@ -173,15 +173,10 @@ private func writeInput<Algorithm: TileAlgorithm>(
   _ input: ConvolutionInput, _ g: ConvolutionGeometry, _ group: ImageGroup,
   _ memory: TileMemory<Algorithm>
 ) {
-  var image = 0
-  for m in group.microbatches {
-    let input = input.microbatch(m, of: group.span, g)
-    for n in group.imagesWithin(m) {
-      writeInput(
-        input, offset: n * g.inputCount, into: memory.input.advanced(by: image),
-        channels: g.inputChannels)
-      image += 1
-    }
+  group.forEachImage { m, n, place in
+    writeInput(
+      input.microbatch(m, of: group.span, g), offset: n * g.inputCount,
+      into: memory.input.advanced(by: place), channels: g.inputChannels)
   }
 }
 
@@ -189,15 +184,11 @@ private func writeOutputGradient<Algorithm: TileAlgorithm>(
   _ outputGradient: ConvolutionOutputGradient, _ parameterGradient: ConvolutionParameterGradient,
   _ g: ConvolutionGeometry, _ group: ImageGroup, _ memory: TileMemory<Algorithm>
 ) {
-  var image = 0
-  for m in group.microbatches {
-    let outputGradient = outputGradient.microbatch(m, of: group.span, g)
-    for n in group.imagesWithin(m) {
-      writeOutputGradient(
-        outputGradient, offset: n * g.outputCount, into: memory.outputGradient.advanced(by: image),
-        channels: g.outputChannels, biasGradient: parameterGradient.bias(m, g))
-      image += 1
-    }
+  group.forEachImage { m, n, place in
+    writeOutputGradient(
+      outputGradient.microbatch(m, of: group.span, g), offset: n * g.outputCount,
+      into: memory.outputGradient.advanced(by: place), channels: g.outputChannels,
+      biasGradient: parameterGradient.bias(m, g))
   }
 }
 
@@ -206,16 +197,12 @@ private func finishOutput(
   _ group: ImageGroup, _ unit: TileUnit, product: UnsafePointer<Float>
 ) {
   let rowCount = g.outputWidth * g.outputChannels
-  var product = product
-  for m in group.microbatches {
-    let output = output.microbatch(m, of: group.span, g)
-    for n in group.imagesWithin(m) {
-      finishOutput(
-        output, bias: bias, product: product,
-        offset: n * g.outputCount + unit.firstRow * rowCount, rows: unit.rows, width: g.outputWidth,
-        channels: g.outputChannels)
-      product += unit.rows * rowCount
-    }
+  group.forEachImage { m, n, place in
+    finishOutput(
+      output.microbatch(m, of: group.span, g), bias: bias,
+      product: product + place * unit.rows * rowCount,
+      offset: n * g.outputCount + unit.firstRow * rowCount, rows: unit.rows, width: g.outputWidth,
+      channels: g.outputChannels)
   }
 }
 
@@ -224,16 +211,10 @@ private func finishInputGradient(
   _ target: ConvolutionInputGradient, _ input: ConvolutionInput, _ g: ConvolutionGeometry,
   _ group: ImageGroup, product: UnsafePointer<Float>, start: Int, rows: Int
 ) {
-  var product = product
-  for m in group.microbatches {
-    let (target, input) = (
-      target.microbatch(m, of: group.span, g), input.microbatch(m, of: group.span, g)
-    )
-    for n in group.imagesWithin(m) {
-      finishInputGradient(
-        target, input: input, product: product, offset: n * g.inputCount + start, rows: rows,
-        width: g.inputWidth, channels: g.inputChannels)
-      product += rows * g.inputWidth * g.inputChannels
-    }
+  group.forEachImage { m, n, place in
+    finishInputGradient(
+      target.microbatch(m, of: group.span, g), input: input.microbatch(m, of: group.span, g),
+      product: product + place * rows * g.inputWidth * g.inputChannels,
+      offset: n * g.inputCount + start, rows: rows, width: g.inputWidth, channels: g.inputChannels)
   }
 }

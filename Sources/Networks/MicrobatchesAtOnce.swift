@@ -17,7 +17,7 @@ extension ConvolutionEngine {
   ) -> Int {
     // What the busiest worker computes when microbatches are handed out one by one.
     let share = Self.quotient(microbatchCount, workerCount)
-    var length = min(imagesAtOnce(geometry) / imagesPerMicrobatch, share)
+    var length = longestSpan(geometry, imagesPerMicrobatch, share: share)
     while length > 1 {
       let spans = Self.quotient(microbatchCount, length)
       if length * Self.quotient(spans, workerCount) <= share { return length }
@@ -32,12 +32,19 @@ extension ConvolutionEngine {
   ) -> Int {
     let share = Self.quotient(microbatchCount, workerCount)
     return layers.map { layer in
-      let length = max(1, min(imagesAtOnce(layer) / imagesPerMicrobatch, share))
+      let length = longestSpan(layer, imagesPerMicrobatch, share: share)
       return scratchCount(
         layer,
         MicrobatchSpan(
           imageCount: length * imagesPerMicrobatch, imagesPerMicrobatch: imagesPerMicrobatch))
     }.max() ?? 0
+  }
+
+  /// The microbatches that fill what the engine wants, but no more than a worker's share.
+  private func longestSpan(
+    _ geometry: ConvolutionGeometry, _ imagesPerMicrobatch: Int, share: Int
+  ) -> Int {
+    max(1, min(imagesAtOnce(geometry) / imagesPerMicrobatch, share))
   }
 
   private static func quotient(_ a: Int, _ b: Int) -> Int { (a + b - 1) / b }

@@ -5,7 +5,8 @@ import Tracing
 /// A network at work: all memory that forward and backward passes need, allocated once, and the passes themselves.
 ///
 /// A pass over a layer hands one or several microbatches at a time to a worker; between layers the partial sums of a batch
-/// normalisation are joined over all microbatches, of all ranks. Parameters are read, gradients written; nothing else outlives a batch.
+/// normalisation are joined over all microbatches, of all ranks. Parameters are read, gradients written; nothing else
+/// outlives a batch.
 public final class NetworkPass {
   /// What a pass is for, which decides what memory it keeps.
   public enum Purpose: Sendable {

@@ -59,4 +59,20 @@ public struct ConvolutionKernels: Sendable {
     self.forward = forward
     self.backward = backward
   }
+
+  /// Returns this table with other passes, to see what a check makes of them.
+  ///
+  /// - Parameters:
+  ///   - forward: In place of ``forward``.
+  ///   - backward: In place of ``backward``; nil: the same.
+  /// - Returns: The table.
+  public func replacing(
+    forward: @escaping Forward, backward: Backward? = nil
+  ) -> ConvolutionKernels {
+    ConvolutionKernels(
+      algorithm: algorithm, preparedWeightCount: preparedWeightCount,
+      preparationPartCount: preparationPartCount, prepareWeight: prepareWeight,
+      imagesAtOnce: imagesAtOnce, scratchCount: scratchCount, forward: forward,
+      backward: backward ?? self.backward)
+  }
 }

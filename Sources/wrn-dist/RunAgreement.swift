@@ -50,7 +50,7 @@ extension DataSource {
   ///   record, `CommunicationError` if the exchange fails.
   func agreedFingerprint(on communicator: any Communicator) throws -> String {
     let fingerprint = try Ranks.together(communicator) { try dataset.fingerprint() }
-    // Alone there is nobody to differ from, and no reason to read the whole set before the first step.
+    // Alone there is nobody to differ from, and no reason to hash the whole set before the first step.
     if communicator.worldSize > 1 {
       try SettingsAgreement.requireEqual(dataset.manifest(), .data, on: communicator)
     }

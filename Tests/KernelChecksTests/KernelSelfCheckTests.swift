@@ -32,10 +32,7 @@ import Testing
 
   /// A table whose functions call the real ones and then spoil a single number.
   private static func broken(_ good: ConvolutionKernels, _ defect: Defect) -> ConvolutionKernels {
-    ConvolutionKernels(
-      algorithm: good.algorithm, preparedWeightCount: good.preparedWeightCount,
-      preparationPartCount: good.preparationPartCount, prepareWeight: good.prepareWeight,
-      imagesAtOnce: good.imagesAtOnce, scratchCount: good.scratchCount,
+    good.replacing(
       forward: { geometry, span, input, prepared, bias, output, scratch in
         good.forward(geometry, span, input, prepared, bias, output, scratch)
         switch defect {

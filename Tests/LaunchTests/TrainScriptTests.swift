@@ -119,29 +119,30 @@ import Testing
     #expect(fixture.calls.filter { $0.hasPrefix("mpirun got") } == ["mpirun got USR1"])
   }
 
-  @Test func theSecondSignalEndsTheJobAtOnce() throws {
+  /// Sends a signal twice to a job whose `mpirun` does `reaction` after it has got one.
+  private func sendTwice(
+    _ signal: Int32, reaction: String
+  ) throws -> (output: ProcessRun.Output, received: [String]) {
     let fixture = try ScriptFixture()
-    let deaf = ScriptFixture.stoppable.replacingOccurrences(of: "; exit 75", with: "")
-    try fixture.stub("mpirun", deaf)
+    try fixture.stub("mpirun", ScriptFixture.stoppable.replacingOccurrences(of: "; exit 75", with: reaction))
     let output = try fixture.run("train", ["-np", "2"]) {
-      try fixture.send(SIGINT, to: $0)
-      try fixture.send(SIGINT, to: $0, after: "mpirun got USR1")
+      try fixture.send(signal, to: $0)
+      try fixture.send(signal, to: $0, after: "mpirun got USR1")
     }
+    return (output, fixture.calls.filter { $0.hasPrefix("mpirun got") })
+  }
+
+  @Test func theSecondSignalEndsTheJobAtOnce() throws {
+    let (output, received) = try sendTwice(SIGINT, reaction: "")
     #expect(output.exitCode == 1, "\(output.standardError)")
-    #expect(fixture.calls.filter { $0.hasPrefix("mpirun got") } == ["mpirun got USR1", "mpirun got TERM"])
+    #expect(received == ["mpirun got USR1", "mpirun got TERM"])
   }
 
   /// PBS may send USR1 to all processes of a job, and pbs.sh passes it on as well: still one wish.
   @Test func usr1IsNeverMoreThanAWish() throws {
-    let fixture = try ScriptFixture()
-    let slow = ScriptFixture.stoppable.replacingOccurrences(of: "; exit 75", with: "; ((++wishes < 2)) || exit 75")
-    try fixture.stub("mpirun", slow)
-    let output = try fixture.run("train", ["-np", "2"]) {
-      try fixture.send(SIGUSR1, to: $0)
-      try fixture.send(SIGUSR1, to: $0, after: "mpirun got USR1")
-    }
+    let (output, received) = try sendTwice(SIGUSR1, reaction: "; ((++wishes < 2)) || exit 75")
     #expect(output.exitCode == 75, "\(output.standardError)")
-    #expect(fixture.calls.filter { $0.hasPrefix("mpirun got") } == ["mpirun got USR1", "mpirun got USR1"])
+    #expect(received == ["mpirun got USR1", "mpirun got USR1"])
   }
 
   /// Only a training run has anything to save.
