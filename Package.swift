@@ -12,7 +12,7 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
-// Whole-vector arithmetic for the kernels: see Sources/Kernels/VectorArithmetic.swift.
+// Whole-vector arithmetic for the kernels: see Sources/Kernels/Vectors/Vector.swift.
 let kernelSettings = strict + [.enableExperimentalFeature("BuiltinModule")]
 
 // One source folder, one build an instruction set: the program picks one at start. The rest is compiled for every CPU.
@@ -45,7 +45,7 @@ let libraries: [Target] = [
   .target(name: "BLASKernels", dependencies: ["Tensors", "COpenBLAS"], swiftSettings: strict),
   .target(name: "OpenMPI", dependencies: ["Collectives", "COpenMPI"], swiftSettings: strict),
   .target(
-    name: "Networks",
+    name: "Models",
     dependencies: ["Tensors", "Collectives", "Tracing", "BLASKernels", "CCPUID", "CHints"]
       + kernels,
     swiftSettings: strict),
@@ -57,7 +57,7 @@ let libraries: [Target] = [
   .target(
     name: "Training",
     dependencies: [
-      "Tensors", "Collectives", "Tracing", "Networks", "Optimizers", "Datasets", "DataParallel", crypto,
+      "Tensors", "Collectives", "Tracing", "Models", "Optimizers", "Datasets", "DataParallel", crypto,
       protobuf,
     ],
     exclude: ["Protos/event.proto", "Protos/generate"], swiftSettings: strict),
@@ -65,9 +65,9 @@ let libraries: [Target] = [
 
 // The executable specification, beside the program, and what holds engines against it: training never sees either.
 let reference: [Target] = [
-  .target(name: "ReferenceKernels", dependencies: ["Tensors"], swiftSettings: strict),
+  .target(name: "ReferenceImplementation", dependencies: ["Tensors"], swiftSettings: strict),
   .target(
-    name: "KernelChecks", dependencies: ["Tensors", "Networks", "ReferenceKernels"],
+    name: "KernelDiagnostics", dependencies: ["Tensors", "Models", "ReferenceImplementation"],
     swiftSettings: strict),
 ]
 
@@ -75,8 +75,8 @@ let program: [Target] = [
   .executableTarget(
     name: "wrn-dist",
     dependencies: [
-      "Tensors", "Collectives", "Clusters", "BLASKernels", "OpenMPI", "Networks", "Datasets", "DataParallel",
-      "Training", "KernelChecks", argumentParser, yams,
+      "Tensors", "Collectives", "Clusters", "BLASKernels", "OpenMPI", "Models", "Datasets", "DataParallel",
+      "Training", "KernelDiagnostics", argumentParser, yams,
     ],
     swiftSettings: strict)
 ]
@@ -95,7 +95,7 @@ let tests: [Target] = [
   .executableTarget(
     name: "rank-worker",
     dependencies: [
-      "Collectives", "OpenMPI", "Networks", "Datasets", "Training", "AllocationCounter",
+      "Collectives", "OpenMPI", "Models", "Datasets", "Training", "AllocationCounter",
     ], path: "Tests/RankWorker",
     swiftSettings: strict),
   .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "TestSupport"]),
@@ -105,31 +105,31 @@ let tests: [Target] = [
   .testTarget(name: "TracingTests", dependencies: ["Tracing"]),
   .testTarget(name: "LaunchTests", dependencies: ["TestSupport"]),
   .testTarget(
-    name: "CommandLineTests", dependencies: ["TestSupport", "Networks", "wrn-dist", "rank-worker"],
+    name: "CommandLineTests", dependencies: ["TestSupport", "Models", "wrn-dist", "rank-worker"],
     exclude: ["Snapshots"]),
   .testTarget(name: "DocumentationTests"),
   .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
   .testTarget(
     name: "TrainingTests",
     dependencies: [
-      "Tensors", "Collectives", "Networks", "Datasets", "DataParallel", "Training", "TestSupport",
+      "Tensors", "Collectives", "Models", "Datasets", "DataParallel", "Training", "TestSupport",
     ]),
   .testTarget(name: "DatasetsTests", dependencies: ["Tensors", "Datasets", "TestSupport", crypto]),
   .testTarget(
     name: "DataParallelTests",
     dependencies: ["Tensors", "Collectives", "DataParallel", "TestSupport"]),
-  .testTarget(name: "OptimizersTests", dependencies: ["Tensors", "Optimizers", "ReferenceKernels"]),
-  .testTarget(name: "NetworksTests", dependencies: ["Tensors", "Networks"]),
+  .testTarget(name: "OptimizersTests", dependencies: ["Tensors", "Optimizers", "ReferenceImplementation"]),
+  .testTarget(name: "ModelsTests", dependencies: ["Tensors", "Models"]),
   .testTarget(
     name: "ConvolutionEngineTests",
-    dependencies: ["Tensors", "Networks", "ReferenceKernels", "TestSupport"]),
+    dependencies: ["Tensors", "Models", "ReferenceImplementation", "TestSupport"]),
   .testTarget(
-    name: "KernelChecksTests",
-    dependencies: ["Tensors", "Networks", "ReferenceKernels", "KernelChecks"]),
+    name: "KernelDiagnosticsTests",
+    dependencies: ["Tensors", "Models", "ReferenceImplementation", "KernelDiagnostics"]),
   .testTarget(
     name: "ReferenceVectorTests",
     dependencies: [
-      "Tensors", "Collectives", "Networks", "DataParallel", "Training", "ReferenceKernels",
+      "Tensors", "Collectives", "Models", "DataParallel", "Training", "ReferenceImplementation",
     ], exclude: ["Fixtures"]),
 ]
 

@@ -1,6 +1,6 @@
 import Collectives
 import DataParallel
-import Networks
+import Models
 import Tensors
 
 /// Makes sure, now and then, that all ranks still hold the same numbers.

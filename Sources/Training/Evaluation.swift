@@ -1,6 +1,6 @@
 import Collectives
 import Datasets
-import Networks
+import Models
 import Tensors
 
 /// Loss and accuracy on test images, computed by whole batches that are dealt out to the ranks.

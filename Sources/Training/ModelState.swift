@@ -1,5 +1,5 @@
 import Collectives
-import Networks
+import Models
 import Tensors
 
 /// All numbers that a run carries from step to step: what a checkpoint holds.

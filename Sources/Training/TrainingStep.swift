@@ -1,6 +1,6 @@
 import Collectives
 import DataParallel
-import Networks
+import Models
 import Optimizers
 import Tensors
 import Tracing

@@ -1,7 +1,7 @@
 import Collectives
 import DataParallel
 import Foundation
-import Networks
+import Models
 import Training
 
 /// The convolution engine that all ranks compute with.

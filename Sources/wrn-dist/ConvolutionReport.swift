@@ -1,6 +1,6 @@
 import Foundation
-import KernelChecks
-import Networks
+import KernelDiagnostics
+import Models
 import Tensors
 
 /// The table of `benchmark convolution`.

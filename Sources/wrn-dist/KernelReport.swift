@@ -1,6 +1,6 @@
 import Foundation
-import KernelChecks
-import Networks
+import KernelDiagnostics
+import Models
 
 /// The kernels of this machine: which are chosen, and whether they compute what they should.
 struct KernelReport {

@@ -1,5 +1,5 @@
 import Clusters
-import Networks
+import Models
 import Tensors
 
 extension NetworkCost {

@@ -1,5 +1,5 @@
 import Foundation
-import Networks
+import Models
 import TestSupport
 import Testing
 

@@ -1,4 +1,4 @@
-import Networks
+import Models
 import TestSupport
 import Testing
 

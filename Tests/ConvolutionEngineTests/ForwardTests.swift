@@ -1,5 +1,5 @@
-import Networks
-import ReferenceKernels
+import Models
+import ReferenceImplementation
 import Tensors
 import TestSupport
 import Testing

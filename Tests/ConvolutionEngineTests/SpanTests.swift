@@ -1,4 +1,4 @@
-import Networks
+import Models
 import Tensors
 import TestSupport
 import Testing

@@ -1,5 +1,5 @@
 import Optimizers
-import ReferenceKernels
+import ReferenceImplementation
 import Tensors
 import Testing
 

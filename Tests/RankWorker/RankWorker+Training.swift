@@ -3,7 +3,7 @@ import Collectives
 import DataParallel
 import Datasets
 import Foundation
-import Networks
+import Models
 import Training
 
 extension RankWorker {

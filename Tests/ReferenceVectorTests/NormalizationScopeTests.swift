@@ -1,6 +1,6 @@
 import Collectives
-import Networks
-import ReferenceKernels
+import Models
+import ReferenceImplementation
 import Tensors
 import Testing
 import Training

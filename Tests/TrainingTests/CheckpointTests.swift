@@ -1,5 +1,5 @@
 import Foundation
-import Networks
+import Models
 import Tensors
 import TestSupport
 import Testing

@@ -1,7 +1,7 @@
 import Collectives
 import DataParallel
 import Datasets
-import Networks
+import Models
 import TestSupport
 import Testing
 import Training

@@ -1,0 +1,61 @@
+import Models
+import Tensors
+
+extension ConvolutionExample {
+  /// Returns what an engine computes.
+  public func results(of engine: any ConvolutionEngine) -> ConvolutionResults<Float> {
+    let memory = OperandMemory()
+    // The engine gets bare pointers; what they point to must outlive them.
+    return withExtendedLifetime(memory) { results(of: engine, memory) }
+  }
+
+  private func results(
+    of engine: any ConvolutionEngine, _ memory: OperandMemory
+  ) -> ConvolutionResults<Float> {
+    let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
+    let weight = memory.copy(weight)
+    // What was in memory before must not matter.
+    let prepared = memory.notNumbers(engine.preparedWeightCount(geometry))
+    let span = MicrobatchSpan(imageCount: imageCount)
+    let scratch = memory.notNumbers(engine.scratchCount(geometry, span))
+    engine.prepareWeight(geometry, for: .forward, weight, into: prepared)
+    let input = ConvolutionInput(
+      activation: memory.copy(x),
+      normalization: isStem
+        ? nil : NormalizedReLU(scale: memory.copy(scale), shift: memory.copy(shift)))
+    let y = AlignedBuffer<Float>(count: imageCount * geometry.outputCount)
+    let outputSums = AlignedBuffer<Double>(count: 2 * filters)
+    engine.forward(
+      geometry, span, input: input, weight: weight, prepared: prepared,
+      bias: memory.copy(bias),
+      output: ConvolutionOutput(
+        activation: y.pointer, addend: memory.copy(addend), sums: outputSums.pointer),
+      scratch: scratch)
+
+    let inputGradient = AlignedBuffer<Float>(count: isStem ? 0 : x.count)
+    let inputSums = AlignedBuffer<Double>(count: isStem ? 0 : 2 * channels)
+    let parameterGradient = AlignedBuffer<Float>(count: geometry.weightCount + filters)
+    engine.prepareWeight(geometry, for: .backward, weight, into: prepared)
+    withUnsafePointer(to: parameterGradient.pointer) { address in
+      engine.backward(
+        geometry, span, input: input, weight: weight, prepared: prepared,
+        outputGradient: ConvolutionOutputGradient(
+          gradient: memory.copy(gradient),
+          normalization: NormalizationGradient(
+            activation: memory.copy(activation), gradientScale: memory.copy(gradientScale),
+            activationScale: memory.copy(activationScale), constant: memory.copy(constant))),
+        parameterGradient: ConvolutionParameterGradient(addresses: address, hasBias: true),
+        inputGradient: isStem
+          ? nil
+          : ConvolutionInputGradient(
+            gradient: inputGradient.pointer, mean: memory.copy(mean), sums: inputSums.pointer),
+        scratch: scratch)
+    }
+    return ConvolutionResults(
+      output: Array(y.elements), outputSums: outputSums.elements.map { Float($0) },
+      inputGradient: Array(inputGradient.elements),
+      inputGradientSums: inputSums.elements.map { Float($0) },
+      weightGradient: Array(parameterGradient.elements.prefix(geometry.weightCount)),
+      biasGradient: Array(parameterGradient.elements.suffix(filters)))
+  }
+}

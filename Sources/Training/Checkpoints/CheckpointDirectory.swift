@@ -1,0 +1,121 @@
+import Foundation
+import Glibc
+import Models
+
+/// A run's `checkpoints/`: folders `step-00001000`, and `latest`, a text with the name of the newest.
+///
+/// A checkpoint is written under a hidden name and renamed when the disk has all of it, so that whatever happens, a folder with
+/// a checkpoint's name is complete; older ones are removed only after that.
+package struct CheckpointFolder {
+  /// The folder.
+  package let path: String
+
+  /// Looks at a folder, which need not exist.
+  package init(_ path: String) { self.path = path }
+
+  /// The name of the checkpoint of a step.
+  package static func name(step: Int) -> String {
+    let digits = String(step)
+    return "step-" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
+  }
+
+  /// Finds the newest checkpoint that is whole.
+  ///
+  /// - Returns: The checkpoint, nil if there is none at all, and a sentence for each one that had to be passed over.
+  /// - Throws: ``CheckpointError`` if there are checkpoints but none is whole, or all are gone.
+  package func latest() throws -> (checkpoint: Checkpoint?, warnings: [String]) {
+    // `latest` decides: after a resume from an older checkpoint a later one may lie beside it.
+    let noted = (try? String(contentsOfFile: "\(path)/latest", encoding: .utf8))?
+      .trimmingCharacters(in: .whitespacesAndNewlines)
+    let names = stepNames.reversed()
+    let candidates = names.filter { $0 == noted } + names.filter { $0 != noted }
+    var warnings: [String] = []
+    for name in candidates {
+      do {
+        return (try Checkpoint("\(path)/\(name)"), warnings)
+      } catch let error as CheckpointError {
+        warnings.append("passed over \(path)/\(name): \(error.description)")
+      }
+    }
+    if let first = warnings.first {
+      throw CheckpointError(.bad, "no checkpoint in \(path) is whole; \(first)")
+    }
+    if let noted {
+      throw CheckpointError(
+        .bad, "\(path)/latest names \(noted), which is gone; bring it back, or give another --output-dir.")
+    }
+    return (nil, [])
+  }
+
+  /// Writes a checkpoint, makes it the latest, and removes old ones.
+  ///
+  /// - Parameters:
+  ///   - model: What to write.
+  ///   - state: What `state.json` is to say; the files' digests are filled in.
+  ///   - keeping: The checkpoints to keep, 0 for all.
+  /// - Throws: ``CheckpointError``; the checkpoints that were there are untouched then.
+  package func save(_ model: ModelState, state: Checkpoint.State, keeping: Int) throws {
+    let name = Self.name(step: state.step)
+    let temporary = "\(path)/.\(name).tmp"
+    let target = "\(path)/\(name)"
+    try? FileManager.default.removeItem(atPath: temporary)
+    guard mkdir(temporary, 0o755) == 0 else {
+      throw CheckpointError(.cannotCreate, "\(temporary) cannot be created: \(OutputFile.reason).")
+    }
+    do {
+      var state = state
+      state.files[Checkpoint.modelFile] = try SafetensorsWriter.write(
+        model.modelTensors, to: "\(temporary)/\(Checkpoint.modelFile)")
+      state.files[Checkpoint.optimizerFile] = try SafetensorsWriter.write(
+        model.optimizerTensors, to: "\(temporary)/\(Checkpoint.optimizerFile)")
+      try write(try Self.encode(state), to: "\(temporary)/\(Checkpoint.stateFile)")
+      try OutputFile.synchronizeDirectory(temporary)
+      try put(temporary, at: target)
+      try OutputFile.synchronizeDirectory(path)
+      try write(Data("\(name)\n".utf8), to: "\(path)/.latest.tmp")
+      try OutputFile.rename("\(path)/.latest.tmp", to: "\(path)/latest")
+      try OutputFile.synchronizeDirectory(path)
+    } catch {
+      try? FileManager.default.removeItem(atPath: temporary)
+      throw error
+    }
+    removeOld(keeping: keeping, newest: name)
+  }
+
+  /// The checkpoints' names, oldest first.
+  private var stepNames: [String] {
+    let all = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+    return all.filter { $0.hasPrefix("step-") }.sorted()
+  }
+
+  /// Renames a finished folder; one of that name that is there already, after a resume from an older one, goes.
+  private func put(_ temporary: String, at target: String) throws {
+    guard FileManager.default.fileExists(atPath: target) else {
+      return try OutputFile.rename(temporary, to: target)
+    }
+    let replaced = temporary + ".replaced"
+    try? FileManager.default.removeItem(atPath: replaced)
+    try OutputFile.rename(target, to: replaced)
+    try OutputFile.rename(temporary, to: target)
+    try? FileManager.default.removeItem(atPath: replaced)
+  }
+
+  private func removeOld(keeping: Int, newest: String) {
+    guard keeping > 0 else { return }
+    for name in stepNames.filter({ $0 != newest }).dropLast(keeping - 1) {
+      try? FileManager.default.removeItem(atPath: "\(path)/\(name)")
+    }
+  }
+
+  private func write(_ data: Data, to path: String) throws {
+    let file = try OutputFile(path)
+    try data.withUnsafeBytes { try file.write($0) }
+    try file.close()
+  }
+
+  private static func encode(_ state: Checkpoint.State) throws -> Data {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    return try encoder.encode(state)
+  }
+}

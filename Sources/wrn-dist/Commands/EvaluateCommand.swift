@@ -1,0 +1,131 @@
+import ArgumentParser
+import Collectives
+import DataParallel
+import Datasets
+import Foundation
+import Models
+import Tensors
+import Training
+
+/// Measures a checkpoint on the test set.
+struct EvaluateCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "evaluate",
+    abstract: "Measures a checkpoint on the test set: loss, accuracy, accuracy of each class, confusion matrix.",
+    discussion: """
+      Depth and width are those of the tensors. Runs under mpirun as well; the result does not depend on the ranks.
+      """)
+
+  @Option(help: "A checkpoint folder, a run's folder (its latest checkpoint), or a .safetensors file.")
+  var checkpoint: String
+  @Option(help: "auto, synthetic, or a folder in CIFAR-10's binary layout.") var data = "auto"
+  @Option(help: "Images of one batch.") var batchSize = 64
+  @Option(help: "Equal parts of a batch.") var microbatches = 8
+  @Option(help: "Test batches, or all.") var evalBatches = TrainingConfiguration.EvaluationBatches.all
+  @Option(help: "Who evaluates: all ranks or the root.")
+  var evalRanks = TrainingConfiguration.EvaluationRanks.all
+  @Option(help: "Normalise by the batch's own or the running statistics.")
+  var evalStatistics = NormalizationStatistics.batch
+  @Option(help: "Batch statistics over the global batch or each microbatch.")
+  var batchNorm = BatchNormalizationScope.global
+  @Option(help: "What computes convolutions.") var engine = TrainingConfiguration.Engine.native
+  @Option(help: "Threads of each rank. (default: the cores it may use / the ranks sharing them)")
+  var threads: Int?
+  @Option(help: "Write the logits of all images to this .safetensors file, as logits [images, 10].")
+  var logitsOutput: String?
+  @Flag(help: "Print one JSON object.") var json = false
+
+  func run() throws {
+    try Ranks.run { communicator in
+      let threads = try Threads(communicator)
+      let prepared = try Ranks.together(communicator) {
+        try Prepared(self, threadCount: threads.count(asked: self.threads))
+      }
+      let chosen = try ChosenEngine(engine, communicator)
+      _ = try prepared.source.agreedFingerprint(on: communicator)
+      let model = try loadModel(communicator)
+      let byteCount = prepared.configuration.plannedEvaluationByteCount(
+        model.network, engine: chosen.engine, workerCount: prepared.pool.workerCount,
+        takesPart: evalRanks == .all || communicator.rank == 0)
+      try MemoryCheck.requireRoom(for: byteCount, communicator)
+      let evaluation = Evaluation(
+        model, split: prepared.source.dataset.test, configuration: prepared.configuration,
+        engine: chosen.engine, pool: prepared.pool, communicator: communicator)
+      var layout = ParameterLayout()
+      if logitsOutput != nil {
+        layout.append("logits", .bias, Shape(evaluation.exampleCount, WideResNet.classCount))
+      }
+      let logits = ParameterStore(layout)
+      let result = try evaluation(index: 0, logits: logitsOutput == nil ? nil : logits.pointer)
+      guard communicator.rank == 0 else { return }
+      if let logitsOutput { try SafetensorsWriter.write(logits, to: logitsOutput) }
+      let report = EvaluationReport(
+        result: result, network: model.network.configuration.name,
+        classNames: prepared.source.dataset.classNames, statistics: evalStatistics.rawValue)
+      print(json ? try report.json() : "\(prepared.source.description)\n\(report.text)")
+    }
+  }
+
+  /// What one rank can check and open by itself.
+  private struct Prepared {
+    let configuration: TrainingConfiguration
+    let source: DataSource
+    let pool: WorkerPool
+
+    init(_ options: EvaluateCommand, threadCount: Int) throws {
+      var configuration = TrainingConfiguration()
+      configuration.batchSize = options.batchSize
+      configuration.microbatches = options.microbatches
+      configuration.evalBatches = options.evalBatches
+      configuration.evalRanks = options.evalRanks
+      configuration.evalStatistics = options.evalStatistics
+      configuration.batchNorm = options.batchNorm
+      _ = try MicrobatchPlan(
+        globalBatchSize: options.batchSize, microbatchCount: options.microbatches, rank: 0,
+        worldSize: 1)
+      self.configuration = configuration
+      source = try DataSource(options.data)
+      try options.requireNoImageTwice(of: source.dataset.test.count)
+      pool = WorkerPool(workerCount: threadCount)
+    }
+  }
+
+  /// Refuses more batches than the test set has: the stream that they are taken from is endless.
+  private func requireNoImageTwice(of imageCount: Int) throws {
+    let most = imageCount / batchSize
+    guard case .next(let count) = evalBatches, count > most else { return }
+    throw UsageError(
+      "--eval-batches \(count) of --batch-size \(batchSize) are more than the \(imageCount) images of the test set, "
+        + "so some would count twice; ask for \(most > 0 ? "\(most) at most, or " : "")all.")
+  }
+
+  /// Reads the checkpoint on rank 0 and hands it to all.
+  ///
+  /// Every rank calls it.
+  private func loadModel(_ communicator: any Communicator) throws -> ModelState {
+    let loaded = try Ranks.together(communicator) { () -> ModelState? in
+      guard communicator.rank == 0 else { return nil }
+      let opened = try Checkpoint(checkpoint)
+      let model = ModelState(WideResNet(try opened.configuration()), holdingMoments: false)
+      // Where a file has no running statistics the fresh ones stay.
+      model.network.initialize(model.parameters, model.runningStatistics, seed: 0)
+      let hasStatistics = try opened.loadWeights(into: model)
+      if !hasStatistics && evalStatistics == .running {
+        throw UsageError(
+          "\(checkpoint) has no running statistics; evaluate it with --eval-statistics batch.")
+      }
+      return model
+    }
+    var size = [
+      loaded?.network.configuration.depth ?? 0, loaded?.network.configuration.widenFactor ?? 0,
+    ]
+    try size.withUnsafeMutableBytes { try communicator.broadcast($0, root: 0) }
+    let model =
+      try loaded
+      ?? ModelState(
+        WideResNet(WideResNet.Configuration(depth: size[0], widenFactor: size[1])),
+        holdingMoments: false)
+    try model.broadcast(root: 0, momentsToo: false, on: communicator)
+    return model
+  }
+}

@@ -1,0 +1,103 @@
+import ArgumentParser
+import Collectives
+import DataParallel
+import Datasets
+import Foundation
+import Models
+import Training
+
+/// An error as the user sees it: one sentence and an exit code.
+struct Failure {
+  private let error: any Error
+
+  /// Wraps an error of any kind.
+  init(_ error: any Error) { self.error = error }
+
+  /// What the process exits with.
+  var exitCode: Int32 {
+    switch error {
+    case let failure as StartupFailure: failure.exitCode
+    case let failure as AgreedFailure: failure.verdict.failure.exitCode
+    case let failure as DatasetError:
+      failure.kind == .bad ? ExitCodes.badData : ExitCodes.cannotCreate
+    case let failure as CheckpointError: failure.exitCode
+    case is CommunicationError, is LayoutDigest.Mismatch: ExitCodes.peerFailure
+    case let failure as SettingsAgreement.Difference: failure.subject.exitCode
+    case is UsageError, is WideResNet.InvalidConfiguration, is MicrobatchPlan.InvalidPlan,
+      is WorldSizeError, is InstructionSet.Unavailable, is FaultPoint.Refused:
+      ExitCodes.usage
+    case is TrainingStopped: ExitCodes.stopped
+    case is TrainingDiverged: ExitCodes.diverged
+    case is RanksDesynchronized: ExitCodes.internal
+    case let code as ExitCode: code.rawValue
+    default:
+      // What is left is the argument parser's, or nobody's.
+      error is CleanExit || WRNDist.exitCode(for: error) != .failure
+        ? WRNDist.exitCode(for: error).rawValue : ExitCodes.internal
+    }
+  }
+
+  /// What is wrong, where, and how to mend it.
+  var sentence: String { "\(error)" }
+
+  /// The line that rank 0 prints for all; to stop on request is no error.
+  var line: String {
+    error is TrainingStopped ? "wrn-dist: \(sentence)" : "wrn-dist: error: \(sentence)"
+  }
+
+  /// Tells whether every rank meets this error, so that rank 0 speaks for all.
+  var isOnEveryRank: Bool {
+    error is AgreedFailure || error is LayoutDigest.Mismatch || error is SettingsAgreement.Difference
+      || error is TrainingStopped || error is TrainingDiverged || error is RanksDesynchronized
+  }
+
+  /// Prints the error and ends the process.
+  ///
+  /// Before ranks are connected all of them usually meet the same error; the others leave rank 0 the time to say it, because
+  /// `mpirun` ends the job when the first one exits. Who lives on longer than that has an error of its own, and says it.
+  func exit() -> Never {
+    let environment = LaunchEnvironment(ProcessInfo.processInfo.environment)
+    if (environment.rank ?? 0) == 0 {
+      report()
+    } else if exitCode != 0 {
+      Thread.sleep(forTimeInterval: 5)
+      report()
+    }
+    Foundation.exit(exitCode)
+  }
+
+  /// Prints the error: help to standard output, anything else to standard error.
+  private func report() {
+    if error is ExitCode { return }
+    let isParserError = WRNDist.exitCode(for: error) != .failure
+    if isParserError {
+      let message = WRNDist.fullMessage(for: error)
+      (exitCode == 0 ? FileHandle.standardOutput : .standardError).write(Data((message + "\n").utf8))
+    } else {
+      FileHandle.standardError.write(Data("\(line)\n".utf8))
+    }
+  }
+}
+
+/// A failure at the start of some rank, known to all.
+struct AgreedFailure: Error, CustomStringConvertible {
+  /// Who failed, and why.
+  let verdict: StartupAgreement.Verdict
+
+  /// The sentence, with the rank if it is not the one that speaks.
+  var description: String {
+    verdict.rank == 0
+      ? verdict.failure.message : "rank \(verdict.rank): \(verdict.failure.message)"
+  }
+}
+
+extension SettingsAgreement.Subject {
+  /// What the process exits with when ranks differ in it.
+  var exitCode: Int32 {
+    switch self {
+    case .flags: ExitCodes.usage
+    case .data: ExitCodes.badData
+    case .program, .layout: ExitCodes.internal
+    }
+  }
+}

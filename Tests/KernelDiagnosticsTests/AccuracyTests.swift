@@ -1,0 +1,46 @@
+import KernelDiagnostics
+import Models
+import Testing
+
+/// The contract of `docs/numerics.md`: how far each operation may be from float64.
+@Suite struct AccuracyTests {
+  /// The largest relative L2 error and the largest error over the root mean square, by algorithm and operation.
+  private static func limit(_ algorithm: String, _ operation: KernelChecks.Operation) -> (l2: Double, worst: Double) {
+    switch (algorithm, operation) {
+    case ("direct", .forward): (6e-7, 1e-5)
+    case ("direct", .inputGradient): (6e-7, 1.5e-5)
+    case ("direct", _): (2e-6, 1.5e-5)
+    case ("polyphase", _): (1.5e-6, 2.5e-5)
+    default: (3e-6, 3e-5)
+    }
+  }
+
+  @Test(arguments: [1, 2, 4])
+  func everyShape(k: Int) throws {
+    let network = WideResNet(try WideResNet.Configuration(depth: 22, widenFactor: k))
+    for instructionSet in InstructionSet.allCases.filter(\.isSupported).prefix(1) {
+      let engine = NativeConvolutionEngine(instructionSet)
+      for (geometry, _) in network.distinctConvolutions {
+        let algorithm = engine.algorithm(geometry)
+        let study = AccuracyStudy(geometry, imageCount: 8, engine: engine)
+        #expect(study.entries.count == (geometry.inputChannels == 3 ? 2 : 3))
+        for entry in study.entries {
+          let (l2, worst) = Self.limit(algorithm, entry.operation)
+          let place = "\(geometry.summary), \(entry.operation.rawValue)"
+          #expect(entry.engine.relativeL2 < l2 && entry.engine.worst < worst, "\(place): \(entry.engine)")
+          #expect(entry.engine.relativeL2 > 1e-9 && entry.plain.relativeL2 > 1e-9, "\(place): fp32 rounds")
+          // The yardstick itself: sums of n terms, each rounded.
+          #expect(entry.plain.relativeL2 < 3e-6, "\(place): \(entry.plain)")
+        }
+      }
+    }
+  }
+
+  @Test func errorsAreMeasuredAsTheyAreDefined() {
+    let error = ApproximationError([1, 2, 3, 4.5], exact: [1, 2, 3, 4])
+    #expect(abs(error.relativeL2 - 0.5 / 30.0.squareRoot()) < 1e-15)
+    #expect(abs(error.worst - 0.5 / 7.5.squareRoot()) < 1e-15)
+    #expect(ApproximationError([0, 0], exact: [0, 0]).worst == 0)
+    #expect(ApproximationError([.nan, 0], exact: [1, 0]).relativeL2 == .infinity)
+  }
+}
