@@ -1,3 +1,5 @@
+import Foundation
+
 /// The definition of batch normalisation (Ioffe and Szegedy, arXiv:1502.03167, algorithm 1) in plain loops, in Double.
 ///
 /// Activations are `[…, C]`: the channel is the last index.
@@ -63,5 +65,76 @@ public struct ReferenceBatchNormalization {
       return scale[c] * centred / (variance[c] + Self.epsilon).squareRoot()
     }
     return (dX, dScale, dShift)
+  }
+}
+
+/// The definitions of what follows a network's last group, in plain loops, in Double.
+public enum ReferenceClassifier {
+  /// Returns the mean of each channel over an image's pixels, `NHWC` to `NC`.
+  public static func averagePool(_ x: [Double], pixels: Int, channels: Int) -> [Double] {
+    var y = [Double](repeating: 0, count: x.count / pixels)
+    for (i, value) in x.enumerated() {
+      y[i / (pixels * channels) * channels + i % channels] += value / Double(pixels)
+    }
+    return y
+  }
+
+  /// Returns the gradient of the pixels for the gradient of the means.
+  public static func averagePoolBackward(
+    _ outputGradient: [Double], pixels: Int, channels: Int
+  ) -> [Double] {
+    (0..<outputGradient.count * pixels).map { i in
+      outputGradient[i / (pixels * channels) * channels + i % channels] / Double(pixels)
+    }
+  }
+
+  /// Returns x·W + b, `[N, inputs]` to `[N, outputs]`; the kernel is `[inputs, outputs]`.
+  public static func dense(_ x: [Double], weight: [Double], bias: [Double]) -> [Double] {
+    let inputs = weight.count / bias.count
+    return (0..<x.count / inputs * bias.count).map { i in
+      let (n, k) = (i / bias.count, i % bias.count)
+      return (0..<inputs).reduce(bias[k]) { $0 + x[n * inputs + $1] * weight[$1 * bias.count + k] }
+    }
+  }
+
+  /// Returns the gradients of a dense layer's input, kernel and bias.
+  public static func denseBackward(
+    _ x: [Double], weight: [Double], outputGradient: [Double], outputs: Int
+  ) -> (input: [Double], weight: [Double], bias: [Double]) {
+    let inputs = weight.count / outputs
+    var dX = [Double](repeating: 0, count: x.count)
+    var dW = [Double](repeating: 0, count: weight.count)
+    var dB = [Double](repeating: 0, count: outputs)
+    for n in 0..<x.count / inputs {
+      for k in 0..<outputs {
+        let gradient = outputGradient[n * outputs + k]
+        dB[k] += gradient
+        for c in 0..<inputs {
+          dX[n * inputs + c] += gradient * weight[c * outputs + k]
+          dW[c * outputs + k] += gradient * x[n * inputs + c]
+        }
+      }
+    }
+    return (dX, dW, dB)
+  }
+
+  /// Returns the mean of −log softmax(logits)[label] and its gradient with respect to the logits.
+  public static func crossEntropy(
+    _ logits: [Double], labels: [Int]
+  ) -> (loss: Double, gradient: [Double]) {
+    let classes = logits.count / labels.count
+    var loss = 0.0
+    var gradient = [Double](repeating: 0, count: logits.count)
+    for (n, label) in labels.enumerated() {
+      let row = logits[n * classes..<(n + 1) * classes]
+      let largest = row.max() ?? 0
+      let sum = row.reduce(0) { $0 + exp($1 - largest) }
+      loss += (log(sum) + largest - logits[n * classes + label]) / Double(labels.count)
+      for k in 0..<classes {
+        let probability = exp(logits[n * classes + k] - largest) / sum
+        gradient[n * classes + k] = (probability - (k == label ? 1 : 0)) / Double(labels.count)
+      }
+    }
+    return (loss, gradient)
   }
 }

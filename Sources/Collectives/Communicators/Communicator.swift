@@ -78,3 +78,95 @@ public protocol Communicator: AnyObject {
   /// - Parameter exitCode: What the job reports, 1 … 255.
   func abort(exitCode: Int32) -> Never
 }
+
+/// An exchange between ranks that failed.
+public struct CommunicationError: Error, CustomStringConvertible {
+  /// One sentence: the call, the rank and the cause.
+  public let description: String
+
+  /// Makes an error from its sentence.
+  public init(_ description: String) { self.description = description }
+}
+
+/// Who moves messages on while the ranks compute; Open MPI 4 does it only inside its own functions.
+public enum MessageProgress: String, Sendable, Codable, CaseIterable {
+  /// The computing thread, between two pieces of work. Takes no core.
+  case poll
+  /// A thread of its own, for hosts with a core to spare: it sleeps between looks.
+  case thread
+}
+
+/// What a rank has sent so far and how long it has waited: counters that only grow.
+public final class ExchangeStatistics {
+  /// The bytes that left this rank as messages of groups, to any rank.
+  public private(set) var sentByteCount = 0
+  /// Those of them that went to ranks of other hosts.
+  public private(set) var sentToOtherHostsByteCount = 0
+  /// The number of these messages.
+  public private(set) var sentMessageCount = 0
+  /// The nanoseconds that this rank spent in ``Communicator/wait(for:)``: communication that nothing hid.
+  public internal(set) var waitedNanoseconds: UInt64 = 0
+
+  /// Starts at zero.
+  public init() {}
+
+  /// Counts a message.
+  ///
+  /// - Parameters:
+  ///   - byteCount: Its length.
+  ///   - isToOtherHost: Whether it leaves the host.
+  public func countSend(byteCount: Int, isToOtherHost: Bool) {
+    sentMessageCount &+= 1
+    sentByteCount &+= byteCount
+    if isToOtherHost { sentToOtherHostsByteCount &+= byteCount }
+  }
+}
+
+extension Communicator {
+  /// Traps unless the arguments of an all-gather fit this rank.
+  ///
+  /// For implementations of ``Communicator``: every one of them starts its `allGather` with this
+  /// check, so that a wrong table is found with one rank and in tests, not first on a cluster.
+  ///
+  /// - Parameters:
+  ///   - sendByteCount: The length of the send buffer.
+  ///   - receiveByteCount: The length of the receive buffer.
+  ///   - counts: Every rank's byte count.
+  public func checkAllGather(sendByteCount: Int, receiveByteCount: Int, counts: [Int]) {
+    precondition(counts.count == worldSize, "allGather needs one count for every rank")
+    precondition(sendByteCount == counts[rank], "allGather must send what its own count says")
+    precondition(
+      receiveByteCount == sum(counts), "allGather's receive buffer must hold the sum of the counts")
+  }
+
+  /// Traps unless the arguments of an all-to-all fit this rank.
+  ///
+  /// - Parameters:
+  ///   - sendByteCount: The length of the send buffer.
+  ///   - sendCounts: The byte counts of the pieces sent.
+  ///   - receiveByteCount: The length of the receive buffer.
+  ///   - receiveCounts: The byte counts of the pieces received.
+  public func checkAllToAll(
+    sendByteCount: Int, sendCounts: [Int], receiveByteCount: Int, receiveCounts: [Int]
+  ) {
+    precondition(
+      sendCounts.count == worldSize && receiveCounts.count == worldSize,
+      "allToAll needs one send count and one receive count for every rank")
+    precondition(
+      sendByteCount == sum(sendCounts), "allToAll's send buffer must hold the sum of the counts")
+    precondition(
+      receiveByteCount == sum(receiveCounts),
+      "allToAll's receive buffer must hold the sum of the counts")
+    precondition(
+      sendCounts[rank] == receiveCounts[rank], "allToAll must receive from itself what it sends")
+  }
+
+  private func sum(_ counts: [Int]) -> Int {
+    var total = 0
+    for count in counts {
+      precondition(count >= 0, "a byte count cannot be negative")
+      total += count
+    }
+    return total
+  }
+}

@@ -72,3 +72,78 @@ extension RankPlacement {
     }
   }
 }
+
+/// A set of processor cores (hardware threads), as the operating system numbers them.
+public struct CoreSet: Equatable, Sendable {
+  /// One bit a core, core 0 in the lowest bit of the first word.
+  public private(set) var words: [UInt64]
+
+  /// Makes a set from its words.
+  public init(words: [UInt64]) { self.words = words }
+
+  /// Makes a set of the given cores.
+  ///
+  /// - Parameter cores: Core numbers, none of them negative.
+  public init(_ cores: some Sequence<Int>) {
+    words = []
+    for core in cores {
+      while words.count <= core / 64 { words.append(0) }
+      words[core / 64] |= 1 << UInt64(core % 64)
+    }
+  }
+
+  /// The number of cores in the set.
+  public var count: Int { words.reduce(0) { $0 + $1.nonzeroBitCount } }
+
+  /// Tells whether any core is in both sets.
+  ///
+  /// - Parameter other: Another set of cores of the same host.
+  /// - Returns: Whether they share a core.
+  public func intersects(_ other: CoreSet) -> Bool {
+    zip(words, other.words).contains { $0 & $1 != 0 }
+  }
+}
+
+/// Finds ranks that were bound to fewer cores than the threads they were asked to run.
+///
+/// Open MPI binds each rank of `mpirun -np 1` and `-np 2` to a single core unless told otherwise;
+/// all threads of a rank then take turns on that core.
+public enum PinnedRank {
+  /// Compares the threads asked for with the cores allowed.
+  ///
+  /// More threads than cores on a whole, unrestricted machine is the user's own choice and fine.
+  ///
+  /// - Parameters:
+  ///   - rank: The rank, for the sentence.
+  ///   - threadCount: The threads asked for.
+  ///   - usableCoreCount: The cores that this rank may use.
+  ///   - onlineCoreCount: The cores of the host.
+  /// - Returns: One sentence with the remedy (exit code 64), or nil.
+  public static func problem(
+    rank: Int, threadCount: Int, usableCoreCount: Int, onlineCoreCount: Int
+  ) -> String? {
+    guard usableCoreCount < onlineCoreCount, threadCount > usableCoreCount else { return nil }
+    let cores = usableCoreCount == 1 ? "1 core" : "\(usableCoreCount) cores"
+    return
+      "Rank \(rank) is bound to \(cores) of \(onlineCoreCount) but --threads \(threadCount) asks "
+      + "for more: start it with mpirun --bind-to none or mpirun --map-by slot:PE=\(threadCount) "
+      + "--bind-to core, or lower --threads to \(usableCoreCount)."
+  }
+}
+
+/// How ranks are spread over hosts, where that is regular.
+public enum HostLayout {
+  /// Returns how many ranks each host has, if ranks can work together host by host.
+  ///
+  /// - Parameter hosts: The host of every rank, as ``Communicator/hosts`` has them.
+  /// - Returns: The ranks of each host if there are several hosts with equally many ranks, more than one, each host
+  ///   filled after the one before; else nil.
+  public static func ranksPerHost(_ hosts: [Int]) -> Int? {
+    let hostCount = (hosts.max() ?? 0) + 1
+    let local = hosts.count / hostCount
+    guard hostCount > 1, local > 1, hosts.count == local * hostCount,
+      hosts.indices.allSatisfy({ hosts[$0] == $0 / local })
+    else { return nil }
+    return local
+  }
+}

@@ -1,4 +1,5 @@
 import Crypto
+import Glibc
 import Tensors
 
 extension CIFAR10 {
@@ -101,6 +102,43 @@ extension CIFAR10 {
       for pixel in 0..<1024 {
         for c in 0..<3 { pixels[3 * pixel + c] = Float(record[1 + 1024 * c + pixel]) }
       }
+    }
+  }
+}
+
+/// A file mapped into memory: only the pages that are read are ever loaded.
+final class MappedFile: @unchecked Sendable {
+  /// The file's path.
+  let path: String
+  /// The file's bytes.
+  let bytes: UnsafeRawBufferPointer
+
+  /// Maps a file.
+  ///
+  /// - Throws: ``DatasetError`` if it cannot be read.
+  init(_ path: String) throws {
+    self.path = path
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    defer { if descriptor >= 0 { close(descriptor) } }
+    var information = stat()
+    guard descriptor >= 0, fstat(descriptor, &information) == 0 else {
+      throw DatasetError("\(path) cannot be read: \(String(cString: strerror(errno))).")
+    }
+    let count = Int(information.st_size)
+    guard count > 0 else {
+      bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+      return
+    }
+    guard let start = mmap(nil, count, PROT_READ, MAP_PRIVATE, descriptor, 0), start != MAP_FAILED
+    else {
+      throw DatasetError("\(path) cannot be mapped: \(String(cString: strerror(errno))).")
+    }
+    bytes = UnsafeRawBufferPointer(start: start, count: count)
+  }
+
+  deinit {
+    if let start = bytes.baseAddress {
+      munmap(UnsafeMutableRawPointer(mutating: start), bytes.count)
     }
   }
 }

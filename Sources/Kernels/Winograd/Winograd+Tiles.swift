@@ -1,3 +1,5 @@
+import Tensors
+
 // The two-dimensional transforms of whole units. Nothing else happens in them: batch normalisation, masks and sums ride in
 // linear passes before and after, which the hardware prefetches; inside the transforms they were slower by a fifth and more.
 // What lies between the two directions of a transform is kept in named values, not in an array: an array would be cleared
@@ -168,4 +170,179 @@ func storeRow(_ f: Six, _ target: UnsafeMutablePointer<Float>, _ stride: Int) {
   (target + 3 &* stride).store(f.3)
   (target + 4 &* stride).store(f.4)
   (target + 5 &* stride).store(f.5)
+}
+
+// Kernels in Winograd's form: U = G w Gᵀ, packed in panels for the matrix products, and dW = Gᵀ dU G.
+
+/// Where U lies: `[36, columns/panel, rows, panel]`.
+struct TransformedKernelLayout {
+  let rows: Int
+  let columns: Int
+  /// The columns that a register tile takes.
+  let panel: Int
+
+  init(rows: Int, columns: Int) {
+    self.rows = rows
+    self.columns = columns
+    panel = MatrixProduct.panelWidth(columns: columns)
+  }
+
+  /// From one frequency to the next.
+  var frequencyStride: Int { rows * columns }
+  /// From one panel to the next.
+  var panelStride: Int { rows * panel }
+
+  /// The place of an element within its frequency.
+  func offset(row: Int, column: Int) -> Int {
+    (column / panel) * panelStride + row * panel + column % panel
+  }
+}
+
+/// Writes U for 16 channels, their rows of `[36, C, K]`.
+///
+/// - Parameters:
+///   - geometry: The convolution.
+///   - channel: The first channel.
+///   - weight: `RSCK`.
+///   - target: U.
+func winogradKernel(
+  _ geometry: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
+  into target: UnsafeMutablePointer<Float>
+) {
+  let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
+  let layout = TransformedKernelLayout(rows: channels, columns: filters)
+  for c in channel..<channel + 16 {
+    for k in stride(from: 0, to: filters, by: 16) {
+      kernelVector(
+        weight + (c &* filters &+ k), tapStride: channels &* filters,
+        into: target + layout.offset(row: c, column: k), layout.frequencyStride)
+    }
+  }
+}
+
+/// Writes U′ of the turned kernel, for the way back, for 16 channels, their columns of `[36, K, C]`.
+///
+/// On the way back channels and filters change places and the kernel is rotated by half a turn.
+///
+/// - Parameters:
+///   - geometry: The convolution.
+///   - channel: The first channel.
+///   - weight: `RSCK`.
+///   - target: U′.
+func winogradTurnedKernel(
+  _ geometry: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
+  into target: UnsafeMutablePointer<Float>
+) {
+  let layout = TransformedKernelLayout(
+    rows: geometry.outputChannels, columns: geometry.inputChannels)
+  forEachTurnedBlock(geometry, channel: channel, weight) { k, block in
+    for i in 0..<16 {
+      kernelVector(
+        block + i &* 16, tapStride: 256, into: target + layout.offset(row: k + i, column: channel),
+        layout.frequencyStride)
+    }
+  }
+}
+
+/// Calls `body` for every 16 filters with the nine taps of 16 channels, rotated by half a turn and transposed,
+/// `[9, 16 filters, 16 channels]`.
+///
+/// Turning the kernel moves a quarter of the numbers that turning its transform would.
+@inline(__always)
+func forEachTurnedBlock(
+  _ geometry: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
+  _ body: (_ filter: Int, _ turned: UnsafePointer<Float>) -> Void
+) {
+  let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
+  var block = InlineArray<2304, Float>(repeating: 0)
+  withUnsafeMutableBytes(of: &block) { bytes in
+    guard let block = bytes.assumingMemoryBound(to: Float.self).baseAddress else { return }
+    for k in stride(from: 0, to: filters, by: 16) {
+      let w = weight + (channel * filters + k)
+      for tap in 0..<9 {
+        turn(w + tap * channels * filters, rowStride: filters, into: block + (8 - tap) * 256)
+      }
+      body(k, UnsafePointer(block))
+    }
+  }
+}
+
+/// Transposes a block of 16×16 numbers.
+@inline(__always)
+private func turn(
+  _ source: UnsafePointer<Float>, rowStride: Int, into target: UnsafeMutablePointer<Float>
+) {
+  for row in 0..<16 {
+    for column in 0..<16 { target[column &* 16 &+ row] = source[row &* rowStride &+ column] }
+  }
+}
+
+/// U = G w Gᵀ for 16 columns of one row.
+@inline(__always)
+private func kernelVector(
+  _ w: UnsafePointer<Float>, tapStride: Int, into u: UnsafeMutablePointer<Float>,
+  _ frequencyStride: Int
+) {
+  @inline(__always) func column(_ s: Int) -> Six {
+    kernelTransform(
+      (w + s &* tapStride).vector, (w + (3 &+ s) &* tapStride).vector,
+      (w + (6 &+ s) &* tapStride).vector)
+  }
+  @inline(__always) func store(_ i: Int, _ f: Six) {
+    storeRow(f, u + 6 &* i &* frequencyStride, frequencyStride)
+  }
+  let (a, b, c) = (column(0), column(1), column(2))
+  store(0, kernelTransform(a.0, b.0, c.0))
+  store(1, kernelTransform(a.1, b.1, c.1))
+  store(2, kernelTransform(a.2, b.2, c.2))
+  store(3, kernelTransform(a.3, b.3, c.3))
+  store(4, kernelTransform(a.4, b.4, c.4))
+  store(5, kernelTransform(a.5, b.5, c.5))
+}
+
+/// Writes dW = Gᵀ dU G for a block of channels and filters.
+///
+/// - Parameters:
+///   - source: dU of the block, `[36, rows, columns]`.
+///   - block: The block.
+///   - weightGradient: dW, `RSCK`.
+///   - geometry: The convolution.
+func winogradKernelGradient(
+  _ source: UnsafePointer<Float>, _ block: KernelBlock,
+  into weightGradient: UnsafeMutablePointer<Float>, _ geometry: ConvolutionGeometry
+) {
+  let filters = geometry.outputChannels
+  let tapStride = geometry.inputChannels &* filters
+  let target = weightGradient + (block.channel * filters + block.filter)
+  for c in 0..<block.rows {
+    for k in stride(from: 0, to: block.columns, by: 16) {
+      kernelGradientVector(
+        source + (c &* block.columns &+ k), block.frequencyStride,
+        into: target + (c &* filters &+ k), tapStride: tapStride)
+    }
+  }
+}
+
+@inline(__always)
+private func kernelGradientVector(
+  _ u: UnsafePointer<Float>, _ frequencyStride: Int, into w: UnsafeMutablePointer<Float>,
+  tapStride: Int
+) {
+  @inline(__always) func column(_ j: Int) -> Three {
+    let u = u + j &* frequencyStride
+    let step = 6 &* frequencyStride
+    return kernelGradientTransform(
+      u.vector, (u + step).vector, (u + 2 &* step).vector, (u + 3 &* step).vector,
+      (u + 4 &* step).vector, (u + 5 &* step).vector)
+  }
+  @inline(__always) func store(_ r: Int, _ f: Three) {
+    let w = w + 3 &* r &* tapStride
+    w.store(f.0)
+    (w + tapStride).store(f.1)
+    (w + 2 &* tapStride).store(f.2)
+  }
+  let (a, b, c, d, e, f) = (column(0), column(1), column(2), column(3), column(4), column(5))
+  store(0, kernelGradientTransform(a.0, b.0, c.0, d.0, e.0, f.0))
+  store(1, kernelGradientTransform(a.1, b.1, c.1, d.1, e.1, f.1))
+  store(2, kernelGradientTransform(a.2, b.2, c.2, d.2, e.2, f.2))
 }

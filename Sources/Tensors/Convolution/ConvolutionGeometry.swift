@@ -76,3 +76,11 @@ public struct ConvolutionGeometry: Hashable, Sendable {
   /// Multiply-adds of the direct convolution of one image, P·Q·R·S·C·K.
   public var multiplyAdds: Int { outputHeight * outputWidth * weightCount }
 }
+
+/// Which way a convolution is computed; kernels are prepared for one of them.
+public enum ConvolutionDirection: Sendable, CaseIterable {
+  /// From its input to its output.
+  case forward
+  /// From the gradient of its output to those of its input and kernel.
+  case backward
+}

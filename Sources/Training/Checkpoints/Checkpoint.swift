@@ -1,3 +1,4 @@
+import Crypto
 import Foundation
 import Models
 import Tensors
@@ -127,5 +128,121 @@ extension ModelState {
     [("m", firstMoment), ("v", secondMoment)].flatMap { prefix, store in
       network.parameterLayout.parameters.map { FileTensor("\(prefix).\($0.name)", $0, in: store) }
     }
+  }
+}
+
+extension Checkpoint {
+  /// One tensor of a checkpoint, for people to read.
+  public struct TensorDescription: Hashable, Sendable {
+    /// PyTorch's name.
+    public let name: String
+    /// The element type as the format spells it.
+    public let type: String
+    /// The extents in the file.
+    public let shape: Shape
+  }
+
+  /// The tensors of the model's file, in the order of the file.
+  ///
+  /// - Throws: ``CheckpointError`` if the file is bad.
+  public func tensors() throws -> [TensorDescription] {
+    try SafetensorsFile(modelPath).entries.map {
+      TensorDescription(name: $0.name, type: $0.type, shape: $0.shape)
+    }
+  }
+
+  /// SHA-256 over all tensors in the order of their names, of model and optimizer together.
+  ///
+  /// Each contributes its name, a zero byte, its extents joined by commas, a zero byte, and its bytes; so two checkpoints
+  /// have equal digests if and only if every number in them has the same bits.
+  ///
+  /// - Throws: ``CheckpointError`` if a file is bad.
+  public func digest() throws -> String {
+    let files = try ([modelPath] + [optimizerPath].compactMap { $0 }).map(SafetensorsFile.init)
+    let pairs = files.flatMap { file in file.entries.map { (file, $0) } }
+    var hash = FileHash()
+    for (file, entry) in pairs.sorted(by: { $0.1.name.utf8.lexicographicallyPrecedes($1.1.name.utf8) }) {
+      let shape = entry.shape.extents.map(String.init).joined(separator: ",")
+      hash.update("\(entry.name)\0\(shape)\0")
+      file.withBytes(of: entry) { hash.update($0) }
+    }
+    return hash.finish().sha256
+  }
+}
+
+/// A checkpoint or other run file that cannot be read or written.
+public struct CheckpointError: Error, CustomStringConvertible, Sendable {
+  /// What went wrong, which decides the exit code.
+  public enum Kind: Sendable {
+    /// The contents are not what they should be, or there is nothing.
+    case bad
+    /// The file or folder cannot be created.
+    case cannotCreate
+    /// Reading or writing failed on the way.
+    case inputOutput
+  }
+
+  /// What went wrong.
+  public let kind: Kind
+  /// One sentence: which file, what is wrong, how to mend it.
+  public let description: String
+
+  /// Makes an error from its sentence.
+  public init(_ kind: Kind, _ description: String) {
+    self.kind = kind
+    self.description = description
+  }
+
+  /// 65, 73 or 74; see the command line's contract.
+  public var exitCode: Int32 {
+    switch kind {
+    case .bad: 65
+    case .cannotCreate: 73
+    case .inputOutput: 74
+    }
+  }
+}
+
+/// A file's length and SHA-256.
+struct FileDigest: Codable, Hashable, Sendable {
+  /// The length.
+  let bytes: Int
+  /// SHA-256 in lower-case hexadecimal.
+  let sha256: String
+
+  /// Reads a file.
+  ///
+  /// - Returns: nil if it cannot be read.
+  static func of(_ path: String) -> FileDigest? {
+    guard let data = try? Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe) else {
+      return nil
+    }
+    var hash = FileHash()
+    data.withUnsafeBytes { hash.update($0) }
+    return hash.finish()
+  }
+}
+
+/// A running SHA-256 that counts bytes.
+struct FileHash {
+  private var hash = SHA256()
+  private var count = 0
+
+  /// Takes in bytes.
+  mutating func update(_ bytes: UnsafeRawBufferPointer) {
+    hash.update(bufferPointer: bytes)
+    count += bytes.count
+  }
+
+  /// Takes in a text.
+  mutating func update(_ text: String) { Array(text.utf8).withUnsafeBytes { update($0) } }
+
+  /// The digest of everything taken in.
+  func finish() -> FileDigest {
+    let hex = hash.finalize().map { byte in
+      let text = String(byte, radix: 16)
+      return text.count == 1 ? "0" + text : text
+    }.joined()
+    return FileDigest(bytes: count, sha256: hex)
   }
 }

@@ -3,6 +3,7 @@ import DataParallel
 import Foundation
 import KernelDiagnostics
 import Models
+import Tensors
 import Training
 
 /// Times every convolution of a network by itself.
@@ -59,4 +60,138 @@ extension WidenFactors {
   static let one = WidenFactors(factors: [1])
 
   init(factors: [Int]) { self.factors = factors }
+}
+
+/// The table of `benchmark convolution`.
+struct ConvolutionReport {
+  let batchSize: Int
+  let microbatches: Int
+  let repetitions: Int
+  let engines: [any ConvolutionEngine]
+  let instructionSet: InstructionSet?
+  let peak: MachinePeak?
+
+  /// One pass of one engine over one shape.
+  struct Pass: Encodable {
+    let engine: String
+    let isa: String
+    let pass: String
+    let milliseconds: Double
+    let gflops: Double
+    /// Of the peak of multiply-adds, 0 …; nil where it was not measured.
+    let fmaPeakShare: Double?
+    /// Of the bandwidth of memory, by the least bytes that the pass must move.
+    let bandwidthShare: Double?
+  }
+
+  /// One shape.
+  struct Layer: Encodable {
+    let network: String
+    let shape: String
+    let occurrences: Int
+    let algorithm: String
+    let passes: [Pass]
+  }
+
+  private struct Object: Encodable {
+    let batchSize: Int
+    let microbatches: Int
+    let n: Int
+    let threads = 1
+    let cpu: String
+    let isa: String?
+    let fmaPeakGflops: Double?
+    let memoryGigabytesPerSecond: Double?
+    let layers: [Layer]
+  }
+
+  /// Times one shape with all engines.
+  func measure(_ geometry: ConvolutionGeometry, count: Int, network: WideResNet) -> Layer {
+    let timing = ConvolutionTiming(geometry, batchSize: batchSize, microbatches: microbatches)
+    let times = timing.measure(engines, repetitions: repetitions)
+    let passes = zip(engines, times).flatMap { engine, times in
+      [
+        pass(engine, "forward", times.forward, timing.multiplyAdds, timing.forwardByteCount),
+        pass(
+          engine, "backward", times.backward, timing.backwardMultiplyAdds,
+          timing.backwardByteCount),
+      ]
+    }
+    let native = engines.first as? NativeConvolutionEngine
+    return Layer(
+      network: network.configuration.name, shape: geometry.summary, occurrences: count,
+      algorithm: native?.algorithm(geometry) ?? "im2col", passes: passes)
+  }
+
+  private func pass(
+    _ engine: any ConvolutionEngine, _ name: String, _ seconds: Double, _ multiplyAdds: Int,
+    _ byteCount: Int
+  ) -> Pass {
+    let rate = 2 * Double(multiplyAdds) / seconds
+    return Pass(
+      engine: engine.name, isa: engine.instructions, pass: name, milliseconds: seconds * 1e3,
+      gflops: rate / 1e9, fmaPeakShare: peak.map { rate / $0.flops },
+      bandwidthShare: peak.map { Double(byteCount) / seconds / $0.bytesPerSecond })
+  }
+
+  /// What was measured, and the machine's peaks.
+  var heading: [String] {
+    let names = engines.map { "\($0.name) (\($0.instructions))" }.joined(separator: ", ")
+    let peaks = peak.map {
+      "peak \(decimal($0.flops / 1e9)) GFLOP/s of multiply-adds (\(instructionSet?.rawValue ?? "")), "
+        + "memory \(decimal($0.bytesPerSecond / 1e9)) GB/s"
+    }
+    return [
+      "\(Machine.cpuModel), one thread, engines \(names)",
+      "batch \(batchSize) in \(microbatches) microbatches, medians of n = \(repetitions); "
+        + (peaks ?? "peaks not measured: no native kernels on this CPU"),
+    ]
+  }
+
+  /// The names of the columns.
+  var tableHeading: String {
+    let engineColumns = engines.map { "\(left($0.name, 7))    ms  GFLOP/s  of FMA  of mem." }
+    return left("shape", 26) + "  × " + left("algorithm", 10) + left("pass", 9)
+      + engineColumns.joined(separator: "  ") + (engines.count > 1 ? "  times blas" : "")
+  }
+
+  /// A line a pass.
+  func lines(_ layer: Layer) -> [String] {
+    ["forward", "backward"].map { name in
+      let passes = layer.passes.filter { $0.pass == name }
+      let columns = passes.map {
+        right($0.milliseconds, 13) + right($0.gflops, 9) + percent($0.fmaPeakShare)
+          + percent($0.bandwidthShare)
+      }
+      let ratio =
+        passes.count > 1
+        ? String(format: "%12.2f", passes[1].milliseconds / passes[0].milliseconds) : ""
+      return left(name == "forward" ? layer.shape : "", 26)
+        + (name == "forward" ? String(format: "%3d ", layer.occurrences) : "    ")
+        + left(name == "forward" ? layer.algorithm : "", 10) + left(name, 9)
+        + columns.joined(separator: "  ") + ratio
+    }
+  }
+
+  /// One line for programs.
+  ///
+  /// - Throws: `EncodingError` for a number that JSON lacks.
+  func json(_ layers: [Layer]) throws -> String {
+    try JSONLine.render(
+      Object(
+        batchSize: batchSize, microbatches: microbatches, n: repetitions, cpu: Machine.cpuModel,
+        isa: instructionSet?.rawValue, fmaPeakGflops: peak.map { $0.flops / 1e9 },
+        memoryGigabytesPerSecond: peak.map { $0.bytesPerSecond / 1e9 }, layers: layers))
+  }
+
+  private func decimal(_ value: Double) -> String { String(format: "%.1f", value) }
+  private func left(_ text: String, _ width: Int) -> String {
+    text.padding(toLength: max(width, text.count), withPad: " ", startingAt: 0)
+  }
+  private func right(_ value: Double, _ width: Int) -> String {
+    String(format: "%\(width).2f", value)
+  }
+  private func percent(_ share: Double?) -> String {
+    share.map { String(format: "%6.0f %%", $0 * 100) } ?? "       ?"
+  }
 }

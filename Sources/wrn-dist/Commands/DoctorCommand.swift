@@ -1,7 +1,10 @@
 import ArgumentParser
 import BLASKernels
+import Clusters
 import Collectives
 import Foundation
+import KernelDiagnostics
+import Models
 import OpenMPI
 
 /// What a machine offers to a run, and what to mend.
@@ -92,5 +95,80 @@ struct DoctorCommand: ParsableCommand {
           + "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 are set; an ordinary user needs neither.")
     }
     return result
+  }
+}
+
+extension DoctorCommand {
+  /// Looks for networks that would mislead Open MPI, over the hosts of all ranks.
+  ///
+  /// Every rank calls it.
+  ///
+  /// - Parameter communicator: The ranks.
+  /// - Returns: Advice, one sentence each with its full stop; the same on every rank of a host.
+  /// - Throws: `CommunicationError` if the exchange fails.
+  func interfaceAdvice(_ communicator: any Communicator) throws -> [String] {
+    let mine = HostInterfaces(host: CoreBinding.current().hostName, interfaces: NetworkInterface.current())
+    let all = try communicator.allGather(mine.line).compactMap(HostInterfaces.init(line:))
+    var hosts: [HostInterfaces] = []
+    for host in all where !hosts.contains(where: { $0.host == host.host }) { hosts.append(host) }
+    var sentences = InterfaceCheck.sharedAddresses(hosts)
+    // On a single host nobody needs its networks.
+    if sentences.isEmpty && hosts.count > 1 {
+      sentences += [InterfaceCheck.bridges(mine.interfaces)].compactMap { $0 }
+    }
+    return sentences.map { $0 + "." }
+  }
+}
+
+/// The kernels of this machine: which are chosen, and whether they compute what they should.
+struct KernelReport {
+  /// A line an instruction set.
+  let lines: [String]
+
+  /// Checks the portable engine and the kernels of every instruction set that this CPU can run.
+  ///
+  /// - Throws: `KernelDisagreement` if one computes wrongly; `StartupFailure` if a test's fault is not allowed.
+  init() throws {
+    let isSpoiled = try TestSwitch.wrongKernel.isOn(ProcessInfo.processInfo.environment)
+    let check = KernelSelfCheck()
+    var lines: [String] = []
+    var first: (name: String, findings: KernelSelfCheck.Findings)?
+    for instructionSet in InstructionSet.allCases.filter(\.isSupported) {
+      let kernels = instructionSet.kernels
+      let engine = NativeConvolutionEngine(
+        instructionSet, kernels: isSpoiled ? kernels.withOneWrongNumber() : kernels)
+      let findings = try check(engine)
+      lines.append(Self.line(engine, findings))
+      if let first {
+        try KernelSelfCheck.requireEqualBits(first, (instructionSet.rawValue, findings))
+        lines[lines.count - 1] += ", the bits of \(first.name)"
+      } else {
+        first = (instructionSet.rawValue, findings)
+      }
+    }
+    let portable = BLASConvolutionEngine()
+    lines.append(Self.line(portable, try check(portable)))
+    self.lines = lines
+  }
+
+  private static func line(
+    _ engine: any ConvolutionEngine, _ findings: KernelSelfCheck.Findings
+  ) -> String {
+    "\(engine.name) (\(engine.instructions)): all \(findings.comparisonCount) results right, largest relative error "
+      + "\(String(format: "%.1e", findings.largestError)) (\(findings.place))"
+  }
+
+  /// Which instruction set the native kernels would use, and why.
+  static var choice: String {
+    let all = InstructionSet.allCases.map(\.rawValue).joined(separator: ", ")
+    let usable = InstructionSet.allCases.filter(\.isSupported).map(\.rawValue)
+    let asked = ProcessInfo.processInfo.environment["WRN_ISA"] ?? ""
+    if !asked.isEmpty {
+      return "\(asked), because WRN_ISA asks for it; this CPU can run \(usable.joined(separator: ", "))"
+    }
+    guard let widest = usable.first else {
+      return "none: kernels are built for \(all), and CPUID says that this CPU can run neither"
+    }
+    return "\(widest), the widest that CPUID says this CPU can run; kernels are built for \(all)"
   }
 }

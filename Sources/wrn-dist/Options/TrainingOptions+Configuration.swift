@@ -3,6 +3,7 @@ import DataParallel
 import Foundation
 import Models
 import Training
+import Yams
 
 extension TrainingOptions {
   /// Joins recipe, `--config` and flags, and checks every value.
@@ -104,4 +105,54 @@ struct UsageError: Error, CustomStringConvertible {
   let description: String
 
   init(_ description: String) { self.description = description }
+}
+
+/// A YAML file of settings: `widen-factor: 4`, one a line, named like the flags.
+enum ConfigurationFile {
+  /// Reads a file as command-line arguments, so that both are checked alike.
+  ///
+  /// - Parameter path: A YAML mapping from flag names (`widen-factor`, `widen_factor` or `widenFactor`) to values.
+  /// - Returns: `["--widen-factor", "4", …]` in the file's order.
+  /// - Throws: ``UsageError`` if the file cannot be read or is no such mapping.
+  static func arguments(_ path: String) throws -> [String] {
+    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
+      throw UsageError("--config \(path) cannot be read; is the path right?")
+    }
+    let node: Node?
+    do {
+      node = try Yams.compose(yaml: text)
+    } catch {
+      let reason = "\(error)".split(separator: "\n").first.map(String.init) ?? "unreadable"
+      throw UsageError("--config \(path) is not YAML: \(reason).")
+    }
+    guard let node else { return [] }
+    guard let mapping = node.mapping else {
+      throw UsageError("--config \(path) must be a mapping of flag names to values.")
+    }
+    return try mapping.flatMap { key, value in
+      guard let name = key.string, let setting = value.scalar?.string else {
+        throw UsageError("--config \(path) must have one plain value for each flag name.")
+      }
+      return value.null != nil && setting != "" && setting != "null"
+        ? [] : (setting.isEmpty ? [] : ["--\(kebabCase(name))", setting])
+    }
+  }
+
+  /// Renders settings, one a line.
+  static func render(_ settings: [(name: String, value: String)]) throws -> String {
+    let pairs = settings.map { (Node($0.name), Node($0.value)) }
+    return try Yams.serialize(node: Node.mapping(Node.Mapping(pairs)))
+  }
+
+  private static func kebabCase(_ name: String) -> String {
+    name.reduce(into: "") { result, character in
+      if character == "_" {
+        result += "-"
+      } else if character.isUppercase {
+        result += "-" + character.lowercased()
+      } else {
+        result.append(character)
+      }
+    }
+  }
 }

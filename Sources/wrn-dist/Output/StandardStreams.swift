@@ -1,3 +1,4 @@
+@preconcurrency import Glibc
 import Collectives
 import Foundation
 import Training
@@ -42,5 +43,28 @@ final class StandardConsole: Console {
   private func put(_ text: String) {
     // One write a line keeps lines whole when mpirun collects them. A closed pipe must not end a run.
     try? FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
+  }
+}
+
+/// What `print` writes to.
+enum StandardOutput {
+  /// Writes what is still held back and tells whether a report did not get where it should.
+  ///
+  /// - Returns: The reason; nil if all is well.
+  static func failure() -> String? {
+    fflush(stdout) == 0 && ferror(stdout) == 0 ? nil : String(cString: strerror(errno))
+  }
+}
+
+/// One JSON object on one line, for programs that read the last line of an output.
+enum JSONLine {
+  /// Renders a value with names in snake case, in alphabetical order.
+  ///
+  /// - Throws: `EncodingError` for a number that JSON lacks.
+  static func render(_ value: some Encodable) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(value), as: UTF8.self)
   }
 }

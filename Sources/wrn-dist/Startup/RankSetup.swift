@@ -2,6 +2,8 @@ import Collectives
 import DataParallel
 import Datasets
 import Foundation
+import Models
+import OpenMPI
 import Training
 
 /// What all ranks of a run must have alike before the first step.
@@ -55,5 +57,120 @@ extension DataSource {
       try SettingsAgreement.requireEqual(dataset.manifest(), .data, on: communicator)
     }
     return fingerprint
+  }
+}
+
+/// The convolution engine that all ranks compute with.
+struct ChosenEngine {
+  /// The engine of this rank.
+  let engine: any ConvolutionEngine
+  /// Its name and instruction set, those of other ranks where they differ, `native (avx512; avx2 on 1 of 4 ranks)`, and
+  /// what was asked for if this CPU cannot run it, `blas (Nehalem; native needs AVX2 and FMA)`.
+  let description: String
+
+  /// Makes the engine on every rank.
+  ///
+  /// Every rank calls it. Ranks may run on different instruction sets, which give the same bits, but not on different
+  /// engines: `native` falls back to `blas` on a CPU that it is not built for.
+  ///
+  /// - Throws: `AgreedFailure` if a rank cannot run what `WRN_ISA` asks for, `LayoutDigest.Mismatch` if engines differ,
+  ///   `CommunicationError` if the exchange fails.
+  init(_ wanted: TrainingConfiguration.Engine, _ communicator: any Communicator) throws {
+    let engine = try Ranks.together(communicator) {
+      try wanted.make(environment: ProcessInfo.processInfo.environment)
+    }
+    var digest = LayoutDigest()
+    digest.combine(engine.name)
+    try digest.requireEqual(
+      "the convolution engine (native needs AVX2, --engine blas runs everywhere)", on: communicator)
+    let mine = Self.code(engine)
+    let counts = [Int](repeating: 1, count: communicator.worldSize)
+    var codes = [UInt8](repeating: 0, count: communicator.worldSize)
+    try withUnsafeBytes(of: mine) { mine in
+      try codes.withUnsafeMutableBytes {
+        try communicator.allGather(mine, into: $0, counts: counts)
+      }
+    }
+    let others = InstructionSet.allCases.enumerated().compactMap { i, instructionSet in
+      let count = codes.count { $0 == UInt8(i) && $0 != mine }
+      return count == 0 ? nil : "; \(instructionSet.rawValue) on \(count) of \(codes.count) ranks"
+    }
+    let fallback = wanted.rawValue == engine.name ? "" : "; \(wanted.rawValue) needs AVX2 and FMA"
+    self.engine = engine
+    description = "\(engine.name) (\(engine.instructions)\(others.joined())\(fallback))"
+  }
+
+  /// The instruction set as a number; 255 for OpenBLAS, which chooses for itself.
+  private static func code(_ engine: any ConvolutionEngine) -> UInt8 {
+    InstructionSet.allCases.firstIndex { $0.rawValue == engine.instructions }.map(UInt8.init) ?? 255
+  }
+}
+
+/// How many worker threads a rank may and should run.
+struct Threads {
+  private let rank: Int
+  private let binding = CoreBinding.current()
+  private let placements: [RankPlacement]
+
+  /// Asks all ranks where they run.
+  ///
+  /// Every rank calls it.
+  ///
+  /// - Throws: `CommunicationError` if the exchange fails.
+  init(_ communicator: any Communicator) throws {
+    rank = communicator.rank
+    placements = try RankPlacement.gather(binding.placement, communicator: communicator)
+  }
+
+  /// Returns what was asked for, or the cores that this rank may use divided by the ranks that share them.
+  ///
+  /// - Parameter asked: `--threads`, if given.
+  /// - Returns: At least 1.
+  /// - Throws: `StartupFailure` if the rank is bound to fewer cores than the threads asked for.
+  func count(asked: Int?) throws -> Int {
+    guard let asked else {
+      return RankPlacement.defaultThreadCount(rank: rank, placements: placements)
+    }
+    guard asked >= 1 else { throw UsageError("--threads \(asked) must be at least 1.") }
+    let problem = PinnedRank.problem(
+      rank: rank, threadCount: asked, usableCoreCount: binding.usableCores.count,
+      onlineCoreCount: binding.onlineCoreCount)
+    if let problem { throw StartupFailure(exitCode: ExitCodes.usage, message: problem) }
+    return asked
+  }
+}
+
+/// Refuses a run whose memory will not fit, before any of it is allocated.
+enum MemoryCheck {
+  /// Compares what the ranks of each host plan with what the host has left.
+  ///
+  /// Every rank calls it.
+  ///
+  /// - Parameters:
+  ///   - byteCount: What this rank will allocate.
+  ///   - communicator: The ranks.
+  /// - Throws: ``AgreedFailure`` on every rank if it does not fit on some host.
+  static func requireRoom(for byteCount: Int, _ communicator: any Communicator) throws {
+    let binding = CoreBinding.current()
+    let host = binding.placement.hostHash
+    let record = [host, UInt64(byteCount)]
+    var records = [UInt64](repeating: 0, count: record.count * communicator.worldSize)
+    let counts = [Int](repeating: record.count * 8, count: communicator.worldSize)
+    try record.withUnsafeBytes { send in
+      try records.withUnsafeMutableBytes { receive in
+        try communicator.allGather(send, into: receive, counts: counts)
+      }
+    }
+    let here = stride(from: 0, to: records.count, by: 2).filter { records[$0] == host }
+    let total = here.reduce(0) { $0 + Int(records[$1 + 1]) }
+    try Ranks.together(communicator) {
+      guard let memory = HostMemory(), total > memory.availableByteCount else { return }
+      let fewerRanks = here.count > 1 ? ", start fewer ranks on a host" : ""
+      throw StartupFailure(
+        exitCode: ExitCodes.peerFailure,
+        message: "\(here.count) rank(s) on \(binding.hostName) would need \(Machine.gibibytes(total)) of memory but "
+          + "only \(Machine.gibibytes(memory.availableByteCount)) are \(memory.limit); lower --batch-size or "
+          + "--widen-factor\(fewerRanks), or use a machine with more memory.")
+    }
   }
 }
