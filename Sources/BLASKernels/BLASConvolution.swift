@@ -7,7 +7,7 @@ import Tensors
 public enum BLASConvolution {
   /// Returns the number of floats of scratch memory that one call needs.
   public static func scratchCount(_ geometry: ConvolutionGeometry, imageCount: Int) -> Int {
-    Scratch.count(geometry, images: groupSize(geometry, imageCount: imageCount))
+    Scratch.count(geometry, images: imagesPerProduct(geometry, imageCount: imageCount))
   }
 
   /// Computes y = conv(z, weight) + bias (+ addend), and Σy and Σy² per channel if asked.
@@ -27,7 +27,7 @@ public enum BLASConvolution {
   ) {
     let filters = geometry.outputChannels
     let pixels = geometry.outputHeight * geometry.outputWidth
-    let group = groupSize(geometry, imageCount: imageCount)
+    let group = imagesPerProduct(geometry, imageCount: imageCount)
     let memory = Scratch(geometry, images: group, scratch)
     let sums = output.sums.map {
       ChannelSums(channels: filters, totals: $0, scratch: memory.channelSums)
@@ -46,13 +46,13 @@ public enum BLASConvolution {
       // ten times nearer to the exact one (loss of WRN-22-4 on the test vectors: 8e-8 off in one product, 1e-9 so).
       let tapRow = geometry.kernelSize * geometry.inputChannels
       for r in 0..<geometry.kernelSize {
-        GEMM.multiply(
+        SGEMM.multiply(
           m: images * pixels, n: filters, k: tapRow, memory.columns + r * tapRow,
           leadingDimension: geometry.kernelRowCount, weight + r * tapRow * filters, into: product,
           beta: 1)
       }
       let rows = images * geometry.outputHeight
-      BatchNormalizationPasses.finishOutput(
+      FusedElementwise.applyOutputEpilogue(
         product, addend: output.addend.map { $0 + first * geometry.outputCount }, rows: rows,
         width: geometry.outputWidth, channels: filters, sums: sums)
       if product != y { y.update(from: product, count: images * geometry.outputCount) }
@@ -79,7 +79,7 @@ public enum BLASConvolution {
   ) {
     let filters = geometry.outputChannels
     let pixels = geometry.outputHeight * geometry.outputWidth
-    let group = groupSize(geometry, imageCount: imageCount)
+    let group = imagesPerProduct(geometry, imageCount: imageCount)
     let memory = Scratch(geometry, images: group, scratch)
     var maskSums: ChannelSums?
     if let sums = inputGradient?.sums {
@@ -90,7 +90,7 @@ public enum BLASConvolution {
     for first in stride(from: 0, to: imageCount, by: group) {
       let images = min(group, imageCount - first)
       let dY = memory.outputImages
-      BatchNormalizationPasses.outputGradient(
+      FusedElementwise.outputGradient(
         outputGradient, offset: first * geometry.outputCount, pixels: images * pixels,
         channels: filters, into: dY)
       if let biasGradient {
@@ -99,12 +99,12 @@ public enum BLASConvolution {
           partial: memory.channelSums)
       }
       let z = unfold(geometry, first: first, images: images, input: input, memory: memory)
-      GEMM.transposedMultiply(
+      SGEMM.multiplyTransposingA(
         m: geometry.kernelRowCount, n: filters, k: images * pixels, memory.columns, dY,
         into: weightGradient, beta: first == 0 ? 0 : 1)
       guard let inputGradient else { continue }
       // The unfolded input is done with; its gradient takes its place.
-      GEMM.multiplyTransposed(
+      SGEMM.multiplyTransposingB(
         m: images * pixels, n: geometry.kernelRowCount, k: filters, dY, weight,
         into: memory.columns)
       let dZ = inputGradient.gradient + first * geometry.inputCount
@@ -114,7 +114,7 @@ public enum BLASConvolution {
           image: dZ + image * geometry.inputCount)
       }
       if let maskSums, let mean = inputGradient.mean {
-        BatchNormalizationPasses.maskGradient(
+        FusedElementwise.maskGradient(
           dZ, z: z, x: input.activation + first * geometry.inputCount, mean: mean,
           rows: images * geometry.inputHeight, width: geometry.inputWidth,
           channels: geometry.inputChannels, sums: maskSums)
@@ -131,7 +131,7 @@ public enum BLASConvolution {
     let x = input.activation + first * geometry.inputCount
     var z = x
     if let map = input.normalization {
-      BatchNormalizationPasses.normalize(
+      FusedElementwise.normalize(
         x, by: map, pixels: images * geometry.inputHeight * geometry.inputWidth,
         channels: geometry.inputChannels, into: memory.inputImages)
       z = UnsafePointer(memory.inputImages)
@@ -162,7 +162,7 @@ public enum BLASConvolution {
 
   /// The images of one product: about 1,024 output pixels, enough for `sgemm` to run at full speed while the unfolded
   /// group stays near the second-level cache.
-  private static func groupSize(_ geometry: ConvolutionGeometry, imageCount: Int) -> Int {
+  private static func imagesPerProduct(_ geometry: ConvolutionGeometry, imageCount: Int) -> Int {
     max(1, min(imageCount, 1024 / (geometry.outputHeight * geometry.outputWidth)))
   }
 }

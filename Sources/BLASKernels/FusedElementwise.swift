@@ -1,7 +1,7 @@
 import Tensors
 
 /// The element-wise passes of batch normalisation, ReLU, bias and residual addition around a convolution.
-enum BatchNormalizationPasses {
+enum FusedElementwise {
   /// Computes z = max(0, scale·x + shift).
   static func normalize(
     _ x: UnsafePointer<Float>, by map: NormalizedReLU, pixels: Int, channels: Int,
@@ -71,7 +71,7 @@ enum BatchNormalizationPasses {
   }
 
   /// Adds the addend, if any, to y in place, and adds Σy and Σy² row by row if asked.
-  static func finishOutput(
+  static func applyOutputEpilogue(
     _ y: UnsafeMutablePointer<Float>, addend: UnsafePointer<Float>?, rows: Int, width: Int,
     channels: Int, sums: ChannelSums?
   ) {

@@ -4,7 +4,7 @@ import COpenBLAS
 ///
 /// One product always runs on one thread: the trainer runs many at a time, one a worker, and the bits of a product must
 /// not depend on how many threads OpenBLAS would have taken.
-enum GEMM {
+enum SGEMM {
   /// Computes C ← A·B + beta·C.
   ///
   /// - Parameters:
@@ -26,7 +26,7 @@ enum GEMM {
   }
 
   /// Computes C ← A·Bᵀ, with A `[m, k]`, B `[n, k]` and C `[m, n]`.
-  static func multiplyTransposed(
+  static func multiplyTransposingB(
     m: Int, n: Int, k: Int, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>,
     into c: UnsafeMutablePointer<Float>
   ) {
@@ -36,7 +36,7 @@ enum GEMM {
   }
 
   /// Computes C ← Aᵀ·B + beta·C, with A `[k, m]`, B `[k, n]` and C `[m, n]`.
-  static func transposedMultiply(
+  static func multiplyTransposingA(
     m: Int, n: Int, k: Int, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>,
     into c: UnsafeMutablePointer<Float>, beta: Float
   ) {
@@ -55,5 +55,5 @@ public enum BLASLibrary {
   public static var configuration: String { String(cString: openblas_get_config()) }
 
   /// The CPU family whose kernels the library chose, for example `Cooperlake`; `OPENBLAS_CORETYPE` overrides it.
-  public static var coreName: String { String(cString: openblas_get_corename()) }
+  public static var microarchitecture: String { String(cString: openblas_get_corename()) }
 }

@@ -55,14 +55,14 @@ public struct BucketPlan: Hashable, Sendable {
   ///   - ranges: The elements, one range a bucket.
   ///   - count: The number of slices of each.
   /// - Returns: For every range, `count` slices that follow one another; some are empty if there are fewer chunks.
-  static func slices(of ranges: [Range<Int>], count: Int) -> [[Range<Int>]] {
+  static func shards(of ranges: [Range<Int>], count: Int) -> [[Range<Int>]] {
     var totals = [Int](repeating: 0, count: count)
     return ranges.map { range in
       let chunks = (range.count + chunkLength - 1) / chunkLength
       // What is left over goes to those who have least so far.
-      let poorest = totals.indices.sorted { (totals[$0], $0) < (totals[$1], $1) }
+      let leastLoaded = totals.indices.sorted { (totals[$0], $0) < (totals[$1], $1) }
       var sizes = [Int](repeating: chunks / count, count: count)
-      for index in poorest.prefix(chunks % count) { sizes[index] += 1 }
+      for index in leastLoaded.prefix(chunks % count) { sizes[index] += 1 }
       var first = range.lowerBound
       return sizes.indices.map { index in
         totals[index] += sizes[index]
@@ -74,8 +74,8 @@ public struct BucketPlan: Hashable, Sendable {
   }
 
   /// A digest of all cuts, to be compared between ranks.
-  public var digest: LayoutDigest {
-    var digest = LayoutDigest()
+  public var digest: ConsistencyDigest {
+    var digest = ConsistencyDigest()
     for bucket in buckets {
       digest.combine(UInt64(bucket.lowerBound))
       digest.combine(UInt64(bucket.upperBound))

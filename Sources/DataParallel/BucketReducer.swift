@@ -5,7 +5,7 @@ import Tracing
 /// The exchange of one bucket: partial sums there, results back.
 ///
 /// It is moved on by ``advance()`` from whichever message comes last; nothing waits here.
-final class BucketExchange {
+final class BucketReducer {
   /// How far a bucket is in this step.
   enum Phase: Equatable {
     /// Gradients of the bucket are still being computed.
@@ -25,30 +25,30 @@ final class BucketExchange {
   /// The bucket's elements.
   let elements: Range<Int>
   /// The elements that this rank owns.
-  let ownSlice: Range<Int>
+  let ownedShard: Range<Int>
   private(set) var phase = Phase.complete
   private var missingCount = 0
 
-  private let stages: [ExchangeStage]
+  private let stages: [ReductionStage]
   private let segments: [UnsafeMutablePointer<Float>]
   private let target: UnsafeMutablePointer<Float>
-  private let messages: any MessageGroup
-  private let spans: BucketSpans
+  private let messages: any RequestSet
+  private let spans: BucketTraceLabels
   private var began: UInt64 = 0
   private let firstTag: Int
   private let tagsPerStage: Int
   /// What each stage cuts, and what it cuts it into.
   private let ranges: [Range<Int>]
-  private let slices: [[Range<Int>]]
+  private let shards: [[Range<Int>]]
   private let received: AlignedBuffer<Float>
   /// For every stage, where each partial sum of this rank's slice begins.
   private let partials: [UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>]
 
   /// The tags that a bucket needs: in each of two stages one for results, and one for each of the most partial sums that
   /// any rank brings; the same on every rank.
-  static func tagCount(_ layout: ExchangeLayout) -> Int { 2 * tagsPerStage(layout) }
+  static func tagCount(_ layout: ReductionTopology) -> Int { 2 * tagsPerStage(layout) }
 
-  private static func tagsPerStage(_ layout: ExchangeLayout) -> Int {
+  private static func tagsPerStage(_ layout: ReductionTopology) -> Int {
     1 + layout.maximumPartialCount
   }
 
@@ -64,11 +64,11 @@ final class BucketExchange {
   ///   - firstTag: The first of ``tagCount(_:)`` tags.
   ///   - tracer: Records when the bucket is on its way.
   init(
-    index: Int, elements: Range<Int>, layout: ExchangeLayout,
+    index: Int, elements: Range<Int>, layout: ReductionTopology,
     segments: [UnsafeMutablePointer<Float>], target: UnsafeMutablePointer<Float>,
     communicator: any Communicator, firstTag: Int, tracer: Tracer?
   ) {
-    spans = BucketSpans(index, tracer)
+    spans = BucketTraceLabels(index, tracer)
     self.elements = elements
     let stages = layout.stages(rank: communicator.rank)
     self.stages = stages
@@ -77,14 +77,14 @@ final class BucketExchange {
     self.firstTag = firstTag
     tagsPerStage = Self.tagsPerStage(layout)
     var ranges = [elements]
-    var slices: [[Range<Int>]] = []
+    var shards: [[Range<Int>]] = []
     for stage in stages {
-      slices.append(stage.slices[index])
-      ranges.append(stage.slices[index][stage.place])
+      shards.append(stage.shards[index])
+      ranges.append(stage.shards[index][stage.place])
     }
     self.ranges = ranges
-    self.slices = slices
-    ownSlice = ranges[ranges.count - 1]
+    self.shards = shards
+    ownedShard = ranges[ranges.count - 1]
     let receivedCounts = stages.indices.map { s in
       (stages[s].schedule.arrayCount - stages[s].partialCounts[stages[s].place])
         * ranges[s + 1].count
@@ -93,7 +93,7 @@ final class BucketExchange {
     var next = received.pointer
     var partials: [UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>] = []
     for (s, stage) in stages.enumerated() {
-      let slice = ranges[s + 1]
+      let shard = ranges[s + 1]
       let table = UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>.allocate(
         capacity: stage.schedule.arrayCount)
       var position = 0
@@ -101,13 +101,13 @@ final class BucketExchange {
         for partial in 0..<count {
           if peer != stage.place {
             table.initializeElement(at: position, to: next)
-            next += slice.count
+            next += shard.count
           } else if s == 0 {
-            table.initializeElement(at: position, to: segments[partial] + slice.lowerBound)
+            table.initializeElement(at: position, to: segments[partial] + shard.lowerBound)
           } else {
             let before = partials[s - 1][stages[s - 1].schedule.resultPositions[partial]]
             table.initializeElement(
-              at: position, to: before + (slice.lowerBound - ranges[s].lowerBound))
+              at: position, to: before + (shard.lowerBound - ranges[s].lowerBound))
           }
           position += 1
         }
@@ -120,7 +120,7 @@ final class BucketExchange {
       return max(
         stage.schedule.arrayCount - own + own * (stage.peers.count - 1), 2 * (stage.peers.count - 1))
     }
-    messages = communicator.makeMessageGroup(capacity: capacities.max() ?? 0)
+    messages = communicator.makeRequestSet(capacity: capacities.max() ?? 0)
   }
 
   deinit { for table in partials { table.deallocate() } }
@@ -184,7 +184,7 @@ final class BucketExchange {
     guard let last = stages.indices.last, let result = partials[last].first, !range.isEmpty else {
       return
     }
-    let offset = range.lowerBound - ownSlice.lowerBound
+    let offset = range.lowerBound - ownedShard.lowerBound
     sum(offset..<offset + range.count, stage: last)
     let total = segments[0] + range.lowerBound
     if total != result + offset { total.update(from: result + offset, count: range.count) }
@@ -196,7 +196,7 @@ final class BucketExchange {
   }
 
   /// Notes that this rank's slice of the target is ready; ``startGather()`` follows.
-  func holdGather() {
+  func queueAllGather() {
     precondition(phase == .arrived, "a bucket is handed out once, after its sums have arrived")
     phase = .held
   }
@@ -228,7 +228,7 @@ final class BucketExchange {
           let tag = tag(stage: s, 1 + partial)
           if stage.isRounded[position] {
             try messages.receive(
-              into: BrainFloat.packed(target, count: count), count: count, from: rank, tag: tag)
+              into: BFloat16.packed(target, count: count), count: count, from: rank, tag: tag)
           } else {
             try messages.receive(into: target, count: count, from: rank, tag: tag)
           }
@@ -240,19 +240,19 @@ final class BucketExchange {
     for distance in 1..<stage.peers.count {
       // Every rank begins with its right neighbour, so that not all of them send to the first at once.
       let peer = (stage.place + distance) % stage.peers.count
-      let slice = slices[s][peer]
+      let shard = shards[s][peer]
       for partial in 0..<stage.partialCounts[stage.place] {
         let source =
           s == 0
-          ? segments[partial] + slice.lowerBound
+          ? segments[partial] + shard.lowerBound
           : partials[s - 1][stages[s - 1].schedule.resultPositions[partial]]
-            + (slice.lowerBound - ranges[s].lowerBound)
+            + (shard.lowerBound - ranges[s].lowerBound)
         let (rank, tag) = (stage.peers[peer], tag(stage: s, 1 + partial))
         if stage.isRounded[firstOwn + partial] {
           try messages.send(
-            BrainFloat.pack(source, count: slice.count), count: slice.count, to: rank, tag: tag)
+            BFloat16.pack(source, count: shard.count), count: shard.count, to: rank, tag: tag)
         } else {
-          try messages.send(source, count: slice.count, to: rank, tag: tag)
+          try messages.send(source, count: shard.count, to: rank, tag: tag)
         }
       }
     }
@@ -265,7 +265,7 @@ final class BucketExchange {
     for (peer, count) in stage.partialCounts.enumerated() {
       for _ in 0..<count {
         if peer != stage.place && stage.isRounded[position] {
-          BrainFloat.unpack(partials[s][position], count: ranges[s + 1].count)
+          BFloat16.unpack(partials[s][position], count: ranges[s + 1].count)
         }
         position += 1
       }
@@ -276,9 +276,9 @@ final class BucketExchange {
     let stage = stages[s]
     phase = .gathering(stage: s)
     for (peer, rank) in stage.peers.enumerated() where peer != stage.place {
-      let slice = slices[s][peer]
+      let shard = shards[s][peer]
       try messages.receive(
-        into: target + slice.lowerBound, count: slice.count, from: rank, tag: tag(stage: s, 0))
+        into: target + shard.lowerBound, count: shard.count, from: rank, tag: tag(stage: s, 0))
     }
     let own = ranges[s + 1]
     for distance in 1..<stage.peers.count {
@@ -296,7 +296,7 @@ final class BucketExchange {
 /// When a bucket is on its way, in a trace.
 ///
 /// A span ends when the rank notices that the last message has come, which may be later than it came.
-struct BucketSpans {
+struct BucketTraceLabels {
   private let tracer: Tracer?
   private let reduction: TraceLabel
   private let gather: TraceLabel

@@ -14,13 +14,13 @@ import Tracing
 ///
 /// Messages travel while the rank computes, moved on by ``Communicator/progress()``. Nothing here is called back: the
 /// step says when gradients are ready, asks for buckets that have arrived, and says when a slice is done.
-public final class GradientExchange {
+public final class GradientReducer {
   /// The cuts.
   public let plan: BucketPlan
 
-  private let layout: ExchangeLayout
+  private let layout: ReductionTopology
   private let communicator: any Communicator
-  private let buckets: [BucketExchange]
+  private let buckets: [BucketReducer]
   private let gradient: UnsafeMutablePointer<Float>
   private var nextArrival: Int
 
@@ -48,13 +48,13 @@ public final class GradientExchange {
     self.plan = plan
     self.communicator = communicator
     gradient = segments[0]
-    let layout = ExchangeLayout(plan, tree: tree, wire: wire, hosts: communicator.hosts)
+    let layout = ReductionTopology(plan, tree: tree, wire: wire, hosts: communicator.hosts)
     self.layout = layout
     buckets = plan.buckets.enumerated().map { index, elements in
-      BucketExchange(
+      BucketReducer(
         index: index, elements: elements, layout: layout, segments: segments, target: target,
         communicator: communicator,
-        firstTag: Self.firstTag + index * BucketExchange.tagCount(layout), tracer: tracer)
+        firstTag: Self.firstTag + index * BucketReducer.tagCount(layout), tracer: tracer)
     }
     nextArrival = buckets.count
   }
@@ -71,26 +71,26 @@ public final class GradientExchange {
   public static func size(
     _ plan: BucketPlan, tree: ReductionTree, wire: WireFormat, rank: Int, hosts: [Int]
   ) -> (byteCount: Int, ownedElementCount: Int) {
-    let layout = ExchangeLayout(plan, tree: tree, wire: wire, hosts: hosts)
+    let layout = ReductionTopology(plan, tree: tree, wire: wire, hosts: hosts)
     let received = layout.stages(rank: rank).reduce(0) { sum, stage in
       let partials = stage.schedule.arrayCount - stage.partialCounts[stage.place]
-      return sum + partials * stage.slices.reduce(0) { $0 + $1[stage.place].count }
+      return sum + partials * stage.shards.reduce(0) { $0 + $1[stage.place].count }
     }
-    return (4 * received, layout.slices.reduce(0) { $0 + $1[rank].count })
+    return (4 * received, layout.shards.reduce(0) { $0 + $1[rank].count })
   }
 
   /// The bytes of the buffers.
   public var byteCount: Int { buckets.reduce(0) { $0 + $1.byteCount } }
 
   /// For every bucket, the slice of every rank.
-  public var slices: [[Range<Int>]] { layout.slices }
+  public var shards: [[Range<Int>]] { layout.shards }
 
   /// The elements of a bucket that this rank owns.
-  public func ownSlice(_ bucket: Int) -> Range<Int> { buckets[bucket].ownSlice }
+  public func ownedShard(_ bucket: Int) -> Range<Int> { buckets[bucket].ownedShard }
 
   /// Compares the cuts of all ranks; every rank calls it before the first step.
   ///
-  /// - Throws: `LayoutDigest.Mismatch` on every rank if two differ; ``CommunicationError`` if the exchange fails.
+  /// - Throws: `ConsistencyDigest.Mismatch` on every rank if two differ; ``CommunicationError`` if the exchange fails.
   public func requireEqualPlans() throws {
     var digest = plan.digest
     digest.combine(UInt64(layout.groupSize ?? 0))
@@ -112,7 +112,7 @@ public final class GradientExchange {
     for bucket in buckets where bucket.elements.overlaps(elements) {
       try bucket.gradientReady(elements)
     }
-    if communicator.progressesWhileComputing { try advance() }
+    if communicator.overlapsCommunication { try advance() }
   }
 
   /// Returns the next bucket all of whose partial sums have arrived, each bucket once a step and in order.
@@ -120,7 +120,7 @@ public final class GradientExchange {
   /// - Parameter waiting: Whether to wait for it, once all gradients are ready.
   /// - Returns: The bucket; nil if none has arrived or, waiting, if all have been returned.
   /// - Throws: ``CommunicationError`` if a message fails.
-  public func nextArrived(waiting: Bool) throws -> Int? {
+  public func nextReducedBucket(waiting: Bool) throws -> Int? {
     guard nextArrival < buckets.count else { return nil }
     let bucket = buckets[nextArrival]
     if waiting {
@@ -137,8 +137,8 @@ public final class GradientExchange {
   /// Several threads may call it for disjoint elements.
   ///
   /// - Parameters:
-  ///   - elements: Elements within ``ownSlice(_:)``.
-  ///   - bucket: A bucket that ``nextArrived(waiting:)`` has returned.
+  ///   - elements: Elements within ``ownedShard(_:)``.
+  ///   - bucket: A bucket that ``nextReducedBucket(waiting:)`` has returned.
   public func sum(_ elements: Range<Int>, of bucket: Int) { buckets[bucket].sum(elements) }
 
   /// Hands out this rank's slice of the target to all ranks, and takes theirs.
@@ -150,14 +150,14 @@ public final class GradientExchange {
   /// - Parameter bucket: A bucket whose slice of the target is ready.
   /// - Throws: ``CommunicationError`` if a message fails.
   public func gather(_ bucket: Int) throws {
-    buckets[bucket].holdGather()
-    try startHeldGathers()
+    buckets[bucket].queueAllGather()
+    try startQueuedAllGathers()
   }
 
   /// Waits until all slices of a bucket of the target are here.
   ///
   /// - Throws: ``CommunicationError`` if a message fails.
-  public func waitForGather(_ bucket: Int) throws {
+  public func waitForAllGather(_ bucket: Int) throws {
     let bucket = buckets[bucket]
     try wait { bucket.phase == .complete }
   }
@@ -167,15 +167,15 @@ public final class GradientExchange {
   /// - Parameter count: The elements that are needed.
   /// - Returns: How many are there, from the first on: `count` or more.
   /// - Throws: ``CommunicationError`` if a message fails.
-  public func waitForGather(ofFirst count: Int) throws -> Int {
-    if communicator.progressesWhileComputing { try advance() }
+  public func waitForAllGather(ofFirst count: Int) throws -> Int {
+    if communicator.overlapsCommunication { try advance() }
     var index = buckets.count - 1
     while index >= 0 {
       if buckets[index].phase != .complete {
         guard buckets[index].elements.lowerBound < count else {
           return buckets[index].elements.lowerBound
         }
-        try waitForGather(index)
+        try waitForAllGather(index)
       }
       index -= 1
     }
@@ -185,14 +185,14 @@ public final class GradientExchange {
   /// Waits until the whole target is here.
   ///
   /// - Throws: ``CommunicationError`` if a message fails.
-  public func finish() throws { _ = try waitForGather(ofFirst: plan.elementCount) }
+  public func finish() throws { _ = try waitForAllGather(ofFirst: plan.elementCount) }
 
   private func advance() throws {
     for bucket in buckets { try bucket.advance() }
-    try startHeldGathers()
+    try startQueuedAllGathers()
   }
 
-  private func startHeldGathers() throws {
+  private func startQueuedAllGathers() throws {
     for bucket in buckets where bucket.isReducing { return }
     for bucket in buckets.reversed() where bucket.phase == .held { try bucket.startGather() }
   }

@@ -3,7 +3,7 @@ import Collectives
 /// A 64-bit digest of something that must be equal on all ranks: a layout, a configuration, parameters.
 ///
 /// FNV-1a over bytes, eight at a time for long buffers. It finds accidents, not attacks.
-public struct LayoutDigest: Hashable, Sendable {
+public struct ConsistencyDigest: Hashable, Sendable {
   private static let prime: UInt64 = 0x100_0000_01b3
   /// The digest so far.
   public private(set) var value: UInt64 = 0xcbf2_9ce4_8422_2325
@@ -80,7 +80,7 @@ public struct LayoutDigest: Hashable, Sendable {
 /// Lets all ranks find out whether they were started alike, and if not, in what they differ.
 ///
 /// Digests are compared first; only where they differ do the settings themselves travel, so that the difference can be named.
-public enum SettingsAgreement {
+public enum SettingsConsistency {
   /// What settings are about, which decides what a difference means.
   public enum Subject: String, Sendable {
     /// Flags of the command line or of a configuration file.
@@ -105,7 +105,7 @@ public enum SettingsAgreement {
   public static func requireEqual(
     _ settings: [(name: String, value: String)], _ subject: Subject, on communicator: any Communicator
   ) throws {
-    var digest = LayoutDigest()
+    var digest = ConsistencyDigest()
     for (name, value) in settings {
       digest.combine(name)
       digest.combine(value)

@@ -9,9 +9,9 @@ import Collectives
 /// messages would be tiny; then groups of ranks take the place of hosts.
 ///
 /// Every way each addition of the tree is made once, by whoever has both operands, so the sums have the same bits.
-struct ExchangeLayout {
+struct ReductionTopology {
   /// For every bucket, the slice that every rank owns in the end.
-  let slices: [[Range<Int>]]
+  let shards: [[Range<Int>]]
   /// How many ranks that follow one another, those of a host as a rule, exchange in a first stage; nil: all do directly.
   let groupSize: Int?
   /// The most partial sums that any rank brings to any stage.
@@ -44,9 +44,9 @@ struct ExchangeLayout {
     rankNodes = ownership.map { tree.segments(of: $0) }
     groupSize =
       HostLayout.ranksPerHost(hosts) ?? (roundingLevel == nil ? Self.groupSize(plan, worldSize: worldSize) : nil)
-    let pieces = BucketPlan.slices(of: plan.buckets, count: worldSize)
+    let pieces = BucketPlan.shards(of: plan.buckets, count: worldSize)
     guard let local = groupSize else {
-      slices = pieces
+      shards = pieces
       sharedSlices = []
       hostNodes = []
       maximumPartialCount = rankNodes.map(\.count).max() ?? 0
@@ -54,7 +54,7 @@ struct ExchangeLayout {
     }
     let hostCount = worldSize / local
     // A place's slice lies in one piece, divided among the ranks that have this place in their hosts.
-    slices = pieces.map { pieces in
+    shards = pieces.map { pieces in
       (0..<pieces.count).map { pieces[$0 % local * hostCount + $0 / local] }
     }
     sharedSlices = pieces.map { pieces in
@@ -70,25 +70,25 @@ struct ExchangeLayout {
   }
 
   /// Returns the stages of a rank in the order of the way there: none if it is alone.
-  func stages(rank: Int) -> [ExchangeStage] {
+  func stages(rank: Int) -> [ReductionStage] {
     guard worldSize > 1 else { return [] }
     guard let local = groupSize else {
       return [
-        ExchangeStage(
+        ReductionStage(
           peers: Array(0..<worldSize), place: rank, nodes: rankNodes, of: tree,
-          roundingLevel: roundingLevel, slices: slices)
+          roundingLevel: roundingLevel, shards: shards)
       ]
     }
     let (host, place) = rank.quotientAndRemainder(dividingBy: local)
     let neighbours = Array(host * local..<(host + 1) * local)
     let counterparts = Array(stride(from: place, to: worldSize, by: local))
     return [
-      ExchangeStage(
+      ReductionStage(
         peers: neighbours, place: place, nodes: neighbours.map { rankNodes[$0] }, of: tree,
-        roundingLevel: roundingLevel, slices: sharedSlices),
-      ExchangeStage(
+        roundingLevel: roundingLevel, shards: sharedSlices),
+      ReductionStage(
         peers: counterparts, place: host, nodes: hostNodes, of: tree,
-        roundingLevel: roundingLevel, slices: slices.map { bucket in counterparts.map { bucket[$0] } }),
+        roundingLevel: roundingLevel, shards: shards.map { bucket in counterparts.map { bucket[$0] } }),
     ]
   }
 
@@ -113,7 +113,7 @@ struct ExchangeLayout {
 ///
 /// On the way there the slices are joined along the fixed tree; on the way back, in the opposite order of stages, the
 /// same ranks give each other what became of them.
-struct ExchangeStage {
+struct ReductionStage {
   /// The ranks, in the order of their microbatches, this one among them.
   let peers: [Int]
   /// This rank's place in `peers`.
@@ -125,7 +125,7 @@ struct ExchangeStage {
   /// How all of them are joined, peer after peer.
   let schedule: ReductionSchedule
   /// For every bucket, the slice of each of them.
-  let slices: [[Range<Int>]]
+  let shards: [[Range<Int>]]
 
   /// Plans a stage.
   ///
@@ -135,14 +135,14 @@ struct ExchangeStage {
   ///   - nodes: The subtrees whose sums each of them brings.
   ///   - tree: The tree over all microbatches.
   ///   - roundingLevel: The level of the tree whose sums have been rounded to bfloat16; nil: none.
-  ///   - slices: For every bucket, the slice of each of them.
+  ///   - shards: For every bucket, the slice of each of them.
   init(
     peers: [Int], place: Int, nodes: [[ReductionTree.Node]], of tree: ReductionTree,
-    roundingLevel: Int?, slices: [[Range<Int>]]
+    roundingLevel: Int?, shards: [[Range<Int>]]
   ) {
     self.peers = peers
     self.place = place
-    self.slices = slices
+    self.shards = shards
     partialCounts = nodes.map(\.count)
     let all = nodes.flatMap { $0 }
     // Sums of higher levels are sums of several rounded ones, and need all of their bits.

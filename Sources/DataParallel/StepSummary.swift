@@ -8,7 +8,7 @@ import Tensors
 public final class StepSummary {
   private let communicator: any Communicator
   private let tag: Int
-  private let messages: any MessageGroup
+  private let messages: any RequestSet
   private let chunks: [[Range<Int>]]
   private let squares: AlignedBuffer<Double>
   private let sent: AlignedBuffer<Double>
@@ -20,16 +20,16 @@ public final class StepSummary {
   ///   - exchange: Whose slices the ranks own.
   ///   - communicator: The ranks.
   ///   - tag: What the messages carry.
-  public init(_ exchange: GradientExchange, communicator: any Communicator, tag: Int = 3) {
+  public init(_ exchange: GradientReducer, communicator: any Communicator, tag: Int = 3) {
     self.communicator = communicator
     self.tag = tag
     let worldSize = communicator.worldSize
-    messages = communicator.makeMessageGroup(capacity: 2 * (worldSize - 1))
+    messages = communicator.makeRequestSet(capacity: 2 * (worldSize - 1))
     squares = AlignedBuffer(count: exchange.plan.chunkCount)
     let length = BucketPlan.chunkLength
     chunks = (0..<worldSize).map { rank in
-      exchange.slices.map { $0[rank] }.filter { !$0.isEmpty }.map { slice in
-        slice.lowerBound / length..<(slice.upperBound + length - 1) / length
+      exchange.shards.map { $0[rank] }.filter { !$0.isEmpty }.map { shard in
+        shard.lowerBound / length..<(shard.upperBound + length - 1) / length
       }
     }
     let counts = chunks.map { 1 + $0.reduce(0) { $0 + $1.count } }
@@ -69,12 +69,12 @@ public final class StepSummary {
 
   /// Starts to tell the other ranks; ``finish()`` follows.
   ///
-  /// Every rank calls it once a step, after ``addSquares(_:of:)`` for all of its slices.
+  /// Every rank calls it once a step, after ``addSquares(_:of:)`` for all of its shards.
   ///
-  /// - Parameter wantsStop: Whether this rank was asked to stop.
+  /// - Parameter stopRequested: Whether this rank was asked to stop.
   /// - Throws: ``CommunicationError`` if the exchange fails.
-  public func start(wantsStop: Bool) throws {
-    sent.pointer[0] = wantsStop ? 1 : 0
+  public func start(stopRequested: Bool) throws {
+    sent.pointer[0] = stopRequested ? 1 : 0
     copy(chunks[communicator.rank], to: sent.pointer + 1)
     let rank = communicator.rank
     for other in 0..<communicator.worldSize where other != rank {
@@ -91,19 +91,19 @@ public final class StepSummary {
   /// - Returns: The sum of the squares of the whole gradient, and whether any rank was asked to stop; the same on every
   ///   rank.
   /// - Throws: ``CommunicationError`` if the exchange fails.
-  public func finish() throws -> (squareSum: Double, isStopWanted: Bool) {
+  public func finish() throws -> (squareSum: Double, stopRequested: Bool) {
     try communicator.wait(for: messages)
-    var isStopWanted = sent.pointer[0] != 0
+    var stopRequested = sent.pointer[0] != 0
     for other in 0..<communicator.worldSize where other != communicator.rank {
       let message = received[other].pointer
-      if message[0] != 0 { isStopWanted = true }
+      if message[0] != 0 { stopRequested = true }
       var source = message + 1
       for range in chunks[other] {
         (squares.pointer + range.lowerBound).update(from: source, count: range.count)
         source += range.count
       }
     }
-    return (squares.elements.reduce(0, +), isStopWanted)
+    return (squares.elements.reduce(0, +), stopRequested)
   }
 
   private func copy(_ ranges: [Range<Int>], to target: UnsafeMutablePointer<Double>) {

@@ -32,7 +32,7 @@ public struct AccuracyStudy: Sendable {
     let example = ConvolutionExample(geometry, imageCount: imageCount, maps: .trivial)
     let exact = example.exactResults()
     let found = example.results(of: engine)
-    let plain = PlainConvolution.results(example)
+    let plain = NaiveConvolution.results(example)
     func entry(_ operation: Operation, _ tensor: (ConvolutionResults<Float>) -> [Float], _ exact: [Double]) -> Entry? {
       exact.isEmpty
         ? nil

@@ -4,21 +4,21 @@ import Tensors
 extension ConvolutionExample {
   /// Returns what an engine computes.
   public func results(of engine: any ConvolutionEngine) -> ConvolutionResults<Float> {
-    let memory = OperandMemory()
+    let memory = OperandArena()
     // The engine gets bare pointers; what they point to must outlive them.
     return withExtendedLifetime(memory) { results(of: engine, memory) }
   }
 
   private func results(
-    of engine: any ConvolutionEngine, _ memory: OperandMemory
+    of engine: any ConvolutionEngine, _ memory: OperandArena
   ) -> ConvolutionResults<Float> {
     let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
     let weight = memory.copy(weight)
     // What was in memory before must not matter.
-    let prepared = memory.notNumbers(engine.preparedWeightCount(geometry))
-    let span = MicrobatchSpan(imageCount: imageCount)
-    let scratch = memory.notNumbers(engine.scratchCount(geometry, span))
-    engine.prepareWeight(geometry, for: .forward, weight, into: prepared)
+    let packed = memory.nanFilled(engine.packedWeightCount(geometry))
+    let microbatches = MicrobatchRange(imageCount: imageCount)
+    let scratch = memory.nanFilled(engine.scratchCount(geometry, microbatches))
+    engine.packWeight(geometry, for: .forward, weight, into: packed)
     let input = ConvolutionInput(
       activation: memory.copy(x),
       normalization: isStem
@@ -26,7 +26,7 @@ extension ConvolutionExample {
     let y = AlignedBuffer<Float>(count: imageCount * geometry.outputCount)
     let outputSums = AlignedBuffer<Double>(count: 2 * filters)
     engine.forward(
-      geometry, span, input: input, weight: weight, prepared: prepared,
+      geometry, microbatches, input: input, weight: weight, packed: packed,
       bias: memory.copy(bias),
       output: ConvolutionOutput(
         activation: y.pointer, addend: memory.copy(addend), sums: outputSums.pointer),
@@ -35,13 +35,13 @@ extension ConvolutionExample {
     let inputGradient = AlignedBuffer<Float>(count: isStem ? 0 : x.count)
     let inputSums = AlignedBuffer<Double>(count: isStem ? 0 : 2 * channels)
     let parameterGradient = AlignedBuffer<Float>(count: geometry.weightCount + filters)
-    engine.prepareWeight(geometry, for: .backward, weight, into: prepared)
+    engine.packWeight(geometry, for: .backward, weight, into: packed)
     withUnsafePointer(to: parameterGradient.pointer) { address in
       engine.backward(
-        geometry, span, input: input, weight: weight, prepared: prepared,
+        geometry, microbatches, input: input, weight: weight, packed: packed,
         outputGradient: ConvolutionOutputGradient(
           gradient: memory.copy(gradient),
-          normalization: NormalizationGradient(
+          normalization: NormalizationBackward(
             activation: memory.copy(activation), gradientScale: memory.copy(gradientScale),
             activationScale: memory.copy(activationScale), constant: memory.copy(constant))),
         parameterGradient: ConvolutionParameterGradient(addresses: address, hasBias: true),
@@ -61,7 +61,7 @@ extension ConvolutionExample {
 }
 
 /// Memory for operands, which lives as long as this object.
-final class OperandMemory {
+final class OperandArena {
   private var buffers: [AlignedBuffer<Float>] = []
 
   /// Returns aligned memory with some numbers.
@@ -73,7 +73,7 @@ final class OperandMemory {
   }
 
   /// Returns aligned memory without a single number.
-  func notNumbers(_ count: Int) -> UnsafeMutablePointer<Float> {
+  func nanFilled(_ count: Int) -> UnsafeMutablePointer<Float> {
     let buffer = AlignedBuffer<Float>(count: count)
     buffer.elements.update(repeating: .nan)
     buffers.append(buffer)

@@ -32,7 +32,7 @@ public struct ConvolutionExample: Sendable {
   let activationScale: [Float]
   let constant: [Float]
 
-  /// Draws operands; the same for the same shape, everywhere.
+  /// RandomCursor operands; the same for the same shape, everywhere.
   public init(_ geometry: ConvolutionGeometry, imageCount: Int, maps: Maps) {
     self.geometry = geometry
     self.imageCount = imageCount

@@ -67,19 +67,19 @@ public final class ConvolutionTiming {
   public func measure(_ engines: [any ConvolutionEngine], repetitions: Int) -> [Times] {
     let memories = engines.map { engine in
       (
-        AlignedBuffer<Float>(count: engine.preparedWeightCount(geometry)),
-        AlignedBuffer<Float>(count: engine.scratchCount(geometry, span(engine)))
+        AlignedBuffer<Float>(count: engine.packedWeightCount(geometry)),
+        AlignedBuffer<Float>(count: engine.scratchCount(geometry, microbatches(engine)))
       )
     }
     var forward = engines.map { _ in [Double]() }
     var backward = engines.map { _ in [Double]() }
     for repetition in 0...repetitions {
       for (e, engine) in engines.enumerated() {
-        let (prepared, scratch) = memories[e]
-        engine.prepareWeight(geometry, for: .forward, weight.pointer, into: prepared.pointer)
-        let forwardTime = MachinePeak.seconds { self.forward(engine, prepared, scratch) }
-        engine.prepareWeight(geometry, for: .backward, weight.pointer, into: prepared.pointer)
-        let times = (forwardTime, MachinePeak.seconds { self.backward(engine, prepared, scratch) })
+        let (packed, scratch) = memories[e]
+        engine.packWeight(geometry, for: .forward, weight.pointer, into: packed.pointer)
+        let forwardTime = MachineRoofline.seconds { self.forward(engine, packed, scratch) }
+        engine.packWeight(geometry, for: .backward, weight.pointer, into: packed.pointer)
+        let times = (forwardTime, MachineRoofline.seconds { self.backward(engine, packed, scratch) })
         guard repetition > 0 else { continue }
         forward[e].append(times.0)
         backward[e].append(times.1)
@@ -100,33 +100,33 @@ public final class ConvolutionTiming {
   }
 
   /// The microbatches that a thread computes at once.
-  private func span(_ engine: any ConvolutionEngine) -> MicrobatchSpan {
-    let count = engine.microbatchesAtOnce(
+  private func microbatches(_ engine: any ConvolutionEngine) -> MicrobatchRange {
+    let count = engine.microbatchesPerWorkItem(
       geometry, imagesPerMicrobatch: imagesPerMicrobatch,
       microbatchCount: batchSize / imagesPerMicrobatch, workerCount: 1)
-    return MicrobatchSpan(
+    return MicrobatchRange(
       imageCount: count * imagesPerMicrobatch, imagesPerMicrobatch: imagesPerMicrobatch)
   }
 
   /// Calls `body` for every span of the batch, with its first image.
   private func forEachSpan(
-    _ engine: any ConvolutionEngine, _ body: (_ span: MicrobatchSpan, _ first: Int) -> Void
+    _ engine: any ConvolutionEngine, _ body: (_ microbatches: MicrobatchRange, _ first: Int) -> Void
   ) {
-    let step = span(engine).imageCount
+    let step = microbatches(engine).imageCount
     for first in stride(from: 0, to: batchSize, by: step) {
       body(
-        MicrobatchSpan(
+        MicrobatchRange(
           imageCount: min(step, batchSize - first), imagesPerMicrobatch: imagesPerMicrobatch), first)
     }
   }
 
   private func forward(
-    _ engine: any ConvolutionEngine, _ prepared: AlignedBuffer<Float>,
+    _ engine: any ConvolutionEngine, _ packed: AlignedBuffer<Float>,
     _ scratch: AlignedBuffer<Float>
   ) {
-    forEachSpan(engine) { span, first in
+    forEachSpan(engine) { microbatches, first in
       engine.forward(
-        geometry, span, input: input(first), weight: weight.pointer, prepared: prepared.pointer,
+        geometry, microbatches, input: input(first), weight: weight.pointer, packed: packed.pointer,
         bias: coefficients.pointer,
         output: ConvolutionOutput(
           activation: y.pointer + first * geometry.outputCount, addend: nil, sums: sums.pointer),
@@ -135,7 +135,7 @@ public final class ConvolutionTiming {
   }
 
   private func backward(
-    _ engine: any ConvolutionEngine, _ prepared: AlignedBuffer<Float>,
+    _ engine: any ConvolutionEngine, _ packed: AlignedBuffer<Float>,
     _ scratch: AlignedBuffer<Float>
   ) {
     // All microbatches leave theirs in one place: nobody reads it.
@@ -143,13 +143,13 @@ public final class ConvolutionTiming {
       repeating: parameterGradient.pointer, count: batchSize / imagesPerMicrobatch)
     addresses.withUnsafeBufferPointer { addresses in
       guard let addresses = addresses.baseAddress else { return }
-      forEachSpan(engine) { span, first in
+      forEachSpan(engine) { microbatches, first in
         let offset = first * geometry.outputCount
         engine.backward(
-          geometry, span, input: input(first), weight: weight.pointer, prepared: prepared.pointer,
+          geometry, microbatches, input: input(first), weight: weight.pointer, packed: packed.pointer,
           outputGradient: ConvolutionOutputGradient(
             gradient: gradient.pointer + offset,
-            normalization: NormalizationGradient(
+            normalization: NormalizationBackward(
               activation: y.pointer + offset, gradientScale: coefficients.pointer,
               activationScale: coefficients.pointer, constant: coefficients.pointer)),
           parameterGradient: ConvolutionParameterGradient(addresses: addresses, hasBias: true),

@@ -53,7 +53,7 @@ public struct KernelSelfCheck: Sendable {
   public init() { exact = Self.paths.map { $0.example.exactResults() } }
 
   /// What a check that succeeded found.
-  public struct Findings: Sendable {
+  public struct Summary: Sendable {
     /// The largest relative L2 error of any result.
     public let largestError: Double
     /// The path and the operation with that error.
@@ -67,8 +67,8 @@ public struct KernelSelfCheck: Sendable {
   ///
   /// - Parameter engine: What is checked.
   /// - Returns: The errors found.
-  /// - Throws: ``KernelDisagreement`` if one is larger than rounding explains.
-  public func callAsFunction(_ engine: any ConvolutionEngine) throws -> Findings {
+  /// - Throws: ``KernelMismatch`` if one is larger than rounding explains.
+  public func callAsFunction(_ engine: any ConvolutionEngine) throws -> Summary {
     var largest = (error: 0.0, place: "")
     var count = 0
     var allResults: [ConvolutionResults<Float>] = []
@@ -77,31 +77,31 @@ public struct KernelSelfCheck: Sendable {
       for (operation, error) in results.errors(against: exact) {
         let place = "\(path.name), \(operation.rawValue)"
         guard error.relativeL2 <= Self.limit.relativeL2, error.worst <= Self.limit.worst else {
-          throw KernelDisagreement(
+          throw KernelMismatch(
             "the \(engine.name) kernels for \(engine.instructions) compute wrongly here: \(place) is off by "
               + "\(String(format: "%.1e", error.relativeL2)) of its size, where rounding explains "
-              + "\(String(format: "%.0e", Self.limit.relativeL2)); \(KernelDisagreement.remedy(engine)).")
+              + "\(String(format: "%.0e", Self.limit.relativeL2)); \(KernelMismatch.remedy(engine)).")
         }
         count += 1
         if error.relativeL2 >= largest.error { largest = (error.relativeL2, place) }
       }
       allResults.append(results)
     }
-    return Findings(
+    return Summary(
       largestError: largest.error, place: largest.place, comparisonCount: count,
       results: allResults)
   }
 
   /// Compares the bits of two instruction sets.
   ///
-  /// - Throws: ``KernelDisagreement`` if any result differs.
-  public static func requireEqualBits(
-    _ a: (name: String, findings: Findings), _ b: (name: String, findings: Findings)
+  /// - Throws: ``KernelMismatch`` if any result differs.
+  public static func verifyBitwiseEqual(
+    _ a: (name: String, findings: Summary), _ b: (name: String, findings: Summary)
   ) throws {
     for (path, (one, other)) in zip(paths, zip(a.findings.results, b.findings.results)) {
       for (mine, theirs) in zip(one.byOperation, other.byOperation)
       where mine.values.map(\.bitPattern) != theirs.values.map(\.bitPattern) {
-        throw KernelDisagreement(
+        throw KernelMismatch(
           "the kernels for \(a.name) and \(b.name) give different bits: \(path.name), \(mine.operation.rawValue); "
             + "set WRN_ISA to the same value on all ranks and report it.")
       }
@@ -110,7 +110,7 @@ public struct KernelSelfCheck: Sendable {
 }
 
 /// Kernels that do not compute what they should.
-public struct KernelDisagreement: Error, CustomStringConvertible {
+public struct KernelMismatch: Error, CustomStringConvertible {
   /// Which kernels, where, by how much, and what to do.
   public let description: String
 
@@ -124,11 +124,11 @@ public struct KernelDisagreement: Error, CustomStringConvertible {
   }
 }
 
-extension ConvolutionKernels {
+extension ConvolutionKernelTable {
   /// These kernels with one wrong number in every forward pass, to show that a check finds it.
-  public func withOneWrongNumber() -> ConvolutionKernels {
-    replacing(forward: { [forward] geometry, span, input, prepared, bias, output, scratch in
-      forward(geometry, span, input, prepared, bias, output, scratch)
+  public func corruptingOneValue() -> ConvolutionKernelTable {
+    replacing(forward: { [forward] geometry, microbatches, input, packed, bias, output, scratch in
+      forward(geometry, microbatches, input, packed, bias, output, scratch)
       output.activation[0] += 0.01
     })
   }

@@ -1,7 +1,7 @@
 import Tensors
 
 /// What one core can do at most, measured.
-public struct MachinePeak: Sendable {
+public struct MachineRoofline: Sendable {
   /// Operations a second of multiply-adds in registers, two a multiply-add.
   public let flops: Double
   /// Bytes a second that a = b + ½·c reads and writes in buffers that no cache holds.
@@ -13,7 +13,7 @@ public struct MachinePeak: Sendable {
   private static let floatCount = 16 << 20
 
   /// Measures for about half a second; the best of seven counts.
-  public init(_ kernels: PeakKernels) {
+  public init(_ kernels: RooflineKernels) {
     // Sized by a first run to about 10 ms.
     var turns = 1 << 16
     let trial = Self.seconds { _ = kernels.multiplyAdd(turns) }
@@ -22,7 +22,7 @@ public struct MachinePeak: Sendable {
     let calculation = Self.best {
       if kernels.multiplyAdd(count).isNaN { preconditionFailure("1 + ½·s stays below 17") }
     }
-    flops = 2 * Double(count * kernels.multiplyAddsPerTurn) / calculation
+    flops = 2 * Double(count * kernels.multiplyAddsPerIteration) / calculation
     let buffers = (0..<3).map { _ in AlignedBuffer<Float>(count: Self.floatCount) }
     for buffer in buffers { buffer.elements.update(repeating: 1) }
     let stream = withExtendedLifetime(buffers) {

@@ -3,7 +3,7 @@ import Tensors
 /// The definition of a convolution in plain fp32 loops, the yardstick for other algorithms' rounding errors.
 ///
 /// Each number is one sum, term after term in memory's order, each product and each sum rounded.
-enum PlainConvolution {
+enum NaiveConvolution {
   /// Returns what both passes give for an example with trivial maps.
   static func results(_ example: ConvolutionExample) -> ConvolutionResults<Float> {
     let g = example.geometry

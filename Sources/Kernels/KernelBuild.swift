@@ -7,11 +7,11 @@ import Tensors
 public enum KernelBuild {
   /// The build's functions.
   @inline(never)
-  public static func kernels() -> ConvolutionKernels {
-    ConvolutionKernels(
-      algorithm: { Algorithm($0).rawValue }, preparedWeightCount: preparedWeightCount,
-      preparationPartCount: preparationPartCount, prepareWeight: prepareWeight,
-      imagesAtOnce: imagesAtOnce, scratchCount: scratchCount, forward: forward, backward: backward)
+  public static func kernels() -> ConvolutionKernelTable {
+    ConvolutionKernelTable(
+      algorithm: { Algorithm($0).rawValue }, packedWeightCount: packedWeightCount,
+      packingTaskCount: packingTaskCount, packWeight: packWeight,
+      preferredImageCount: preferredImageCount, scratchCount: scratchCount, forward: forward, backward: backward)
   }
 }
 
@@ -25,11 +25,11 @@ private enum Algorithm: String {
   case direct
 
   init(_ g: ConvolutionGeometry) {
-    self = Winograd.handles(g) ? .winograd : Polyphase.handles(g) ? .polyphase : .direct
+    self = Winograd.supports(g) ? .winograd : Polyphase.supports(g) ? .polyphase : .direct
   }
 }
 
-private func preparedWeightCount(_ g: ConvolutionGeometry) -> Int {
+private func packedWeightCount(_ g: ConvolutionGeometry) -> Int {
   switch Algorithm(g) {
   case .winograd: return Winograd.matrices * g.inputChannels * g.outputChannels
   case .polyphase: return Polyphase.matrices * g.inputChannels * g.outputChannels
@@ -39,89 +39,89 @@ private func preparedWeightCount(_ g: ConvolutionGeometry) -> Int {
   }
 }
 
-private func preparationPartCount(_ g: ConvolutionGeometry) -> Int {
+private func packingTaskCount(_ g: ConvolutionGeometry) -> Int {
   Algorithm(g) == .direct ? 1 : g.inputChannels / 16
 }
 
-private func prepareWeight(
+private func packWeight(
   _ g: ConvolutionGeometry, for direction: ConvolutionDirection, part: Int,
-  _ weight: UnsafePointer<Float>, into prepared: UnsafeMutablePointer<Float>
+  _ weight: UnsafePointer<Float>, into packed: UnsafeMutablePointer<Float>
 ) {
   let channel = 16 * part
   switch (Algorithm(g), direction) {
-  case (.winograd, .forward): Winograd.transformKernel(g, channel: channel, weight, into: prepared)
+  case (.winograd, .forward): Winograd.transformWeight(g, channel: channel, weight, into: packed)
   case (.winograd, .backward):
-    Winograd.transformTurnedKernel(g, channel: channel, weight, into: prepared)
+    Winograd.transformFlippedWeight(g, channel: channel, weight, into: packed)
   case (.polyphase, .forward):
-    Polyphase.transformKernel(g, channel: channel, weight, into: prepared)
+    Polyphase.transformWeight(g, channel: channel, weight, into: packed)
   case (.polyphase, .backward):
-    Polyphase.transformTurnedKernel(g, channel: channel, weight, into: prepared)
-  case (.direct, .forward): packKernel(DirectPlan(g), weight, into: prepared)
-  case (.direct, .backward): packTurnedKernel(DirectPlan(g), weight, into: prepared)
+    Polyphase.transformFlippedWeight(g, channel: channel, weight, into: packed)
+  case (.direct, .forward): packKernel(DirectPlan(g), weight, into: packed)
+  case (.direct, .backward): packFlippedWeight(DirectPlan(g), weight, into: packed)
   }
 }
 
-private func imagesAtOnce(_ g: ConvolutionGeometry) -> Int {
+private func preferredImageCount(_ g: ConvolutionGeometry) -> Int {
   switch Algorithm(g) {
-  case .winograd: TransformPlan<Winograd>.imagesPerUnit(g)
-  case .polyphase: TransformPlan<Polyphase>.imagesPerUnit(g)
+  case .winograd: TiledPlan<Winograd>.imagesPerUnit(g)
+  case .polyphase: TiledPlan<Polyphase>.imagesPerUnit(g)
   case .direct: 1
   }
 }
 
-private func scratchCount(_ g: ConvolutionGeometry, _ span: MicrobatchSpan) -> Int {
+private func scratchCount(_ g: ConvolutionGeometry, _ microbatches: MicrobatchRange) -> Int {
   switch Algorithm(g) {
-  case .winograd: TileMemory(TransformPlan<Winograd>(g, span), at: nil).count
-  case .polyphase: TileMemory(TransformPlan<Polyphase>(g, span), at: nil).count
-  case .direct: DirectMemory(DirectPlan(g), at: nil).count
+  case .winograd: TiledScratch(TiledPlan<Winograd>(g, microbatches), at: nil).count
+  case .polyphase: TiledScratch(TiledPlan<Polyphase>(g, microbatches), at: nil).count
+  case .direct: DirectScratch(DirectPlan(g), at: nil).count
   }
 }
 
 private func forward(
-  _ g: ConvolutionGeometry, _ span: MicrobatchSpan, input: ConvolutionInput,
-  prepared: UnsafePointer<Float>, bias: UnsafePointer<Float>?, output: ConvolutionOutput,
+  _ g: ConvolutionGeometry, _ microbatches: MicrobatchRange, input: ConvolutionInput,
+  packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?, output: ConvolutionOutput,
   scratch: UnsafeMutablePointer<Float>
 ) {
   switch Algorithm(g) {
   case .winograd:
-    transformedForward(
-      by: Winograd.self, g, span, input: input, prepared: prepared, bias: bias, output: output,
+    tiledForward(
+      by: Winograd.self, g, microbatches, input: input, packed: packed, bias: bias, output: output,
       scratch: scratch)
   case .polyphase:
-    transformedForward(
-      by: Polyphase.self, g, span, input: input, prepared: prepared, bias: bias, output: output,
+    tiledForward(
+      by: Polyphase.self, g, microbatches, input: input, packed: packed, bias: bias, output: output,
       scratch: scratch)
   case .direct:
-    for m in 0..<span.microbatchCount {
+    for m in 0..<microbatches.microbatchCount {
       directForward(
-        g, imageCount: span.images(of: m).count, input: input.microbatch(m, of: span, g),
-        prepared: prepared, bias: bias, output: output.microbatch(m, of: span, g), scratch: scratch)
+        g, imageCount: microbatches.images(of: m).count, input: input.microbatch(m, of: microbatches, g),
+        packed: packed, bias: bias, output: output.microbatch(m, of: microbatches, g), scratch: scratch)
     }
   }
 }
 
 private func backward(
-  _ g: ConvolutionGeometry, _ span: MicrobatchSpan, input: ConvolutionInput,
-  prepared: UnsafePointer<Float>, outputGradient: ConvolutionOutputGradient,
+  _ g: ConvolutionGeometry, _ microbatches: MicrobatchRange, input: ConvolutionInput,
+  packed: UnsafePointer<Float>, outputGradient: ConvolutionOutputGradient,
   parameterGradient: ConvolutionParameterGradient, inputGradient: ConvolutionInputGradient?,
   scratch: UnsafeMutablePointer<Float>
 ) {
   switch Algorithm(g) {
   case .winograd:
-    transformedBackward(
-      by: Winograd.self, g, span, input: input, prepared: prepared, outputGradient: outputGradient,
+    tiledBackward(
+      by: Winograd.self, g, microbatches, input: input, packed: packed, outputGradient: outputGradient,
       parameterGradient: parameterGradient, inputGradient: inputGradient, scratch: scratch)
   case .polyphase:
-    transformedBackward(
-      by: Polyphase.self, g, span, input: input, prepared: prepared, outputGradient: outputGradient,
+    tiledBackward(
+      by: Polyphase.self, g, microbatches, input: input, packed: packed, outputGradient: outputGradient,
       parameterGradient: parameterGradient, inputGradient: inputGradient, scratch: scratch)
   case .direct:
-    for m in 0..<span.microbatchCount {
+    for m in 0..<microbatches.microbatchCount {
       directBackward(
-        g, imageCount: span.images(of: m).count, input: input.microbatch(m, of: span, g),
-        prepared: prepared, outputGradient: outputGradient.microbatch(m, of: span, g),
+        g, imageCount: microbatches.images(of: m).count, input: input.microbatch(m, of: microbatches, g),
+        packed: packed, outputGradient: outputGradient.microbatch(m, of: microbatches, g),
         weightGradient: parameterGradient.weight(m), biasGradient: parameterGradient.bias(m, g),
-        inputGradient: inputGradient?.microbatch(m, of: span, g), scratch: scratch)
+        inputGradient: inputGradient?.microbatch(m, of: microbatches, g), scratch: scratch)
     }
   }
 }

@@ -2,9 +2,9 @@ import Collectives
 import Tensors
 
 extension WideResNet {
-  /// Returns what a ``NetworkPass`` will allocate, before it allocates anything.
+  /// Returns what a ``ModelExecutor`` will allocate, before it allocates anything.
   ///
-  /// A test holds it against the passes' own ``NetworkPass/byteCount``.
+  /// A test holds it against the passes' own ``ModelExecutor/byteCount``.
   ///
   /// - Parameters:
   ///   - engine: Computes convolutions.
@@ -15,34 +15,34 @@ extension WideResNet {
   ///   - scope: How batch statistics are formed.
   ///   - purpose: Whether activations are kept for the way back.
   /// - Returns: Bytes.
-  public func passByteCount(
+  public func executorByteCount(
     engine: any ConvolutionEngine, workerCount: Int, imagesPerMicrobatch: Int,
     microbatches: Range<Int>, tree: ReductionTree, scope: BatchNormalizationScope,
-    purpose: NetworkPass.Purpose
+    purpose: ModelExecutor.Purpose
   ) -> Int {
     let images = imagesPerMicrobatch * microbatches.count
     let largest = largestActivationCount
-    let prepared = convolutions.map(engine.preparedWeightCount).max() ?? 0
+    let packed = convolutions.map(engine.packedWeightCount).max() ?? 0
     let scratch = engine.scratchCount(
       convolutions, imagesPerMicrobatch: imagesPerMicrobatch, microbatchCount: microbatches.count,
       workerCount: workerCount)
     let rows = scope == .global ? 1 : microbatches.count
-    let channels = normalizationsInOrder.reduce(0) { $0 + $1.layer.channels }
+    let channels = normalizationLayers.reduce(0) { $0 + $1.layer.channels }
     let norms = channels * (8 * (2 * microbatches.count + 2 + 2 * rows) + 4 * 6 * rows)
     let classifier = 4 * images * (head.inputs + 2 * head.outputs)
-    let common = 4 * (prepared + workerCount * scratch) + norms + classifier
+    let common = 4 * (packed + workerCount * scratch) + norms + classifier
     switch purpose {
     case .inference:
       return common + 4 * 4 * images * largest
     case .training:
-      let layer = (layersInOrder.map(\.range.count) + [head.range.count]).max() ?? 0
-      let norm = normalizationsInOrder.map(\.layer.range.count).max() ?? 0
+      let layer = (convolutionLayers.map(\.range.count) + [head.range.count]).max() ?? 0
+      let norm = normalizationLayers.map(\.layer.range.count).max() ?? 0
       // The first microbatch of every subtree leaves its gradient where the subtree's sum is to be.
       let segments = tree.segments(of: microbatches).count
       let gradients =
         4 * images * largest + (microbatches.count - segments) * (layer + norm)
         + segments * parameterCount
-      return common + keptActivationByteCount(imageCount: images) + 4 * gradients
+      return common + savedActivationByteCount(imageCount: images) + 4 * gradients
     }
   }
 
@@ -50,7 +50,7 @@ extension WideResNet {
   ///
   /// - Parameter imageCount: N.
   /// - Returns: Bytes.
-  public func keptActivationByteCount(imageCount: Int) -> Int {
+  public func savedActivationByteCount(imageCount: Int) -> Int {
     let blocks = groups.flatMap(\.blocks).reduce(0) {
       $0 + $1.conv1.geometry.outputCount + $1.conv2.geometry.outputCount
     }

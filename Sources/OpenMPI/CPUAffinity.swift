@@ -3,11 +3,11 @@ import Collectives
 import Glibc
 
 /// The cores that this process may use, as the operating system and `mpirun`'s binding left them.
-public struct CoreBinding: Equatable, Sendable {
+public struct CPUAffinity: Equatable, Sendable {
   /// The host's name.
   public let hostName: String
   /// The cores that this process may use.
-  public let usableCores: CoreSet
+  public let usableCores: CPUSet
   /// The cores of the host that are switched on.
   public let onlineCoreCount: Int
 
@@ -16,10 +16,10 @@ public struct CoreBinding: Equatable, Sendable {
   /// To be called from the main thread, before worker threads are bound to cores of their own.
   ///
   /// - Returns: The binding; if the system does not tell, all cores online.
-  public static func current() -> CoreBinding {
+  public static func current() -> CPUAffinity {
     let online = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-    return CoreBinding(
-      hostName: readHostName(), usableCores: readAffinity() ?? CoreSet(0..<online),
+    return CPUAffinity(
+      hostName: readHostName(), usableCores: readAffinity() ?? CPUSet(0..<online),
       onlineCoreCount: online)
   }
 
@@ -29,12 +29,12 @@ public struct CoreBinding: Equatable, Sendable {
   }
 
   /// The kernel's mask; room for 8,192 cores, more than any usual kernel is built for.
-  private static func readAffinity() -> CoreSet? {
+  private static func readAffinity() -> CPUSet? {
     var words = [UInt64](repeating: 0, count: 128)
     let status = words.withUnsafeMutableBytes {
       COpenMPI_sched_getaffinity(0, $0.count, $0.baseAddress)
     }
-    let cores = CoreSet(words: words)
+    let cores = CPUSet(words: words)
     return status == 0 && cores.count > 0 ? cores : nil
   }
 

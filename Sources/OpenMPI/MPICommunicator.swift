@@ -9,7 +9,7 @@ import Glibc
 /// its messages with ours. Errors come back as ``CommunicationError`` instead of ending the job.
 /// The duplicate lives until ``MPIEnvironment/finalize()``.
 ///
-/// One thread calls its methods. With ``MessageProgress/thread`` a second one moves messages on; a
+/// One thread calls its methods. With ``ProgressMode/thread`` a second one moves messages on; a
 /// lock lets one of them at a time into MPI, hence `@unchecked Sendable`.
 public final class MPICommunicator: Communicator, @unchecked Sendable {
   /// This process's number, 0 ..< `worldSize`.
@@ -25,24 +25,24 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   /// The host of every rank, as numbers from 0 in the order of their first ranks.
   public let hosts: [Int]
   /// Whether more ranks run on this host than it has cores.
-  public let sharesCores: Bool
+  public let isOversubscribed: Bool
   /// What has been sent and waited for so far.
-  public let statistics = ExchangeStatistics()
+  public let statistics = CommunicationStatistics()
 
   let communicator: MPI_Comm?
-  let messageProgress: MessageProgress?
+  let messageProgress: ProgressMode?
   // All guarded by the lock where a progress thread runs.
-  private(set) var tables: [MPIRequestTable] = []
+  private(set) var tables: [MPIRequestArray] = []
   private(set) var isFinished = false
   private var failure: Int32?
   var lastProgress: UInt64 = 0
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>?
   // Scratch tables of Int32, which MPI wants; kept so that an exchange allocates nothing.
-  private let sendTable: MPITable
-  private let receiveTable: MPITable
+  private let sendTable: MPICounts
+  private let receiveTable: MPICounts
 
   /// Duplicates the world; collective, after `MPI_Init_thread`.
-  init(_ messageProgress: MessageProgress?) throws {
+  init(_ messageProgress: ProgressMode?) throws {
     self.messageProgress = messageProgress
     var world = COpenMPI_COMM_WORLD()
     try MPIError.check(
@@ -55,8 +55,8 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     processorName = try Self.processorName(rank: rank)
     let launch = LaunchEnvironment(ProcessInfo.processInfo.environment)
     hosts = try Self.hosts(
-      in: world, rank: rank, size: worldSize, pretendedCount: launch.pretendedRanksPerHost)
-    sharesCores = localSize > max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+      in: world, rank: rank, size: worldSize, pretendedCount: launch.emulatedRanksPerHost)
+    isOversubscribed = localSize > max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     if messageProgress == .thread {
       let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
       pthread_mutex_init(mutex, nil)
@@ -64,8 +64,8 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     } else {
       mutex = nil
     }
-    sendTable = MPITable(rankCount: worldSize)
-    receiveTable = MPITable(rankCount: worldSize)
+    sendTable = MPICounts(rankCount: worldSize)
+    receiveTable = MPICounts(rankCount: worldSize)
     if messageProgress == .thread { startProgressThread() }
   }
 
@@ -73,8 +73,8 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   ///
   /// - Parameter capacity: The most messages that are on their way in this group at once.
   /// - Returns: An empty group.
-  public func makeMessageGroup(capacity: Int) -> any MessageGroup {
-    MPIMessageGroup(self, capacity: capacity)
+  public func makeRequestSet(capacity: Int) -> any RequestSet {
+    MPIRequestSet(self, capacity: capacity)
   }
 
   /// Runs calls of MPI; no other thread is in MPI meanwhile.
@@ -86,16 +86,16 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   }
 
   /// Lets the progress of a group begin.
-  func add(_ table: MPIRequestTable) { locked { tables.append(table) } }
+  func add(_ table: MPIRequestArray) { locked { tables.append(table) } }
 
   /// Ends the progress of a group.
-  func remove(_ table: MPIRequestTable) { locked { tables.removeAll { $0 === table } } }
+  func remove(_ table: MPIRequestArray) { locked { tables.removeAll { $0 === table } } }
 
   /// Keeps MPI's first error that was met while nobody waited; the next wait throws it.
-  func noteFailure(_ code: Int32) { failure = failure ?? code }
+  func recordError(_ code: Int32) { failure = failure ?? code }
 
-  /// Throws what ``noteFailure(_:)`` kept.
-  func checkFailure() throws {
+  /// Throws what ``recordError(_:)`` kept.
+  func throwRecordedError() throws {
     if let failure { try MPIError.check(failure, in: "MPI_Testsome", rank: rank) }
   }
 
@@ -188,7 +188,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
 }
 
 /// A table of byte counts and offsets in the form MPI wants, kept and refilled for every exchange.
-final class MPITable {
+final class MPICounts {
   /// One byte count a rank.
   let counts: UnsafeMutablePointer<Int32>
   /// Where each rank's bytes begin.
@@ -238,7 +238,7 @@ extension MPICommunicator {
   ///
   /// - Parameter elements: This rank's numbers, replaced by the sums; the same count on every rank, at most 2^31 − 1.
   /// - Throws: ``CommunicationError`` if the exchange fails.
-  public func addInAnyOrder(_ elements: UnsafeMutableBufferPointer<Float>) throws {
+  public func allReduceSum(_ elements: UnsafeMutableBufferPointer<Float>) throws {
     try locked {
       try MPIError.check(
         MPI_Allreduce(

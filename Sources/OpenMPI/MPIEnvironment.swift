@@ -8,7 +8,7 @@ public enum MPIEnvironment {
   /// Tells whether a launcher such as `mpirun` started this process.
   ///
   /// Decided from environment variables, before `MPI_Init`. Where it is false use
-  /// ``SoloCommunicator``: starting Open MPI would start a daemon for a world of one.
+  /// ``SingleProcessCommunicator``: starting Open MPI would start a daemon for a world of one.
   public static var isLaunchedByMPI: Bool {
     LaunchEnvironment(ProcessInfo.processInfo.environment).isLaunchedByMPI
   }
@@ -22,7 +22,7 @@ public enum MPIEnvironment {
   /// - Returns: All ranks of the job.
   /// - Throws: ``CommunicationError`` if Open MPI cannot start.
   public static func initialize(
-    progress: MessageProgress? = .poll
+    progress: ProgressMode? = .poll
   ) throws -> MPICommunicator {
     precondition(!isInitialized, "Open MPI can be started only once in a process")
     let (wanted, name) =

@@ -3,14 +3,14 @@ import Collectives
 import Foundation
 
 /// Messages of ``MPICommunicator`` that are on their way at once: `MPI_Isend`, `MPI_Irecv`, `MPI_Testall`.
-final class MPIMessageGroup: MessageGroup {
+final class MPIRequestSet: RequestSet {
   private let world: MPICommunicator
-  private let table: MPIRequestTable
+  private let table: MPIRequestArray
 
   /// Allocates room for some messages.
   init(_ world: MPICommunicator, capacity: Int) {
     self.world = world
-    table = MPIRequestTable(capacity: capacity)
+    table = MPIRequestArray(capacity: capacity)
     world.add(table)
   }
 
@@ -47,7 +47,7 @@ final class MPIMessageGroup: MessageGroup {
     // Only this thread changes the count.
     guard table.count > 0 else { return true }
     return try world.locked {
-      try world.checkFailure()
+      try world.throwRecordedError()
       var isComplete: Int32 = 0
       try MPIError.check(
         MPI_Testall(Int32(table.count), table.requests, &isComplete, COpenMPI_STATUSES_IGNORE()),
@@ -62,7 +62,7 @@ final class MPIMessageGroup: MessageGroup {
 ///
 /// An object of its own, so that a progress thread which looks at it never holds a group: the end of a group takes the
 /// lock, which that thread has.
-final class MPIRequestTable {
+final class MPIRequestArray {
   private let capacity: Int
   private let indices: UnsafeMutablePointer<Int32>
   /// The requests; those that are through are null.
@@ -102,7 +102,7 @@ final class MPIRequestTable {
 
 extension MPICommunicator {
   /// Whether messages are moved on while the ranks compute.
-  public var progressesWhileComputing: Bool { messageProgress != nil }
+  public var overlapsCommunication: Bool { messageProgress != nil }
 
   /// Moves the messages of all groups on, at most every 100 µs; does nothing where a thread does it.
   public func progress() {
@@ -113,10 +113,10 @@ extension MPICommunicator {
     _ = progressGroups()
   }
 
-  /// Starts the thread of ``MessageProgress/thread``.
+  /// Starts the thread of ``ProgressMode/thread``.
   func startProgressThread() {
     let thread = Thread { [weak self] in
-      while let self, self.progressOnce() { usleep(Self.sleepMicroseconds) }
+      while let self, self.drainProgress() { usleep(Self.sleepMicroseconds) }
     }
     thread.name = "wrn-progress"
     thread.start()
@@ -127,7 +127,7 @@ extension MPICommunicator {
   /// Moves messages on as long as some get through.
   ///
   /// - Returns: False after the end of MPI.
-  private func progressOnce() -> Bool {
+  private func drainProgress() -> Bool {
     while true {
       let isBusy = locked {
         guard !isFinished else { return nil as Bool? }
@@ -143,7 +143,7 @@ extension MPICommunicator {
     for table in tables {
       let (code, completedCount) = table.progress()
       // Kept for the next wait, which throws it.
-      if code != MPI_SUCCESS { noteFailure(code) }
+      if code != MPI_SUCCESS { recordError(code) }
       if completedCount > 0 { isBusy = true }
     }
     return isBusy

@@ -57,8 +57,8 @@ public struct Adam {
         && range.upperBound + shift <= min(firstMoment.elements.count, secondMoment.elements.count),
       "the moments of the range must lie within those that there are")
     let c = configuration
-    let correction1 = Float(1 - ElementaryFunctions.power(c.beta1, step + 1))
-    let correction2 = Float(1 - ElementaryFunctions.power(c.beta2, step + 1))
+    let correction1 = Float(1 - ReproducibleMath.power(c.beta1, step + 1))
+    let correction2 = Float(1 - ReproducibleMath.power(c.beta2, step + 1))
     let (rate, kept, epsilon) = (Float(learningRate), Float(1 - c.weightDecay), Float(c.epsilon))
     let (beta1, new1) = (Float(c.beta1), Float(1 - c.beta1))
     let (beta2, new2) = (Float(c.beta2), Float(1 - c.beta2))

@@ -1,7 +1,7 @@
 import Tensors
 
 /// A record of operations that can be walked back: reverse-mode differentiation of whole tensors.
-struct Tape {
+struct AutogradTape {
   /// An intermediate tensor.
   struct Value {
     let values: [Double]

@@ -40,7 +40,7 @@ public struct ReferenceWideResNet {
     _ images: [Double], labels: [Int], _ parameters: Tensors,
     running: [String: ReferenceBatchNormalization]? = nil
   ) -> Result {
-    var tape = Tape(parameters: parameters, running: running)
+    var tape = AutogradTape(parameters: parameters, running: running)
     var x = tape.convolution("stem", images, size: 32, from: 3, to: widths[0], stride: 1)
     var size = 32
     for g in 0..<3 {
@@ -59,9 +59,9 @@ public struct ReferenceWideResNet {
 
   /// y = shortcut(x) + block₀(x), then z = y + blockₙ₋₁(… block₁(y)).
   private func group(
-    _ name: String, _ x: Tape.Value, size: Int, from inputs: Int, to outputs: Int, _ stride: Int,
-    _ tape: inout Tape
-  ) -> Tape.Value {
+    _ name: String, _ x: AutogradTape.Value, size: Int, from inputs: Int, to outputs: Int, _ stride: Int,
+    _ tape: inout AutogradTape
+  ) -> AutogradTape.Value {
     let shortcut = tape.convolution(
       "\(name).shortcut", x, size: size, from: inputs, to: outputs, stride: stride)
     let first = block(
@@ -76,9 +76,9 @@ public struct ReferenceWideResNet {
   }
 
   private func block(
-    _ name: String, _ x: Tape.Value, size: Int, from inputs: Int, to outputs: Int, _ stride: Int,
-    _ tape: inout Tape
-  ) -> Tape.Value {
+    _ name: String, _ x: AutogradTape.Value, size: Int, from inputs: Int, to outputs: Int, _ stride: Int,
+    _ tape: inout AutogradTape
+  ) -> AutogradTape.Value {
     var value = tape.normalizedReLU("\(name).norm1", x, channels: inputs)
     value = tape.convolution(
       "\(name).conv1", value, size: size, from: inputs, to: outputs, stride: stride)

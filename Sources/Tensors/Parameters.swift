@@ -1,9 +1,9 @@
 /// What a named tensor of a network is, which decides how it starts and how it is laid out in a file.
 public enum ParameterKind: String, Sendable, Codable {
   /// Convolution kernel, `RSCK` in memory, `KCRS` (PyTorch's OIHW) in a file.
-  case convolutionKernel
+  case convolutionWeight
   /// Dense kernel, `[inputs, outputs]` in memory, `[outputs, inputs]` (PyTorch's) in a file.
-  case denseKernel
+  case denseWeight
   /// Bias of a convolution or dense layer, one number an output channel.
   case bias
   /// Batch normalisation's scale (gamma), `weight` in a file.

@@ -55,7 +55,7 @@ public struct RandomStream: Sendable {
       index &+= 2
       let s = u * u + v * v
       guard s > 0 && s < 1 else { continue }
-      let factor = standardDeviation * (-2 * ElementaryFunctions.log(s) / s).squareRoot()
+      let factor = standardDeviation * (-2 * ReproducibleMath.log(s) / s).squareRoot()
       values[position] = Float(u * factor)
       if position + 1 < values.count { values[position + 1] = Float(v * factor) }
       position += 2

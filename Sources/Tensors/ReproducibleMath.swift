@@ -4,7 +4,7 @@
 /// bits differ. These use only IEEE 754 additions, multiplications, divisions and square roots in a fixed order, which
 /// every machine rounds alike. They are meant for the few numbers where bits matter and speed does not: initial
 /// values, the ten logits of an image, an optimizer's bias correction.
-public enum ElementaryFunctions {
+public enum ReproducibleMath {
   private static let ln2High = 0x1.62e42fefa3800p-1
   private static let ln2Low = 0x1.ef35793c76730p-45
 

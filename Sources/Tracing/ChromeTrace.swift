@@ -1,7 +1,7 @@
 /// A rank's spans in Chrome's trace format, which Perfetto and `chrome://tracing` open.
 ///
 /// https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU (Trace Event Format)
-public enum TraceJSON {
+public enum ChromeTrace {
   /// What stands before the first rank's events.
   public static let header = #"{"displayTimeUnit":"ms","traceEvents":["# + "\n"
   /// What stands between two ranks' events.
@@ -104,7 +104,7 @@ public enum TraceJSON {
 }
 
 /// How the monotonic clocks of the ranks' hosts relate.
-public enum ClockOffsets {
+public enum ClockAlignment {
   /// Derives each rank's offset from when it left common barriers.
   ///
   /// Ranks of one host, recognised by its boot, read one clock. Between hosts the offset is the median over the barriers of the

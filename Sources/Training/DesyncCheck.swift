@@ -40,7 +40,7 @@ final class DesyncCheck {
   func requireEqual(step: Int) throws {
     guard communicator.worldSize > 1 else { return }
     pool.run(parameters.count, with: self) { check, i, _ in check.hash(i) }
-    var total = LayoutDigest()
+    var total = ConsistencyDigest()
     for hash in hashes.elements { total.combine(hash) }
     try withUnsafeBytes(of: total.value) { mine in
       try totals.withUnsafeMutableBytes { try communicator.allGather(mine, into: $0, counts: counts) }
@@ -49,7 +49,7 @@ final class DesyncCheck {
   }
 
   private func hash(_ i: Int) {
-    var digest = LayoutDigest()
+    var digest = ConsistencyDigest()
     digest.combine(UnsafeRawBufferPointer(stores[parameters[i].store][parameters[i].parameter]))
     hashes.pointer[i] = digest.value
   }

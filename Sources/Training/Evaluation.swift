@@ -23,7 +23,7 @@ public final class Evaluation {
     public var accuracy: Double { Double(correctCount) / Double(exampleCount) }
   }
 
-  private let pass: NetworkPass
+  private let pass: ModelExecutor
   private let split: CIFAR10.Split
   private let configuration: TrainingConfiguration
   private let communicator: any Communicator
@@ -59,7 +59,7 @@ public final class Evaluation {
         capacity * imagesPerMicrobatch, WideResNet.imageSize, WideResNet.imageSize,
         WideResNet.imageChannels))
     labels = AlignedBuffer(count: capacity * imagesPerMicrobatch)
-    pass = NetworkPass(
+    pass = ModelExecutor(
       network, engine: engine, pool: pool, parameters: model.parameters,
       runningStatistics: model.runningStatistics, imagesPerMicrobatch: imagesPerMicrobatch,
       microbatches: 0..<capacity, tree: ReductionTree(leafCount: configuration.microbatches),
@@ -139,10 +139,10 @@ public final class Evaluation {
     }
     let count = positions.count
     let microbatchCount = (count + imagesPerMicrobatch - 1) / imagesPerMicrobatch
-    let run = MicrobatchRun(
+    let run = LocalBatch(
       network, globalImageCount: count, imagesPerMicrobatch: imagesPerMicrobatch,
       localRange: 0..<microbatchCount, tree: ReductionTree(leafCount: microbatchCount),
-      communicator: SoloCommunicator())
+      communicator: SingleProcessCommunicator())
     try pass.forward(
       images.pointer, labels: labels.pointer, run: run, statistics: configuration.evalStatistics)
     let loss = try pass.finishLoss(run)

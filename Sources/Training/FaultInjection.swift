@@ -4,7 +4,7 @@ import Tensors
 ///
 /// `WRN_FAULT=bitflip:rank=2,step=17,tensor=head.bias` flips one bit of one number of one rank after a step. It is refused
 /// unless `WRN_ALLOW_FAULTS=1` is set as well.
-public struct FaultPoint: Sendable, Hashable {
+public struct FaultInjection: Sendable, Hashable {
   private var rank = 0
   private var step = 0
   private var tensor = ""

@@ -13,13 +13,13 @@ public enum OptimizerStateMode: String, Sendable, Codable, CaseIterable {
 /// The moments of one rank's slices of all buckets, bucket after bucket.
 ///
 /// With one rank, and where moments are replicated, it is the model's own moments.
-final class MomentShard {
+final class OptimizerStateShard {
   /// m of the slices.
   let first: ParameterStore
   /// v of the slices.
   let second: ParameterStore
 
-  private let slices: [[Range<Int>]]
+  private let shards: [[Range<Int>]]
   private let communicator: any Communicator
   private let offsets: [Int]
   private let isSharded: Bool
@@ -34,13 +34,13 @@ final class MomentShard {
   ///   - exchange: Whose slices the ranks own.
   ///   - communicator: The ranks.
   init(
-    _ model: ModelState, mode: OptimizerStateMode, exchange: GradientExchange,
+    _ model: ModelState, mode: OptimizerStateMode, exchange: GradientReducer,
     communicator: any Communicator
   ) {
     self.communicator = communicator
-    slices = exchange.slices
+    shards = exchange.shards
     isSharded = mode == .sharded && communicator.worldSize > 1
-    let own = exchange.slices.map { $0[communicator.rank] }
+    let own = exchange.shards.map { $0[communicator.rank] }
     guard isSharded else {
       first = model.firstMoment
       second = model.secondMoment
@@ -59,7 +59,7 @@ final class MomentShard {
 
   /// Where the moments of a bucket's element are.
   func place(of element: Int, bucket: Int) -> Int {
-    isSharded ? offsets[bucket] + element - slices[bucket][communicator.rank].lowerBound : element
+    isSharded ? offsets[bucket] + element - shards[bucket][communicator.rank].lowerBound : element
   }
 
   /// Hands the moments that rank 0's model holds to their owners, and gives their memory back.
@@ -104,29 +104,29 @@ final class MomentShard {
   }
 
   /// Gives the memory of collected moments back.
-  func releaseCollected(_ model: ModelState) { if isSharded { model.releaseMoments() } }
+  func releaseGathered(_ model: ModelState) { if isSharded { model.releaseMoments() } }
 
   private typealias Values = UnsafeMutablePointer<Float>
 
   /// Starts a message for every slice and moment between rank 0 and the slice's owner, and waits for all.
   private func exchange(
-    _ model: ModelState, message: (any MessageGroup, Values, Values, Int, Int) throws -> Void,
+    _ model: ModelState, message: (any RequestSet, Values, Values, Int, Int) throws -> Void,
     own: (Values, Values, Int) -> Void
   ) throws {
     let rank = communicator.rank
-    let messages = communicator.makeMessageGroup(
-      capacity: 2 * slices.count * (rank == 0 ? communicator.worldSize - 1 : 1))
-    for (shard, whole) in [(first, model.firstMoment), (second, model.secondMoment)] {
-      for (bucket, owned) in slices.enumerated() {
+    let messages = communicator.makeRequestSet(
+      capacity: 2 * shards.count * (rank == 0 ? communicator.worldSize - 1 : 1))
+    for (local, whole) in [(first, model.firstMoment), (second, model.secondMoment)] {
+      for (bucket, owned) in shards.enumerated() {
         for owner in owned.indices where rank == 0 || rank == owner {
-          let slice = owned[owner]
+          let shard = owned[owner]
           // On other ranks than 0 the model has no moments, and the message does not touch them.
-          let inWhole = rank == 0 ? whole.pointer + slice.lowerBound : shard.pointer
-          let inShard = owner == rank ? shard.pointer + offsets[bucket] : shard.pointer
+          let inWhole = rank == 0 ? whole.pointer + shard.lowerBound : local.pointer
+          let inShard = owner == rank ? local.pointer + offsets[bucket] : local.pointer
           if owner == 0 {
-            own(inWhole, inShard, slice.count)
+            own(inWhole, inShard, shard.count)
           } else {
-            try message(messages, inWhole, inShard, slice.count, owner)
+            try message(messages, inWhole, inShard, shard.count, owner)
           }
         }
       }

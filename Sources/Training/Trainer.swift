@@ -7,20 +7,20 @@ import Tracing
 
 /// Which step does what: the loop over steps, with reports, evaluations and checkpoints.
 ///
-/// Every rank runs the same loop; rank 0 has a ``RunRecorder`` and writes what there is to write.
+/// Every rank runs the same loop; rank 0 has a ``RunLogger`` and writes what there is to write.
 public final class Trainer {
   private let configuration: TrainingConfiguration
   private let model: ModelState
   private let loader: BatchLoader
   private let trainingStep: TrainingStep
   private let evaluation: Evaluation?
-  private let recorder: RunRecorder?
+  private let recorder: RunLogger?
   private let stop: StopRequest
   private let communicator: any Communicator
   private let desync: DesyncCheck
-  private let fault: FaultPoint?
+  private let fault: FaultInjection?
   private let tracer: Tracer?
-  private let spans: TrainerSpans
+  private let spans: TrainerTraceLabels
   private let firstStep: Int
 
   /// Plans all memory of a run and starts loading its first batch.
@@ -41,7 +41,7 @@ public final class Trainer {
   public init(
     _ configuration: TrainingConfiguration, model: ModelState, completedSteps: Int,
     dataset: CIFAR10, engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator,
-    recorder: RunRecorder?, stop: StopRequest, fault: FaultPoint? = nil, tracer: Tracer? = nil
+    recorder: RunLogger?, stop: StopRequest, fault: FaultInjection? = nil, tracer: Tracer? = nil
   ) throws {
     self.configuration = configuration
     self.model = model
@@ -51,7 +51,7 @@ public final class Trainer {
     desync = DesyncCheck(model, pool: pool, communicator: communicator)
     self.fault = fault
     self.tracer = tracer
-    spans = TrainerSpans(tracer)
+    spans = TrainerTraceLabels(tracer)
     firstStep = completedSteps + 1
     let plan = try configuration.microbatchPlan(communicator)
     trainingStep = TrainingStep(
@@ -66,13 +66,13 @@ public final class Trainer {
         communicator: communicator)
     let batchSize = configuration.batchSize
     // Trax takes one batch of its shuffled stream for itself before the first step (model-spec trap 13).
-    let swallowed = configuration.shuffle == .queue ? 1 : 0
+    let skippedBatches = configuration.shuffle == .queue ? 1 : 0
     loader = BatchLoader(
       split: dataset.training,
-      sequence: SampleSequence(
+      sequence: Sampler(
         mode: configuration.shuffle, count: dataset.training.count, seed: configuration.seed),
       localRange: plan.localImages, firstStep: firstStep,
-      firstPosition: { ($0 - 1 + swallowed) * batchSize })
+      firstPosition: { ($0 - 1 + skippedBatches) * batchSize })
   }
 
   /// The bytes of all memory that this rank planned for the run.
@@ -102,7 +102,7 @@ public final class Trainer {
       }
       if isSaved {
         let start = tracer.now()
-        try trainingStep.withWholeModel { try recorder?.saveCheckpoint($0, step: number) }
+        try trainingStep.withGatheredState { try recorder?.saveCheckpoint($0, step: number) }
         tracer.record(spans.checkpoint, since: start)
       }
       if isLast || isReportStep(number) {
@@ -138,7 +138,7 @@ public final class Trainer {
     tracer.record(spans.dataWait, since: start)
     let computeStart = tracer.now()
     let result = try trainingStep(
-      batch.images.pointer, labels: batch.labels.pointer, step: number, wantsStop: stop.isMade)
+      batch.images.pointer, labels: batch.labels.pointer, step: number, stopRequested: stop.isMade)
     tracer.record(spans.step, since: computeStart)
     if let fault {
       try trainingStep.finish()
@@ -148,7 +148,7 @@ public final class Trainer {
       throw TrainingDiverged(step: number)
     }
     try recorder?.record(result, step: number, dataSeconds: dataSeconds)
-    return result.isStopWanted
+    return result.stopRequested
   }
 
   /// Calls a body with the model as a checkpoint holds it.
@@ -156,8 +156,8 @@ public final class Trainer {
   /// Every rank calls it; on rank 0 all moments are there.
   ///
   /// - Throws: `CommunicationError` if an exchange fails, and what `body` throws.
-  package func withWholeModel(_ body: (ModelState) throws -> Void) throws {
-    try trainingStep.withWholeModel(body)
+  package func withGatheredState(_ body: (ModelState) throws -> Void) throws {
+    try trainingStep.withGatheredState(body)
   }
 
   /// Stops reading ahead.
@@ -184,7 +184,7 @@ public final class Trainer {
 }
 
 /// What the loop over steps is made of, in a trace.
-private struct TrainerSpans {
+private struct TrainerTraceLabels {
   let step, dataWait, evaluation, checkpoint, comparison: TraceLabel
 
   init(_ tracer: Tracer?) {

@@ -14,11 +14,11 @@ import Tracing
 /// Whoever else reads parameters calls ``finish()`` first.
 public final class TrainingStep {
   let plan: MicrobatchPlan
-  private let pass: NetworkPass
-  private let run: MicrobatchRun
-  private let exchange: GradientExchange
+  private let pass: ModelExecutor
+  private let run: LocalBatch
+  private let exchange: GradientReducer
   private let summary: StepSummary
-  private let moments: MomentShard
+  private let moments: OptimizerStateShard
   private let optimizer: Adam
   private let schedule: LearningRateSchedule
   private let model: ModelState
@@ -28,7 +28,7 @@ public final class TrainingStep {
   package let gradients: ParameterStore
   private let pool: WorkerPool
   private let communicator: any Communicator
-  private let spans: StepSpans
+  private let spans: StepTraceLabels
 
   /// What a step reports.
   public struct Result: Sendable {
@@ -39,7 +39,7 @@ public final class TrainingStep {
     /// The Euclidean norm of the averaged gradient of all parameters.
     public let gradientNorm: Float
     /// Whether any rank was asked to stop.
-    public let isStopWanted: Bool
+    public let stopRequested: Bool
     /// The seconds of the step that this rank waited for messages: communication that nothing hid.
     public let communicationSeconds: Double
     /// The seconds of the whole step on this rank.
@@ -47,13 +47,13 @@ public final class TrainingStep {
 
     /// Makes a report.
     package init(
-      loss: Float, learningRate: Float, gradientNorm: Float, isStopWanted: Bool = false,
+      loss: Float, learningRate: Float, gradientNorm: Float, stopRequested: Bool = false,
       communicationSeconds: Double = 0, stepSeconds: Double = 0
     ) {
       self.loss = loss
       self.learningRate = learningRate
       self.gradientNorm = gradientNorm
-      self.isStopWanted = isStopWanted
+      self.stopRequested = stopRequested
       self.communicationSeconds = communicationSeconds
       self.stepSeconds = stepSeconds
     }
@@ -80,29 +80,29 @@ public final class TrainingStep {
     self.plan = plan
     self.pool = pool
     self.communicator = communicator
-    spans = StepSpans(tracer, worldSize: communicator.worldSize)
+    spans = StepTraceLabels(tracer, worldSize: communicator.worldSize)
     let network = model.network
-    let pass = NetworkPass(
+    let pass = ModelExecutor(
       network, engine: engine, pool: pool, parameters: model.parameters,
       runningStatistics: model.runningStatistics, imagesPerMicrobatch: plan.imagesPerMicrobatch,
       microbatches: plan.localMicrobatches, tree: plan.tree, scope: configuration.batchNorm,
       purpose: .training, roundingLevel: configuration.wire.roundingLevel(of: plan.tree),
       tracer: tracer)
     self.pass = pass
-    run = MicrobatchRun(
+    run = LocalBatch(
       network, globalImageCount: plan.globalBatchSize,
       imagesPerMicrobatch: plan.imagesPerMicrobatch, localRange: plan.localMicrobatches,
       tree: plan.tree, communicator: communicator)
-    gradients = pass.gradientSegments[0]
+    gradients = pass.subtreeGradients[0]
     mode = configuration.optimizerState
-    exchange = GradientExchange(
+    exchange = GradientReducer(
       plan: BucketPlan(
         elementCount: network.parameterCount, bucketByteCount: configuration.bucketByteCount),
       tree: plan.tree, wire: configuration.wire, communicator: communicator,
-      segments: pass.gradientSegments.map(\.pointer),
+      segments: pass.subtreeGradients.map(\.pointer),
       target: mode == .sharded ? model.parameters.pointer : gradients.pointer, tracer: tracer)
     summary = StepSummary(exchange, communicator: communicator)
-    moments = MomentShard(model, mode: mode, exchange: exchange, communicator: communicator)
+    moments = OptimizerStateShard(model, mode: mode, exchange: exchange, communicator: communicator)
     optimizer = Adam(
       configuration.optimizer, firstMoment: moments.first, secondMoment: moments.second)
     schedule = .constant(configuration.learningRate)
@@ -118,7 +118,7 @@ public final class TrainingStep {
   ///
   /// Every rank calls it once, before the first step.
   ///
-  /// - Throws: `LayoutDigest.Mismatch` on every rank if the cuts differ; ``CommunicationError`` if an exchange fails.
+  /// - Throws: `ConsistencyDigest.Mismatch` on every rank if the cuts differ; ``CommunicationError`` if an exchange fails.
   public func begin() throws {
     try exchange.requireEqualPlans()
     try moments.take(from: model)
@@ -130,19 +130,19 @@ public final class TrainingStep {
   ///   - images: This rank's images of the step's batch, `NHWC`, raw pixels.
   ///   - labels: A class an image.
   ///   - step: The number of the step.
-  ///   - wantsStop: Whether this rank was asked to stop; all are told.
+  ///   - stopRequested: Whether this rank was asked to stop; all are told.
   /// - Returns: Loss, learning rate, gradient norm and whether any rank was asked to stop, the same on every rank; and
   ///   how long this one took and waited.
   /// - Throws: ``CommunicationError`` if an exchange fails.
   public func callAsFunction(
-    _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, step: Int, wantsStop: Bool = false
+    _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, step: Int, stopRequested: Bool = false
   ) throws -> Result {
     let began = monotonicNanoseconds()
     let waitedBefore = communicator.statistics.waitedNanoseconds
     let update = Update(step: step, learningRate: schedule(step))
     // A layer is computed as soon as its parameters have come from the ranks that updated them.
     try pass.forward(images, labels: labels, run: run, statistics: .batch) { count in
-      try spans.recordWait(spans.layerWait) { try exchange.waitForGather(ofFirst: count) }
+      try spans.recordWait(spans.layerWait) { try exchange.waitForAllGather(ofFirst: count) }
     }
     try exchange.finish()
     try pass.startRunningStatistics(run)
@@ -151,22 +151,22 @@ public final class TrainingStep {
     try pass.backward(images, run: run) { elements in
       // Full buckets start to the owners of their slices; what has come from other ranks meanwhile is used at once.
       try exchange.gradientReady(elements)
-      while let bucket = try exchange.nextArrived(waiting: false) { try apply(update, bucket) }
+      while let bucket = try exchange.nextReducedBucket(waiting: false) { try apply(update, bucket) }
     }
     while let bucket = try spans.recordWait(
-      spans.bucketWait, { try exchange.nextArrived(waiting: true) })
+      spans.bucketWait, { try exchange.nextReducedBucket(waiting: true) })
     {
       try apply(update, bucket)
     }
-    try summary.start(wantsStop: wantsStop)
+    try summary.start(stopRequested: stopRequested)
     if mode == .replicated { try applyToAll(update) }
 
     try pass.finishRunningStatistics(run)
     let loss = try pass.finishLoss(run)
-    let (squareSum, isStopWanted) = try spans.recordWait(spans.summaryWait) { try summary.finish() }
+    let (squareSum, stopRequested) = try spans.recordWait(spans.summaryWait) { try summary.finish() }
     return Result(
       loss: Float(loss), learningRate: Float(update.learningRate),
-      gradientNorm: Float(squareSum.squareRoot()), isStopWanted: isStopWanted,
+      gradientNorm: Float(squareSum.squareRoot()), stopRequested: stopRequested,
       communicationSeconds: Self.seconds(communicator.statistics.waitedNanoseconds &- waitedBefore),
       stepSeconds: Self.seconds(monotonicNanoseconds() &- began))
   }
@@ -184,10 +184,10 @@ public final class TrainingStep {
   ///
   /// - Parameter body: What to do with the model.
   /// - Throws: ``CommunicationError`` if an exchange fails, and what `body` throws.
-  public func withWholeModel(_ body: (ModelState) throws -> Void) throws {
+  public func withGatheredState(_ body: (ModelState) throws -> Void) throws {
     try finish()
     try moments.collect(into: model)
-    defer { moments.releaseCollected(model) }
+    defer { moments.releaseGathered(model) }
     try body(model)
   }
 
@@ -200,12 +200,12 @@ public final class TrainingStep {
   /// Finishes the sum of this rank's slice of a bucket, updates its parameters, and hands them out; or, where every rank
   /// updates all parameters, hands out the gradient.
   private func apply(_ update: Update, _ bucket: Int) throws {
-    let slice = exchange.ownSlice(bucket)
+    let shard = exchange.ownedShard(bucket)
     let start = spans.now()
-    pool.run(Self.pieces(slice), with: (self, update, bucket, slice), label: spans.update) {
+    pool.run(Self.pieces(shard), with: (self, update, bucket, shard), label: spans.update) {
       context, i, _ in
-      let (owner, update, bucket, slice) = context
-      let piece = Self.piece(i, of: slice)
+      let (owner, update, bucket, shard) = context
+      let piece = Self.piece(i, of: shard)
       owner.exchange.sum(piece, of: bucket)
       owner.summary.addSquares(piece, of: owner.gradients.pointer)
       if owner.mode == .sharded { owner.optimize(update, piece, bucket) }
@@ -217,7 +217,7 @@ public final class TrainingStep {
   /// Updates all parameters, bucket by bucket as their gradients come in.
   private func applyToAll(_ update: Update) throws {
     for (bucket, elements) in exchange.plan.buckets.enumerated() {
-      try spans.recordWait(spans.bucketWait) { try exchange.waitForGather(bucket) }
+      try spans.recordWait(spans.bucketWait) { try exchange.waitForAllGather(bucket) }
       let start = spans.now()
       pool.run(Self.pieces(elements), with: (self, update, bucket, elements), label: spans.update) {
         context, i, _ in
@@ -249,7 +249,7 @@ public final class TrainingStep {
 }
 
 /// What a step is made of beside the layers, in a trace: updates, and waits for other ranks.
-struct StepSpans {
+struct StepTraceLabels {
   private let tracer: Tracer?
   private let hasPeers: Bool
   /// Summing and updating a slice of a bucket.

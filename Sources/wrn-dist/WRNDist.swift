@@ -28,11 +28,11 @@ struct WRNDist: ParsableCommand {
     do {
       var command = try parseAsRoot(joiningNegativeNumbers(CommandLine.arguments.dropFirst()))
       try command.run()
-      if let reason = StandardOutput.failure() {
+      if let reason = StandardOutput.flushError() {
         throw CheckpointError(.inputOutput, "standard output cannot be written: \(reason).")
       }
     } catch {
-      Failure(error).exit()
+      CommandFailure(error).exit()
     }
   }
 

@@ -19,7 +19,7 @@ import Testing
     #expect(hosts(file) == "node01=2 node02=4 root@node03=1 10.0.0.7= ::1=3")
     #expect(file.hosts[1].maximumSlots == 8 && file.hosts[1].line == 4)
     #expect(file.hosts[2].address == "node03")
-    #expect(file.forms == [.openMPI] && file.fatal == nil && file.convertible == nil)
+    #expect(file.forms == [.openMPI] && file.fatal == nil && file.needsConversion == nil)
     #expect(file.slotCount(slotsPerHost: 16) == 26)
   }
 
@@ -35,7 +35,7 @@ import Testing
     #expect(hosts(file) == "node01=4 node02=2 fd00::7=3")
     #expect(file.forms == [.mpich] && file.fatal == nil)
     #expect(
-      file.convertible?.sentence
+      file.needsConversion?.sentence
         == "line 1: node01:4 is the form of MPICH and Intel MPI; Open MPI's is node01 slots=4")
     #expect(file.findings.contains { $0.severity == .warning && $0.text.contains("binding=user is left out") })
     let again = read(file.rendered(comment: "converted"))
@@ -48,17 +48,17 @@ import Testing
     #expect(hosts(even) == "a=2 b=2" && even.forms == [.pbs] && even.findings.isEmpty)
     let odd = read("a\na\nb\n")
     #expect(hosts(odd) == "a=2 b=1")
-    #expect(odd.convertible?.line == 3 && odd.convertible?.text.contains("b slots=1") == true)
+    #expect(odd.needsConversion?.line == 3 && odd.needsConversion?.text.contains("b slots=1") == true)
     let once = read("a\nb\n", isPBSNodeFile: true)
-    #expect(hosts(once) == "a=1 b=1" && once.convertible != nil)
+    #expect(hosts(once) == "a=1 b=1" && once.needsConversion != nil)
     let unknown = read("a\nb\n")
-    #expect(hosts(unknown) == "a= b=" && unknown.forms == [.openMPI] && unknown.convertible == nil)
+    #expect(hosts(unknown) == "a= b=" && unknown.forms == [.openMPI] && unknown.needsConversion == nil)
   }
 
   @Test func slurmListsAreExpanded() {
     let file = read("node[01-03,07],gpu[1-2]-ib,login\n")
     #expect(file.hosts.map(\.name) == ["node01", "node02", "node03", "node07", "gpu1-ib", "gpu2-ib", "login"])
-    #expect(file.forms == [.slurm] && file.convertible?.text.contains("the first is node01") == true)
+    #expect(file.forms == [.slurm] && file.needsConversion?.text.contains("the first is node01") == true)
     #expect(
       read("rack[1-2]n[8-10]\n").hosts.map(\.name) == [
         "rack1n8", "rack1n9", "rack1n10", "rack2n8", "rack2n9", "rack2n10",
@@ -72,7 +72,7 @@ import Testing
   @Test func windowsFilesAreConverted() {
     let file = read("\u{feff}a slots=2\r\nb slots=1\r\n")
     #expect(hosts(file) == "a=2 b=1" && file.fatal == nil)
-    #expect(file.findings.map(\.severity) == [.convertible, .convertible])
+    #expect(file.findings.map(\.severity) == [.needsConversion, .needsConversion])
     #expect(file.findings[0].text.contains("byte-order mark") && file.findings[1].text.contains("CR LF"))
     #expect(!file.rendered(comment: "c").contains("\r"))
     #expect(hosts(read("a slots=2\rb slots=1\r")) == "a=2 b=1", "old Macintosh line ends")
@@ -134,10 +134,10 @@ import Testing
   }
 
   @Test func aNameThatIsNeverAnsweredIsGivenUp() {
-    let silent = HostLookup.all(["a", "b"], limit: .seconds(1)) { _ in while true { pause() } }
+    let silent = HostResolver.all(["a", "b"], limit: .seconds(1)) { _ in while true { pause() } }
     #expect(silent == ["a": .failed("no answer within 1 s"), "b": .failed("no answer within 1 s")])
-    let answered = HostLookup.all(["a", "b"], limit: .seconds(60)) { _ in .found([]) }
+    let answered = HostResolver.all(["a", "b"], limit: .seconds(60)) { _ in .found([]) }
     #expect(answered == ["a": .found([]), "b": .found([])])
-    #expect(HostLookup.one("127.0.0.1") == .found([NetworkAddress(bits: 0x7f00_0001)]))
+    #expect(HostResolver.one("127.0.0.1") == .found([NetworkAddress(bits: 0x7f00_0001)]))
   }
 }

@@ -49,14 +49,14 @@ import Testing
 
   @Test func aChoiceIsExplainedOrRefused() throws {
     let here = [docker, interface("eth0", "10.0.0.1", 16)]
-    #expect(try InterfaceCheck.explain("10.0.0.0/8", interfaces: here).contains("chooses eth0 10.0.0.1/16"))
-    #expect(try InterfaceCheck.explain("10.0.0.0/8", interfaces: here).contains("btl_tcp_if_include"))
-    #expect(try InterfaceCheck.explain("eth0", interfaces: here).contains("10.0.0.0/16"))
+    #expect(try InterfaceCheck.describeSelection("10.0.0.0/8", interfaces: here).contains("chooses eth0 10.0.0.1/16"))
+    #expect(try InterfaceCheck.describeSelection("10.0.0.0/8", interfaces: here).contains("btl_tcp_if_include"))
+    #expect(try InterfaceCheck.describeSelection("eth0", interfaces: here).contains("10.0.0.0/16"))
     for (choice, words) in [
       ("192.168.0.0/16", "no address of this host"), ("eth1", "no interface"), ("10.0.0/8", "no range"),
     ] {
       let error = #expect(throws: InterfaceCheck.Unusable.self) {
-        try InterfaceCheck.explain(choice, interfaces: here)
+        try InterfaceCheck.describeSelection(choice, interfaces: here)
       }
       #expect(error?.description.contains(words) == true)
       if choice != "10.0.0/8" {

@@ -3,20 +3,20 @@ import Testing
 
 @Suite struct StepModelTests {
   /// Three equal thirds of work; the last layers hold most of the parameters, as in a Wide ResNet.
-  private static let network = NetworkCost(
+  private static let network = ModelCost(
     name: "test", widenFactor: 4,
     tensors: [(3_000_000, 256), (800_000, 128), (200_000, 64)].flatMap {
       [
-        NetworkCost.Tensor(elementCount: $0, multiplyAdds: 100),
-        NetworkCost.Tensor(elementCount: $1, multiplyAdds: 0, normalizedChannels: $1),
+        ModelCost.Tensor(elementCount: $0, multiplyAdds: 100),
+        ModelCost.Tensor(elementCount: $1, multiplyAdds: 0, normalizedChannels: $1),
       ]
     }, activationByteCount: 1_000_000)
   private let model = StepModel(network, coreSecondsPerImage: 0.01)
 
   private func cluster(
     _ hosts: Int, ranks: Int = 1, cores: Int = 4, bytesPerSecond: Double = 1.25e9, latency: Double = 20e-6
-  ) -> ClusterDescription {
-    ClusterDescription(
+  ) -> Cluster {
+    Cluster(
       hostCount: hosts, ranksPerHost: ranks, coresPerHost: cores, bytesPerSecond: bytesPerSecond, latency: latency)
   }
 

@@ -2,7 +2,7 @@ import Collectives
 import TestSupport
 import Testing
 
-@Suite struct TextExchangeTests {
+@Suite struct AllGatherTests {
   @Test(arguments: 1...5)
   func textsOfAnyLengthReachEveryRank(worldSize: Int) throws {
     let texts = (0..<worldSize).map { rank in String(repeating: "☃\(rank)", count: rank * 7 % 5) }

@@ -2,10 +2,10 @@ import Collectives
 import TestSupport
 import Testing
 
-@Suite struct BrainFloatTests {
+@Suite struct BFloat16Tests {
   private func rounded(_ values: [Float]) -> [Float] {
     var values = values
-    BrainFloat.round(&values, count: values.count)
+    BFloat16.round(&values, count: values.count)
     return values
   }
 
@@ -36,9 +36,9 @@ import Testing
     sent.withUnsafeMutableBufferPointer { sent in
       received.withUnsafeMutableBufferPointer { received in
         guard let source = sent.baseAddress, let target = received.baseAddress else { return }
-        let halves = BrainFloat.pack(source, count: count)
-        BrainFloat.packed(target, count: count).update(from: halves, count: count)
-        BrainFloat.unpack(target, count: count)
+        let halves = BFloat16.pack(source, count: count)
+        BFloat16.packed(target, count: count).update(from: halves, count: count)
+        BFloat16.unpack(target, count: count)
       }
     }
     #expect(received.dropLast().map(\.bitPattern) == values.map(\.bitPattern))

@@ -50,10 +50,10 @@ import Testing
   }
 
   @Test func hostsArePretendedOnlyIfAskedFor() {
-    #expect(LaunchEnvironment(["WRN_RANKS_PER_HOST": "2"]).pretendedRanksPerHost == 2)
+    #expect(LaunchEnvironment(["WRN_RANKS_PER_HOST": "2"]).emulatedRanksPerHost == 2)
     for value in ["0", "-1", "two", ""] {
-      #expect(LaunchEnvironment(["WRN_RANKS_PER_HOST": value]).pretendedRanksPerHost == nil)
+      #expect(LaunchEnvironment(["WRN_RANKS_PER_HOST": value]).emulatedRanksPerHost == nil)
     }
-    #expect(LaunchEnvironment([:]).pretendedRanksPerHost == nil)
+    #expect(LaunchEnvironment([:]).emulatedRanksPerHost == nil)
   }
 }

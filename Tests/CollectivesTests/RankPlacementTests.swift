@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct RankPlacementTests {
   private func threads(_ ranks: [(host: String, cores: Range<Int>)]) -> [Int] {
-    let placements = ranks.map { RankPlacement(hostName: $0.host, cores: CoreSet($0.cores)) }
+    let placements = ranks.map { RankPlacement(hostName: $0.host, cores: CPUSet($0.cores)) }
     return placements.indices.map {
       RankPlacement.defaultThreadCount(rank: $0, placements: placements)
     }
@@ -23,19 +23,19 @@ import Testing
   }
 
   @Test func coreSetsCountAndIntersect() {
-    #expect(CoreSet([]).count == 0)
-    #expect(CoreSet([0, 63, 64, 200]).count == 4)
-    #expect(CoreSet([0, 0, 0]).count == 1)
-    #expect(CoreSet([200]).intersects(CoreSet([3, 200])))
-    #expect(!CoreSet([200]).intersects(CoreSet([3])))
-    #expect(!CoreSet([]).intersects(CoreSet([3])))
+    #expect(CPUSet([]).count == 0)
+    #expect(CPUSet([0, 63, 64, 200]).count == 4)
+    #expect(CPUSet([0, 0, 0]).count == 1)
+    #expect(CPUSet([200]).intersects(CPUSet([3, 200])))
+    #expect(!CPUSet([200]).intersects(CPUSet([3])))
+    #expect(!CPUSet([]).intersects(CPUSet([3])))
   }
 
   @Test func allRanksLearnAllPlacements() throws {
     let gathered = try ThreadCommunicator.run(worldSize: 3) { world in
       try RankPlacement.gather(
         RankPlacement(
-          hostName: world.rank == 2 ? "b" : "a", cores: CoreSet([world.rank, 100 * world.rank])),
+          hostName: world.rank == 2 ? "b" : "a", cores: CPUSet([world.rank, 100 * world.rank])),
         communicator: world)
     }
     for placements in gathered {
@@ -43,7 +43,7 @@ import Testing
       #expect(placements[0].hostHash == placements[1].hostHash)
       #expect(placements[0].hostHash != placements[2].hostHash)
       #expect(placements.map(\.cores.count) == [1, 2, 2])
-      #expect(placements[2].cores.intersects(CoreSet([200])))
+      #expect(placements[2].cores.intersects(CPUSet([200])))
     }
   }
 

@@ -3,11 +3,11 @@ import TestSupport
 import Testing
 
 /// Messages of a group, as the thread communicator moves them; real ones are in `RankJobTests`.
-@Suite struct MessageGroupTests {
+@Suite struct RequestSetTests {
   @Test(arguments: 2...5)
   func everyMessageArrivesUnderItsTagAndInOrder(worldSize: Int) throws {
     let results = try ThreadCommunicator.run(worldSize: worldSize) { world in
-      let group = world.makeMessageGroup(capacity: 6 * (worldSize - 1))
+      let group = world.makeRequestSet(capacity: 6 * (worldSize - 1))
       var received = [Int](repeating: -1, count: 3 * worldSize)
       try received.withUnsafeMutableBufferPointer { received in
         guard let start = received.baseAddress else { return }
@@ -39,7 +39,7 @@ import Testing
   @Test func aMessageOfAnotherLengthIsNoticed() {
     #expect(throws: CommunicationError.self) {
       try ThreadCommunicator.run(worldSize: 2) { world in
-        let group = world.makeMessageGroup(capacity: 1)
+        let group = world.makeRequestSet(capacity: 1)
         var bytes = [UInt8](repeating: 0, count: 4 + world.rank)
         try bytes.withUnsafeMutableBytes {
           if world.rank == 0 {
@@ -57,7 +57,7 @@ import Testing
     #expect(throws: CommunicationError.self) {
       try ThreadCommunicator.run(worldSize: 2) { world in
         guard world.rank == 0 else { return }
-        let group = world.makeMessageGroup(capacity: 1)
+        let group = world.makeRequestSet(capacity: 1)
         var byte: UInt8 = 0
         try withUnsafeMutableBytes(of: &byte) {
           try group.receive(into: $0, from: 1, tag: 0)
@@ -69,7 +69,7 @@ import Testing
 
   @Test func bytesToOtherHostsAreCounted() throws {
     let counts = try ThreadCommunicator.run(worldSize: 3, hosts: [0, 0, 1]) { world in
-      let group = world.makeMessageGroup(capacity: 4)
+      let group = world.makeRequestSet(capacity: 4)
       for other in 0..<3 where other != world.rank {
         try [1.0].withUnsafeBytes { try group.send($0, to: other, tag: 0) }
       }
@@ -81,7 +81,7 @@ import Testing
   @Test func moreMessagesThanPlannedTrap() async {
     await #expect(processExitsWith: .failure) {
       _ = try ThreadCommunicator.run(worldSize: 2) { world in
-        let group = world.makeMessageGroup(capacity: 1)
+        let group = world.makeRequestSet(capacity: 1)
         for _ in 0..<2 { try [0.0].withUnsafeBytes { try group.send($0, to: 1 - world.rank, tag: 0) } }
       }
     }

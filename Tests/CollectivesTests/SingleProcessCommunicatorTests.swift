@@ -1,9 +1,9 @@
 import Collectives
 import Testing
 
-@Suite struct SoloCommunicatorTests {
+@Suite struct SingleProcessCommunicatorTests {
   @Test func everyExchangeIsACopy() {
-    let solo = SoloCommunicator()
+    let solo = SingleProcessCommunicator()
     #expect(solo.rank == 0 && solo.worldSize == 1)
     solo.barrier()
     var bytes: [UInt8] = [1, 2, 3]
@@ -24,7 +24,7 @@ import Testing
   }
 
   @Test func nothingCanBeExchanged() {
-    let solo = SoloCommunicator()
+    let solo = SingleProcessCommunicator()
     let empty = UnsafeMutableRawBufferPointer(start: nil, count: 0)
     solo.broadcast(empty, root: 0)
     solo.allGather(UnsafeRawBufferPointer(empty), into: empty, counts: [0])
@@ -33,14 +33,14 @@ import Testing
   }
 
   @Test func abortEndsTheProcessWithTheCode() async {
-    await #expect(processExitsWith: .exitCode(42)) { SoloCommunicator().abort(exitCode: 42) }
+    await #expect(processExitsWith: .exitCode(42)) { SingleProcessCommunicator().abort(exitCode: 42) }
   }
 
   @Test func aCountThatDoesNotFitTraps() async {
     await #expect(processExitsWith: .failure) {
       var receive: [UInt8] = [0, 0]
       receive.withUnsafeMutableBytes {
-        SoloCommunicator().allGather(
+        SingleProcessCommunicator().allGather(
           UnsafeRawBufferPointer(start: nil, count: 0), into: $0, counts: [2])
       }
     }
@@ -48,7 +48,7 @@ import Testing
 
   @Test func aRootOutsideTheWorldTraps() async {
     await #expect(processExitsWith: .failure) {
-      SoloCommunicator().broadcast(UnsafeMutableRawBufferPointer(start: nil, count: 0), root: 1)
+      SingleProcessCommunicator().broadcast(UnsafeMutableRawBufferPointer(start: nil, count: 0), root: 1)
     }
   }
 }

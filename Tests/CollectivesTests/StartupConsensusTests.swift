@@ -2,13 +2,13 @@ import Collectives
 import TestSupport
 import Testing
 
-@Suite struct StartupAgreementTests {
+@Suite struct StartupConsensusTests {
   @Test(arguments: 1...5)
   func nobodyFailing(worldSize: Int) throws {
     let verdicts = try ThreadCommunicator.run(worldSize: worldSize) {
-      try StartupAgreement.agree(on: nil, communicator: $0)
+      try StartupConsensus.agree(on: nil, communicator: $0)
     }
-    #expect(verdicts == [StartupAgreement.Verdict?](repeating: nil, count: worldSize))
+    #expect(verdicts == [StartupConsensus.FirstFailure?](repeating: nil, count: worldSize))
   }
 
   @Test func theLowestFailingRankWinsOnAllRanks() throws {
@@ -17,7 +17,7 @@ import Testing
         world.rank == 3
         ? StartupFailure(exitCode: 74, message: "full")
         : world.rank == 1 ? StartupFailure(exitCode: -5, message: "Größe fehlt ☃") : nil
-      return try StartupAgreement.agree(on: failure, communicator: world)
+      return try StartupConsensus.agree(on: failure, communicator: world)
     }
     for verdict in verdicts {
       #expect(verdict?.rank == 1)
@@ -30,8 +30,8 @@ import Testing
       (String(repeating: "a", count: 1_024), 1_024), (String(repeating: "a", count: 3_000), 1_024),
       (String(repeating: "☃", count: 400), 341), ("", 0),
     ] {
-      let verdict = try StartupAgreement.agree(
-        on: StartupFailure(exitCode: 65, message: message), communicator: SoloCommunicator())
+      let verdict = try StartupConsensus.agree(
+        on: StartupFailure(exitCode: 65, message: message), communicator: SingleProcessCommunicator())
       #expect(verdict?.failure.message == String(message.prefix(kept)))
       #expect(verdict?.failure.exitCode == 65)
     }

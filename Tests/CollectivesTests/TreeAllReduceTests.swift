@@ -2,7 +2,7 @@ import Collectives
 import TestSupport
 import Testing
 
-@Suite struct TreeReductionTests {
+@Suite struct TreeAllReduceTests {
   @Test(arguments: 1...8)
   func everyRankHoldsTheBitsOfThePlainTree(worldSize: Int) throws {
     try check(hosts: Array(repeating: 0, count: worldSize))
@@ -26,7 +26,7 @@ import Testing
           referenceSum(leaves.map { $0[element] }, +)
         }
         let results = try ThreadCommunicator.run(worldSize: worldSize, hosts: hosts) { communicator in
-          let reduction = TreeReduction(
+          let reduction = TreeAllReduce(
             tree: ReductionTree(leafCount: leafCount), communicator: communicator,
             maximumElementCount: 257)
           var result: [Double] = []
@@ -52,7 +52,7 @@ import Testing
 
   @Test func aWorldOfOneDoesNotCommunicate() throws {
     let counts = try ThreadCommunicator.run(worldSize: 1) { communicator in
-      let reduction = TreeReduction(
+      let reduction = TreeAllReduce(
         tree: ReductionTree(leafCount: 3), communicator: communicator, maximumElementCount: 2)
       var leaves = [1.0, 10, 2, 20, 3, 30]
       var result = [0.0, 0]
@@ -65,10 +65,10 @@ import Testing
 
   /// Reduces one number over some microbatches and returns what each rank has sent.
   private func sentBytes(
-    _ leafCount: Int, hosts: [Int], _ count: @escaping @Sendable (ExchangeStatistics) -> Int
+    _ leafCount: Int, hosts: [Int], _ count: @escaping @Sendable (CommunicationStatistics) -> Int
   ) throws -> [Int] {
     try ThreadCommunicator.run(worldSize: hosts.count, hosts: hosts) { communicator in
-      let reduction = TreeReduction(
+      let reduction = TreeAllReduce(
         tree: ReductionTree(leafCount: leafCount), communicator: communicator, maximumElementCount: 1)
       var leaves = [Double](repeating: 1, count: reduction.ownedLeaves.count)
       var result = [0.0]
@@ -90,8 +90,8 @@ import Testing
 
   @Test func aVectorLongerThanPlannedTraps() async {
     await #expect(processExitsWith: .failure) {
-      let reduction = TreeReduction(
-        tree: ReductionTree(leafCount: 1), communicator: SoloCommunicator(),
+      let reduction = TreeAllReduce(
+        tree: ReductionTree(leafCount: 1), communicator: SingleProcessCommunicator(),
         maximumElementCount: 1)
       var leaves = [1.0, 2]
       var result = [0.0, 0]

@@ -43,7 +43,7 @@ import Testing
       var parts = stride(from: 0, to: leafCount, by: 1 << level).map { first in
         referenceSum(leaves[first..<min(first + (1 << level), leafCount)].map { $0[i] }, +)
       }
-      BrainFloat.round(&parts, count: parts.count)
+      BFloat16.round(&parts, count: parts.count)
       #expect(sameBits(flat[i], referenceSum(parts, +)))
     }
   }

@@ -7,7 +7,7 @@ import Testing
 @Suite struct BadInputTests {
   /// Runs a command alone and under `mpirun` and checks that both end alike.
   private func refuse(
-    _ folder: TemporaryFolder, _ arguments: [String], code: Int32, _ words: [String],
+    _ folder: TemporaryDirectory, _ arguments: [String], code: Int32, _ words: [String],
     ranks: [Int?] = [nil, 2, 3], environment: [String: String] = [:]
   ) throws {
     for ranks in ranks {
@@ -29,12 +29,12 @@ import Testing
 
   @Test func aMissingDataFolder() throws {
     try refuse(
-      TemporaryFolder(), training(["--data", "nowhere"]), code: 65,
+      TemporaryDirectory(), training(["--data", "nowhere"]), code: 65,
       ["the data folder nowhere does not exist", "fetch-cifar10", "--data synthetic"])
   }
 
   @Test func aDataFileCutShort() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try writeData(folder, bytes: 3073 * 2 + 100)
     try refuse(
       folder, training(["--data", "data"]), code: 65,
@@ -42,7 +42,7 @@ import Testing
   }
 
   @Test func aDataFileMissingInBetween() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try writeData(folder, bytes: 3073 * 64)
     let data = folder.url.appendingPathComponent("data")
     for number in [2, 4] {
@@ -57,7 +57,7 @@ import Testing
   }
 
   @Test func aLabelAboveNine() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try writeData(folder, bytes: 3073 * 3, label: 10)
     try refuse(
       folder, training(["--data", "data"]), code: 65, ["data_batch_1.bin", "label 10, above 9"])
@@ -66,7 +66,7 @@ import Testing
   /// Found before the run begins, not when the record's turn comes.
   @Test(arguments: ["data_batch_1.bin", "test_batch.bin"])
   func aSingleLabelAboveNine(name: String) throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try writeData(folder, bytes: 3073 * 640)
     let file = folder.url.appendingPathComponent("data/\(name)")
     var bytes = try Data(contentsOf: file)
@@ -102,18 +102,18 @@ import Testing
   ])
   func flagsThatCannotBe(flags: [String], words: [String]) throws {
     try refuse(
-      TemporaryFolder(), training(["--data", "synthetic"] + flags), code: 64, words, ranks: [nil, 2])
+      TemporaryDirectory(), training(["--data", "synthetic"] + flags), code: 64, words, ranks: [nil, 2])
   }
 
   @Test func moreEpochsThanAnyoneHasTimeFor() throws {
     try refuse(
-      TemporaryFolder(), ["train", "--epochs", "99999999999999999", "--output-dir", "out"], code: 64,
+      TemporaryDirectory(), ["train", "--epochs", "99999999999999999", "--output-dir", "out"], code: 64,
       ["--epochs 99999999999999999 must lie between"], ranks: [nil])
   }
 
   @Test func moreRanksThanMicrobatches() throws {
     try refuse(
-      TemporaryFolder(), training(["--microbatches", "2"]), code: 64,
+      TemporaryDirectory(), training(["--microbatches", "2"]), code: 64,
       ["3 ranks cannot share 2 microbatches", "mpirun -np 2"], ranks: [3])
   }
 
@@ -123,7 +123,7 @@ import Testing
       ["benchmark", "step", "--microbatches", "16", "--wire", "bf16"],
     ] {
       try refuse(
-        TemporaryFolder(), command, code: 64,
+        TemporaryDirectory(), command, code: 64,
         [
           "3 ranks cannot share the 8 partial sums of 2 microbatches that --wire bf16 rounds",
           "start 1, 2, 4 or 8 ranks",
@@ -133,7 +133,7 @@ import Testing
   }
 
   @Test func anOutputFolderThatCannotBeWritten() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try folder.write("file", "in the way")
     try refuse(
       folder, ["train", "--steps", "1", "--output-dir", "file/run"], code: 73,
@@ -141,7 +141,7 @@ import Testing
   }
 
   @Test func aFolderThatAnotherRunWritesTo() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
     let first = try Job.training(folder, output: "run", ["--steps", "100000"]).run { child in
       try waitForLines(1, in: log)
@@ -154,7 +154,7 @@ import Testing
   }
 
   @Test func aReportThatDoesNotGetWhereItShould() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try Job.training(folder, output: "run", ["--steps", "1"]).succeed()
     let full = try shell(folder, "$0 inspect run >/dev/full")
     #expect(full.exitCode == 74 && full.errorLines.count == 1, "\(full.standardError)")
@@ -163,7 +163,7 @@ import Testing
 
   /// A pipe or a device is written to, not replaced by a file.
   @Test func whatIsNoFileIsNotReplaced() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try folder.write("theirs", "localhost:2\n")
     let output = try shell(
       folder, "mkfifo pipe && { cat pipe >got & } && $0 doctor --hostfile theirs --write pipe; wait; test -p pipe")
@@ -172,7 +172,7 @@ import Testing
   }
 
   @Test func aFileThatCannotBeMade() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try folder.write("theirs", "localhost:2\n")
     for (path, words) in [
       (".", ". is a folder"), ("no/such/file", "there is no folder no/such"),
@@ -186,7 +186,7 @@ import Testing
     #expect(folder.names("") == ["theirs"])
   }
 
-  private func shell(_ folder: TemporaryFolder, _ script: String) throws -> ProcessRun.Output {
+  private func shell(_ folder: TemporaryDirectory, _ script: String) throws -> ProcessRun.Output {
     try ProcessRun(
       "/bin/sh", ["-c", script, BuiltProducts.executable("wrn-dist")], environment: MPIRun.environment(adding: [:]),
       workingFolder: folder.path, limit: .seconds(60)
@@ -194,7 +194,7 @@ import Testing
   }
 
   @Test func aRunThatIsThereAlready() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try Job.training(folder, output: "run", ["--steps", "1"]).succeed()
     let arguments = ["train", "--output-dir", "run", "--resume", "never"]
     try refuse(folder, arguments, code: 73, ["run holds a run already", "--resume auto"])
@@ -203,13 +203,13 @@ import Testing
   @Test func ranksThatEachBelieveToBeAlone() throws {
     for (variable, command) in [("SLURM_NTASKS", "mpirun -np 4"), ("PMI_SIZE", "mpirun -np 4")] {
       try refuse(
-        TemporaryFolder(), training([]), code: 69, [variable, "is alone", command], ranks: [nil],
+        TemporaryDirectory(), training([]), code: 69, [variable, "is alone", command], ranks: [nil],
         environment: [variable: "4", "SLURM_JOB_ID": "1"])
     }
   }
 
   @Test func aSettingsFileWithMistakes() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try folder.write("unknown.yaml", "frobnicate: 1\n")
     try folder.write("broken.yaml", "a: [1\n")
     try folder.write("list.yaml", "- 1\n")
@@ -224,7 +224,7 @@ import Testing
     }
   }
 
-  private func writeData(_ folder: TemporaryFolder, bytes: Int, label: UInt8 = 3) throws {
+  private func writeData(_ folder: TemporaryDirectory, bytes: Int, label: UInt8 = 3) throws {
     let url = folder.url.appendingPathComponent("data")
     try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
     for name in ["data_batch_1.bin", "test_batch.bin"] {

@@ -9,7 +9,7 @@ import Testing
   )
     throws -> Value
   {
-    var job = try Job(TemporaryFolder(), ranks: ranks, ["benchmark"] + arguments + ["--json"])
+    var job = try Job(TemporaryDirectory(), ranks: ranks, ["benchmark"] + arguments + ["--json"])
     job.environment = environment
     let output = try job.succeed()
     return try JSONDecoder.snakeCase.decode(type, from: Data((output.lines.last ?? "").utf8))
@@ -102,7 +102,7 @@ import Testing
 
   @Test func allReduceOfANetwork() throws {
     let output = try Job(
-      TemporaryFolder(), ranks: 2,
+      TemporaryDirectory(), ranks: 2,
       ["benchmark", "allreduce", "--widen-factor", "1", "--repetitions", "1"]
     ).succeed()
     #expect(output.standardOutput.hasPrefix("295866 numbers"))
@@ -181,7 +181,7 @@ import Testing
 
   @Test func theControlWithoutProgressMustBeMeant() throws {
     let step = ["benchmark", "step", "--depth", "10", "--batch-size", "16", "--steps", "1"]
-    var job = try Job(TemporaryFolder(), ranks: 2, step)
+    var job = try Job(TemporaryDirectory(), ranks: 2, step)
     job.environment = ["WRN_TEST_NO_PROGRESS": "1"]
     let output = try job.run()
     #expect(
@@ -200,7 +200,7 @@ import Testing
     (["allreduce"], "mpirun -np 2"),
   ])
   func whatCannotBeMeasured(arguments: [String], word: String) throws {
-    let output = try Job(TemporaryFolder(), ["benchmark"] + arguments).run()
+    let output = try Job(TemporaryDirectory(), ["benchmark"] + arguments).run()
     #expect(output.exitCode == 64)
     #expect(output.errorLines.count == 1 && output.errorLines[0].contains(word), "\(output.standardError)")
   }

@@ -2,12 +2,12 @@ import TestSupport
 import Testing
 
 /// The promise: one seed gives bitwise the same parameters for every number of ranks and threads.
-@Suite struct EqualBitsTests {
+@Suite struct BitwiseReproducibilityTests {
   private static let layouts = [(1, 2), (2, 1), (2, 2), (3, 1), (3, 2), (4, 1), (4, 2)]
 
   /// Trains alone on one thread, then in every other layout, and compares digests and logs.
   private func check(_ flags: [String], layouts: [(ranks: Int, threads: Int)]) throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let flags = flags + ["--eval-every", "3", "--eval-batches", "5"]
     try Job.training(folder, output: "alone", flags + ["--threads", "1"]).succeed()
     let digest = try folder.digest("alone")
@@ -49,7 +49,7 @@ import Testing
     (5, ["--bucket-size", "16KiB"]), (8, []),
   ])
   func knobsOfTheExchange(ranks: Int, knobs: [String]) throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let flags = ["--steps", "4", "--eval-every", "2", "--eval-batches", "3"]
     try Job.training(folder, output: "alone", flags + ["--threads", "1"]).succeed()
     try Job.training(folder, ranks: ranks, output: "ranks", flags + ["--threads", "1"] + knobs).succeed()
@@ -60,7 +60,7 @@ import Testing
   /// Hosts that are only pretended exchange in two stages all the same.
   @Test(arguments: [(4, 2, []), (6, 3, ["--optimizer-state", "replicated"]), (8, 2, ["--progress", "thread"])])
   func severalHosts(ranks: Int, ranksPerHost: Int, knobs: [String]) throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let flags = ["--steps", "3", "--threads", "1"]
     try Job.training(folder, output: "alone", flags).succeed()
     var job = Job.training(folder, ranks: ranks, output: "hosts", flags + ["--bucket-size", "64KiB"] + knobs)
@@ -72,7 +72,7 @@ import Testing
 
   /// Gradients that are rounded on their way are rounded alike by every number of ranks, one among them.
   @Test func roundedGradients() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let flags = ["--steps", "3", "--microbatches", "16", "--wire"]
     try Job.training(folder, output: "whole", flags + ["fp32"]).succeed()
     try Job.training(folder, output: "alone", flags + ["bf16", "--threads", "1"]).succeed()
@@ -93,7 +93,7 @@ import Testing
   }
 
   @Test func openBLASThreadsDoNotMatter() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     var digests: Set<String> = []
     for count in ["1", "2", "5"] {
       var job = Job.training(folder, output: count, ["--steps", "3", "--threads", "2"])
@@ -105,7 +105,7 @@ import Testing
   }
 
   @Test func anotherSeedGivesOtherBits() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try Job.training(folder, output: "a", ["--steps", "1"]).succeed()
     try Job.training(folder, output: "b", ["--steps", "1", "--seed", "1"]).succeed()
     #expect(try folder.digest("a") != folder.digest("b"))

@@ -4,11 +4,11 @@ import Testing
 
 /// Checkpoints that are damaged, foreign or hostile, as `train`, `evaluate` and `inspect` meet them.
 @Suite struct CheckpointInputTests {
-  private let folder: TemporaryFolder
+  private let folder: TemporaryDirectory
   private let checkpoint = "run/checkpoints/step-00000002"
 
   init() throws {
-    folder = try TemporaryFolder()
+    folder = try TemporaryDirectory()
     try Job.training(folder, output: "run", ["--steps", "2"]).succeed()
   }
 

@@ -14,7 +14,7 @@ import Testing
   }
 
   @Test func evaluateAgreesWithTheRunItself() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let run = try Job.training(
       folder, output: "run", ["--steps", "3", "--eval-every", "3", "--eval-batches", "all"]
     ).succeed()
@@ -40,7 +40,7 @@ import Testing
   }
 
   @Test func evaluateWithRunningStatisticsAndLogits() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try Job.training(folder, output: "run", ["--steps", "3"]).succeed()
     let flags = ["evaluate", "--checkpoint", "run", "--data", "synthetic", "--eval-batches", "4"]
     var files: [Data] = []
@@ -59,7 +59,7 @@ import Testing
   }
 
   @Test func noImageIsEvaluatedTwice() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try Job.training(folder, output: "run", ["--steps", "1"]).succeed()
     let flags = ["evaluate", "--checkpoint", "run", "--data", "synthetic", "--json"]
     for (more, advice) in [
@@ -76,7 +76,7 @@ import Testing
   }
 
   @Test func inspectShowsTensorsAndState() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try Job.training(folder, output: "run", ["--steps", "2", "--seed", "9"]).succeed()
     let shown = try Job(folder, ["inspect", "run/checkpoints/step-00000002"]).succeed()
     let text = shown.standardOutput
@@ -89,7 +89,7 @@ import Testing
   }
 
   @Test func dataIsWrittenAndVerified() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try Job(folder, ["data", "synthesize", "set"]).succeed()
     let verified = try Job(folder, ["data", "verify", "set"]).succeed()
     #expect(verified.standardOutput.contains("data_batch_5.bin: 2000 records"))
@@ -106,7 +106,7 @@ import Testing
   }
 
   @Test func doctorLooksAtEveryRank() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let alone = try Job(folder, ["doctor"]).succeed()
     for row in ["CPU", "cores", "BLAS", "MPI", "ranks", "threads", "open files"] {
       #expect(alone.lines.contains { $0.hasPrefix(row) }, "\(row)")
@@ -119,7 +119,7 @@ import Testing
     .enabled(if: InstructionSet.allCases.contains(where: \.isSupported), "this CPU runs no native kernels"),
     arguments: [nil, 3])
   func doctorFindsAWrongKernel(ranks: Int?) throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     var job = Job(folder, ranks: ranks, ["doctor"])
     job.environment = ["WRN_TEST_WRONG_KERNEL": "1"]
     let refused = try job.run()
@@ -141,7 +141,7 @@ import Testing
       let n: Int
       let ranks: Int
     }
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let flags = ["benchmark", "step", "--depth", "10", "--batch-size", "16", "--steps", "2", "--json"]
     for ranks in [nil, 2] {
       let output = try Job(folder, ranks: ranks, flags).succeed()

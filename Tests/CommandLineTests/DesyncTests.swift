@@ -5,7 +5,7 @@ import Testing
 /// A rank whose numbers are no longer those of the others is found, named, and its state never saved.
 @Suite struct DesyncTests {
   private func job(
-    _ folder: TemporaryFolder, ranks: Int?, fault: String, allowed: String? = "1", _ flags: [String]
+    _ folder: TemporaryDirectory, ranks: Int?, fault: String, allowed: String? = "1", _ flags: [String]
   ) -> Job {
     var job = Job.training(folder, ranks: ranks, output: "run", flags)
     job.environment = ["WRN_FAULT": fault]
@@ -14,7 +14,7 @@ import Testing
   }
 
   @Test func aFlippedBitIsFoundBeforeTheCheckpoint() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let output = try job(
       folder, ranks: 3, fault: "bitflip:rank=2,step=6,tensor=groups.1.blocks.0.conv2.weight,element=5",
       ["--steps", "8", "--checkpoint-every", "3"]
@@ -32,7 +32,7 @@ import Testing
   }
 
   @Test func runningStatisticsAreComparedEveryHundredSteps() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let output = try job(
       folder, ranks: 2, fault: "bitflip:rank=1,step=97,tensor=norm.running_var,bit=3",
       ["--steps", "120", "--checkpoint-every", "0"]
@@ -46,7 +46,7 @@ import Testing
   }
 
   @Test func faultsMustBeAllowed() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     for (fault, allowed, words) in [
       ("bitflip:rank=0,step=1,tensor=head.bias", nil, "WRN_ALLOW_FAULTS=1"),
       ("bitflip:rank=0,step=1,tensor=head.bias", "yes", "WRN_ALLOW_FAULTS=1"),

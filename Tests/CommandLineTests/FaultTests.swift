@@ -6,7 +6,7 @@ import Testing
 /// Faults on the way: the job ends by itself, names the cause once, and what was saved stays whole.
 @Suite struct FaultTests {
   @Test func aKilledRankEndsTheJobAndNothingIsLost() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
     let job = Job.training(
       folder, ranks: 3, output: "run", ["--steps", "100000", "--checkpoint-every", "2"])
@@ -28,7 +28,7 @@ import Testing
 
   @Test func recordsThatAreDamagedWhileARunReadsThem() throws {
     for ranks in [nil, 3] {
-      let folder = try TemporaryFolder()
+      let folder = try TemporaryDirectory()
       try Job(folder, ["data", "synthesize", "data"]).succeed()
       let job = Job.training(
         folder, ranks: ranks, output: "run", ["--data", "data", "--shuffle", "none", "--steps", "100000"])
@@ -53,7 +53,7 @@ import Testing
   }
 
   @Test func aFullDisk() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let program = try BuiltProducts.executable("wrn-dist")
     let flags = "--depth 10 --batch-size 16 --data synthetic --eval-every 0 --steps 3 --output-dir run"
     // A file of more than 100 KiB cannot be written; the weights need 400.
@@ -68,7 +68,7 @@ import Testing
   }
 
   @Test func aRunThatDiverges() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     for ranks in [nil, 2] {
       let output = try Job.training(
         folder, ranks: ranks, output: "run", ["--steps", "50", "--learning-rate", "1e30"]
@@ -82,7 +82,7 @@ import Testing
 
   @Test func aRankBoundToFewerCoresThanThreads() throws {
     let cores = ProcessInfo.processInfo.activeProcessorCount
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let output = try ProcessRun(
       BuiltProducts.installed("taskset"),
       ["-c", "0", BuiltProducts.executable("wrn-dist"), "train", "--threads", "2", "--output-dir", "run"],

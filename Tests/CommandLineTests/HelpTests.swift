@@ -15,14 +15,14 @@ import Testing
   ])
   func helpIsTheSnapshot(name: String) throws {
     let words = name == "wrn-dist" ? [] : name.split(separator: "-").map(String.init)
-    let output = try Job(TemporaryFolder(), words + ["--help"]).succeed()
+    let output = try Job(TemporaryDirectory(), words + ["--help"]).succeed()
     let snapshot = try String(contentsOf: Self.folder.appendingPathComponent("\(name).txt"), encoding: .utf8)
     #expect(output.standardOutput == snapshot)
     #expect(output.standardError.isEmpty)
   }
 
   @Test func helpAndVersionUnderMPIRunArePrintedOnce() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let help = try Job(folder, ranks: 3, ["--help"]).succeed()
     #expect(help.standardOutput.split(separator: "USAGE:").count == 2)
     let version = try Job(folder, ranks: 2, ["--version"]).succeed()

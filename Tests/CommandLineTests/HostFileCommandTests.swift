@@ -5,7 +5,7 @@ import Testing
 /// `wrn-dist doctor --hostfile`.
 @Suite struct HostFileCommandTests {
   private func check(
-    _ folder: TemporaryFolder, _ flags: [String], environment: [String: String] = [:]
+    _ folder: TemporaryDirectory, _ flags: [String], environment: [String: String] = [:]
   ) throws -> ProcessRun.Output {
     var job = Job(folder, ["doctor", "--hostfile"] + flags)
     job.environment = environment
@@ -13,7 +13,7 @@ import Testing
   }
 
   @Test func aGoodFile() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try folder.write("hosts", "127.0.0.1 slots=4 # here\n")
     let output = try check(folder, ["hosts", "--reach"])
     #expect(output.exitCode == 0, "\(output.standardError)")
@@ -23,7 +23,7 @@ import Testing
   }
 
   @Test func aForeignFileIsRefusedOrConverted() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     for (name, text, words) in [
       ("mpich", "127.0.0.1:2\n", "Open MPI's is 127.0.0.1 slots=2"),
       ("windows", "127.0.0.1 slots=2\r\n", "CR LF"),
@@ -50,7 +50,7 @@ import Testing
     ("127.0.0.1\n127.0.0.1\n", true), ("127.0.0.1 slots=1 slots=2\n", false),
   ])
   func mpirunAgrees(text: String, isFine: Bool) throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try folder.write("hosts", text)
     #expect((try check(folder, ["hosts"]).exitCode == 0) == isFine)
     var job = MPIRun(ranks: 1, "/bin/echo", ["started"])
@@ -60,7 +60,7 @@ import Testing
   }
 
   @Test func aFileThatCannotBeReadOrHasNoHost() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     #expect(try check(folder, ["nowhere"]).exitCode == 65)
     #expect(try check(folder, ["nowhere"]).standardError.contains("the host file nowhere cannot be read"))
     try folder.write("empty", "# nothing\n")
@@ -70,7 +70,7 @@ import Testing
   }
 
   @Test func aHostThatNobodyKnows() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try folder.write("hosts", "127.0.0.1 slots=1\nno-such-host.invalid slots=1\n")
     let output = try check(folder, ["hosts"])
     #expect(output.exitCode == 69 && output.refusals.count == 1, "\(output.standardError)")
@@ -78,7 +78,7 @@ import Testing
   }
 
   @Test func aHostThatCannotBeReached() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     // An address of the documentation range, never asked: the agent answers at once.
     try folder.write("hosts", "127.0.0.1 slots=1\n203.0.113.7 slots=1\n")
     try folder.writeScript("agent", "#!/bin/sh\necho \"connect to host $1: No route to host\" >&2\nexit 255\n")
@@ -96,7 +96,7 @@ import Testing
   }
 
   @Test func ranksThatDoNotFitAreWarnedAbout() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try folder.write("hosts", "127.0.0.1 slots=4\n127.0.0.1 slots=2\n")
     let output = try check(folder, ["hosts", "--ranks", "9", "--quiet"])
     #expect(output.exitCode == 0, "\(output.standardError)")
@@ -108,7 +108,7 @@ import Testing
   }
 
   @Test func aNetworkThatThisHostHasNot() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try folder.write("hosts", "127.0.0.1 slots=4\n")
     let wrong = try check(folder, ["hosts", "--interface", "203.0.113.0/24"])
     #expect(wrong.exitCode == 64 && wrong.standardError.contains("holds no address of this host"))
@@ -117,7 +117,7 @@ import Testing
   }
 
   @Test func flagsThatNeedAHostFile() throws {
-    let output = try Job(TemporaryFolder(), ["doctor", "--write", "out"]).run()
+    let output = try Job(TemporaryDirectory(), ["doctor", "--write", "out"]).run()
     #expect(output.exitCode == 64 && output.standardError.contains("belong to --hostfile"))
   }
 }

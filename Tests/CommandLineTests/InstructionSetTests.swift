@@ -12,7 +12,7 @@ import Testing
       .enabled(if: hasBoth, reason),
       arguments: [["--steps", "4"], ["--steps", "3", "--widen-factor", "2", "--batch-size", "32"]])
     func bothGiveTheSameBits(flags: [String]) throws {
-      let folder = try TemporaryFolder()
+      let folder = try TemporaryDirectory()
       for name in ["avx2", "avx512"] {
         var job = Job.training(folder, output: name, flags)
         job.environment = ["WRN_ISA": name]
@@ -24,7 +24,7 @@ import Testing
 
     @Test(.enabled(if: hasBoth, reason))
     func ranksMayDiffer() throws {
-      let folder = try TemporaryFolder()
+      let folder = try TemporaryDirectory()
       try Job.training(folder, output: "alone", ["--steps", "4"]).succeed()
       var job = Job.training(folder, ranks: 1, output: "mixed", ["--steps", "4"])
       job.options = ["-x", "WRN_ISA=avx2"]
@@ -40,7 +40,7 @@ import Testing
     @Test(arguments: [nil, 3])
     func anUnknownSetIsRefused(ranks: Int?) throws {
       for command in [["train", "--data", "synthetic", "--output-dir", "out"], ["benchmark", "step"], ["doctor"]] {
-        let folder = try TemporaryFolder()
+        let folder = try TemporaryDirectory()
         var job = Job(folder, ranks: ranks, command)
         job.environment = ["WRN_ISA": "avx1024"]
         let output = try job.run()

@@ -5,7 +5,7 @@ import Testing
 /// A `wrn-dist` command in a folder of its own, alone or under the real `mpirun`.
 struct Job {
   /// Where it runs.
-  let folder: TemporaryFolder
+  let folder: TemporaryDirectory
   /// The ranks; nil: without `mpirun`.
   var ranks: Int?
   /// The command's arguments.
@@ -16,7 +16,7 @@ struct Job {
   var options: [String] = []
 
   /// Describes a command.
-  init(_ folder: TemporaryFolder, ranks: Int? = nil, _ arguments: [String]) {
+  init(_ folder: TemporaryDirectory, ranks: Int? = nil, _ arguments: [String]) {
     self.folder = folder
     self.ranks = ranks
     self.arguments = arguments
@@ -24,7 +24,7 @@ struct Job {
 
   /// A training run of a small network on synthetic images that takes a second or two.
   static func training(
-    _ folder: TemporaryFolder, ranks: Int? = nil, output: String, _ more: [String] = []
+    _ folder: TemporaryDirectory, ranks: Int? = nil, output: String, _ more: [String] = []
   ) -> Job {
     Job(
       folder, ranks: ranks,
@@ -59,7 +59,7 @@ struct Job {
   }
 }
 
-extension TemporaryFolder {
+extension TemporaryDirectory {
   /// The digest of all tensors of a run's latest checkpoint, as `inspect --digest` prints it.
   func digest(_ run: String) throws -> String {
     let output = try Job(self, ["inspect", "--digest", run]).succeed()

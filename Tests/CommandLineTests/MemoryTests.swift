@@ -8,7 +8,7 @@ import Testing
     // Five TB; no machine of today has that.
     let flags = ["--widen-factor", "64", "--batch-size", "65536"]
     for command in [["train", "--data", "synthetic", "--output-dir", "out"], ["benchmark", "step"]] {
-      let folder = try TemporaryFolder()
+      let folder = try TemporaryDirectory()
       let output = try Job(folder, ranks: ranks, command + flags).run()
       #expect(output.exitCode == 69, "\(output.standardError)")
       #expect(output.errorLines.count == 1, "\(output.standardError)")
@@ -22,7 +22,7 @@ import Testing
   }
 
   @Test func anEvaluationThatDoesNotFit() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try Job.training(folder, output: "run", ["--steps", "1", "--batch-size", "8", "--widen-factor", "16"]).succeed()
     // A quarter of a TB.
     let flags = ["--checkpoint", "run", "--data", "synthetic", "--batch-size", "65536"]

@@ -6,7 +6,7 @@ import Testing
 @Suite struct MixedLaunchTests {
   /// Starts two ranks with different commands (`mpirun -np 1 … : -np 1 …`).
   private func refuse(
-    _ folder: TemporaryFolder, _ first: [String], _ second: [String], program: String? = nil, code: Int32,
+    _ folder: TemporaryDirectory, _ first: [String], _ second: [String], program: String? = nil, code: Int32,
     _ sentence: String
   ) throws {
     let usual = try BuiltProducts.executable("wrn-dist")
@@ -33,11 +33,11 @@ import Testing
     ([], ["--trace", "t.json"], "--trace is not set on rank 0 but t.json on rank 1"),
   ])
   func differentFlags(first: [String], second: [String], sentence: String) throws {
-    try refuse(TemporaryFolder(), Self.synthetic + first, Self.synthetic + second, code: 64, sentence)
+    try refuse(TemporaryDirectory(), Self.synthetic + first, Self.synthetic + second, code: 64, sentence)
   }
 
   @Test func differentFolders() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     for (name, seed) in [("a", "0"), ("b", "1")] {
       try Job(folder, ["data", "synthesize", name, "--seed", seed]).succeed()
     }
@@ -56,7 +56,7 @@ import Testing
   }
 
   @Test func differentBuilds() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let program = try BuiltProducts.executable("wrn-dist")
     // A byte behind the end of an executable changes nothing that it does.
     let copy = folder.path + "/wrn-dist"
@@ -68,6 +68,7 @@ import Testing
 
   @Test func aFlagThatOnlyOneRankCannotRead() throws {
     try refuse(
-      TemporaryFolder(), Self.synthetic, Self.synthetic + ["--learning-rate", "nan"], code: 64, "--learning-rate nan")
+      TemporaryDirectory(), Self.synthetic, Self.synthetic + ["--learning-rate", "nan"], code: 64, "--learning-rate nan"
+    )
   }
 }

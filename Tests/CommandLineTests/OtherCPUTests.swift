@@ -24,7 +24,7 @@ import Testing
     }
 
     @Test func trainingWithAVX2AloneGivesTheSameBits() throws {
-      let folder = try TemporaryFolder()
+      let folder = try TemporaryDirectory()
       try Job.training(folder, output: "here", Self.training).succeed()
       let output = try run(.training(folder, output: "there", Self.training), on: "Haswell")
       #expect(output.exitCode == 0, "\(output.standardError)")
@@ -34,7 +34,7 @@ import Testing
     }
 
     @Test func doctorChecksWhatTheCPUCanRun() throws {
-      let output = try run(Job(TemporaryFolder(), ["doctor"]), on: "Haswell")
+      let output = try run(Job(TemporaryDirectory(), ["doctor"]), on: "Haswell")
       #expect(output.exitCode == 0, "\(output.standardError)")
       let lines = output.lines.filter { $0.hasPrefix("ISA") || $0.hasPrefix("engine") || $0.hasPrefix("kernels") }
       #expect(lines.count == 4)
@@ -45,7 +45,7 @@ import Testing
     }
 
     @Test func aSetThatTheCPULacksIsRefused() throws {
-      let folder = try TemporaryFolder()
+      let folder = try TemporaryDirectory()
       let output = try run(
         .training(folder, output: "out"), on: "Haswell", environment: ["WRN_ISA": "avx512"])
       #expect(output.exitCode == 64)
@@ -57,7 +57,7 @@ import Testing
     }
 
     @Test func withoutAVX2OpenBLASComputes() throws {
-      let folder = try TemporaryFolder()
+      let folder = try TemporaryDirectory()
       let output = try run(.training(folder, output: "run", Self.training), on: "Nehalem")
       #expect(output.exitCode == 0, "\(output.standardError)")
       #expect(output.standardOutput.contains("engine blas (Nehalem; native needs AVX2 and FMA),"))

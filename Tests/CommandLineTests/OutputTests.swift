@@ -6,7 +6,7 @@ import Testing
 /// What a run prints and writes.
 @Suite struct OutputTests {
   @Test func reportLinesHaveTraxsForm() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let output = try Job.training(
       folder, ranks: 2, output: "run", ["--steps", "4", "--eval-every", "2", "--eval-batches", "2"]
     ).succeed()
@@ -43,7 +43,7 @@ import Testing
       let accuracy: Double?
       let examples: Int?
     }
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try Job.training(
       folder, output: "run",
       [
@@ -83,7 +83,7 @@ import Testing
     struct Line: Decodable {
       let imagesPerSecond, computeSeconds, communicationSeconds, dataSeconds: Double
     }
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try Job.training(folder, ranks: 2, output: "run", ["--steps", "4", "--eval-every", "0"])
       .succeed()
     let lines = try folder.read("run/metrics.jsonl").split(separator: "\n").map {
@@ -98,7 +98,7 @@ import Testing
   }
 
   @Test func flagsWinOverTheSettingsFile() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try folder.write("small.yaml", "depth: 10\nbatch_size: 16\nsteps: 7\ndata: synthetic\nevalEvery: 0\n")
     let output = try Job(
       folder, ["--config", "small.yaml", "--steps", "2", "--output-dir", "run"]
@@ -107,7 +107,7 @@ import Testing
   }
 
   @Test func epochsAreCountedInImages() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let job = Job.training(folder, output: "run", ["--epochs", "3"])
     let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
     let output = try job.run { child in
@@ -119,7 +119,7 @@ import Testing
 
   /// `mpirun -np 4 wrn-dist` alone starts Trax's run on whatever data there is, in a folder of its own.
   @Test func noFlagsAtAll() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let runs = folder.url.appendingPathComponent("runs").path
     let job = Job(folder, ranks: 4, [])
     let output = try job.run { mpirun in

@@ -11,13 +11,13 @@ import Testing
 
     """
 
-  private func plan(_ folder: TemporaryFolder, _ flags: [String]) throws -> ProcessRun.Output {
+  private func plan(_ folder: TemporaryDirectory, _ flags: [String]) throws -> ProcessRun.Output {
     try folder.write("bench.json", Self.measured)
     return try Job(folder, ["plan", "--from", "bench.json", "--cores-per-host", "2"] + flags).run()
   }
 
   @Test func tablesAndAPicture() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let output = try plan(
       folder, ["--hosts", "1…64", "--widen-factor", "1,4", "--svg", "plan.svg", "--batch-size", "32"])
     #expect(output.exitCode == 0, "\(output.standardError)")
@@ -34,7 +34,7 @@ import Testing
 
   @Test func withoutAFileThisMachineIsMeasured() throws {
     let flags = ["plan", "--depth", "10", "--widen-factor", "1", "--hosts", "1,2"]
-    let output = try Job(TemporaryFolder(), flags).run()
+    let output = try Job(TemporaryDirectory(), flags).run()
     #expect(output.exitCode == 0, "\(output.standardError)")
     #expect(output.standardOutput.contains("(measured WRN-10-1, 1 rank × "))
   }
@@ -47,13 +47,13 @@ import Testing
     (["--from", "nowhere"], "--from nowhere cannot be read"), (["--depth", "23"], "--depth 23"),
   ])
   func mistakes(flags: [String], words: String) throws {
-    let output = try plan(TemporaryFolder(), flags)
+    let output = try plan(TemporaryDirectory(), flags)
     #expect(output.exitCode == 64, "\(output.standardError)")
     #expect(output.errorLines.count == 1 && output.standardError.contains(words), "\(output.standardError)")
   }
 
   @Test func aFileWithoutMeasurements() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let impossible = ["0", "9223372036854775807"].map {
       Self.measured.replacingOccurrences(of: #""threads":2"#, with: #""threads":\#($0)"#)
     }

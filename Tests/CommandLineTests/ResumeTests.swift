@@ -7,7 +7,7 @@ import Testing
 @Suite struct ResumeTests {
   @Test(arguments: [(1, 4), (3, 2), (4, 1), (2, 3)])
   func goesOnExactly(firstRanks: Int, thenRanks: Int) throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let flags = ["--eval-every", "2", "--eval-batches", "3", "--checkpoint-every", "4"]
     try Job.training(folder, output: "whole", flags + ["--steps", "9"]).succeed()
     try Job.training(folder, ranks: firstRanks, output: "parts", flags + ["--steps", "5"]).succeed()
@@ -24,7 +24,7 @@ import Testing
   /// Moments that were divided among ranks come together in a checkpoint and are divided anew.
   @Test(arguments: [("sharded", "replicated"), ("replicated", "sharded")])
   func momentsChangeTheirKeepers(first: String, then: String) throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try Job.training(folder, output: "whole", ["--steps", "6"]).succeed()
     try Job.training(
       folder, ranks: 3, output: "parts", ["--steps", "3", "--optimizer-state", first]
@@ -36,7 +36,7 @@ import Testing
   }
 
   @Test func anOlderCheckpointReplacesWhatCameAfterIt() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let flags = ["--steps", "6", "--checkpoint-every", "2"]
     try Job.training(folder, output: "run", flags).succeed()
     let digest = try folder.digest("run")
@@ -50,7 +50,7 @@ import Testing
 
   @Test(arguments: [SIGUSR1, SIGTERM, SIGINT])
   func aSignalStopsAfterACheckpoint(signal: Int32) throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
     let stopped = try Job.training(folder, output: "run", ["--steps", "100000"]).run { child in
       try waitForLines(3, in: log)
@@ -65,7 +65,7 @@ import Testing
   }
 
   @Test func theSignalOfABatchSystemReachesAllRanks() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
     let job = Job.training(folder, ranks: 3, output: "run", ["--steps", "100000"])
     let stopped = try job.run { mpirun in
@@ -78,7 +78,7 @@ import Testing
   }
 
   /// Goes on for two steps and compares with a run that never stopped.
-  private func compareWithWhole(_ folder: TemporaryFolder, step: Int) throws {
+  private func compareWithWhole(_ folder: TemporaryDirectory, step: Int) throws {
     let steps = ["--steps", "\(step + 2)"]
     try Job.training(folder, ranks: 2, output: "run", steps).succeed()
     try Job.training(folder, output: "whole", steps).succeed()
@@ -87,7 +87,7 @@ import Testing
   }
 
   @Test func aFinishedRunIsLeftAlone() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try Job.training(folder, output: "run", ["--steps", "2"]).succeed()
     let metrics = folder.metrics("run")
     let again = try Job.training(folder, output: "run", ["--steps", "2"]).succeed()
@@ -96,7 +96,7 @@ import Testing
   }
 
   @Test func anotherEngineIsWarnedOf() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try Job.training(folder, output: "run", ["--steps", "1", "--engine", "blas"]).succeed()
     let same = try Job.training(folder, output: "run", ["--steps", "2", "--engine", "blas"]).succeed()
     #expect(!same.standardOutput.contains("warning"))
@@ -106,7 +106,7 @@ import Testing
 
   /// A run that has lost its checkpoints is not begun anew over what it left.
   @Test func checkpointsThatAreGone() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try Job.training(folder, output: "run", ["--steps", "1"]).succeed()
     let metrics = folder.metrics("run")
     try FileManager.default.removeItem(at: folder.url.appendingPathComponent("run/checkpoints/step-00000001"))
@@ -117,7 +117,7 @@ import Testing
   }
 
   @Test func weightsStartANewRun() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try Job.training(folder, output: "first", ["--steps", "2"]).succeed()
     let file = "first/checkpoints/step-00000002/model.safetensors"
     try Job.training(folder, output: "a", ["--steps", "1", "--init", file]).succeed()

@@ -16,14 +16,14 @@ import Testing
     let traceEvents: [Event]
   }
 
-  private func read(_ folder: TemporaryFolder, _ name: String) throws -> [Trace.Event] {
+  private func read(_ folder: TemporaryDirectory, _ name: String) throws -> [Trace.Event] {
     let data = try Data(contentsOf: folder.url.appendingPathComponent(name))
     return try JSONDecoder().decode(Trace.self, from: data).traceEvents
   }
 
   @Test(arguments: [nil, 1, 2, 3])
   func everyRankHasItsRows(ranks: Int?) throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let flags = [
       "--steps", "4", "--eval-every", "2", "--eval-batches", "1", "--checkpoint-every", "2",
       "--threads", "2",
@@ -105,7 +105,7 @@ import Testing
     }
 
   @Test func aStoppedRunLeavesItsTrace() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
     let output = try Job.training(folder, ranks: 2, output: "run", ["--steps", "100000", "--trace", "t.json"]).run {
       child in
@@ -119,13 +119,13 @@ import Testing
 
   /// The folder of the output is not there yet when the run starts.
   @Test func itMayLieInTheOutputFolder() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try Job.training(folder, ranks: 2, output: "run", ["--steps", "1", "--trace", "run/t.json"]).succeed()
     #expect(try read(folder, "run/t.json").contains { $0.name == "step" })
   }
 
   @Test func aFileThatCannotBeWrittenIsFoundAtTheStart() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     for ranks in [nil, 2] {
       let output = try Job.training(folder, ranks: ranks, output: "run", ["--steps", "1", "--trace", "no/t.json"]).run()
       #expect(output.exitCode == 73, "\(output.standardError)")

@@ -23,7 +23,7 @@ import Testing
   ) {
     let g = shape.geometry
     let (x, weight, scratch) = (GuardedBuffer(shape.x), GuardedBuffer(shape.weight), engine.scratch(shape))
-    let prepared = engine.prepared(shape, weight, for: .backward)
+    let packed = engine.packed(shape, weight, for: .backward)
     let scale = GuardedBuffer(shape.numbers("scale", g.inputChannels))
     let shift = GuardedBuffer(shape.numbers("shift", g.inputChannels))
     let mean = GuardedBuffer(shape.numbers("mean", g.inputChannels))
@@ -33,11 +33,11 @@ import Testing
     let sums = GuardedBuffer([Double](repeating: .nan, count: 2 * g.inputChannels))
     withUnsafePointer(to: parameters.pointer) { addresses in
       engine.engine.backward(
-        g, MicrobatchSpan(imageCount: shape.images),
+        g, MicrobatchRange(imageCount: shape.images),
         input: ConvolutionInput(
           activation: x.pointer,
           normalization: normalizes ? NormalizedReLU(scale: scale.pointer, shift: shift.pointer) : nil),
-        weight: weight.pointer, prepared: prepared.pointer, outputGradient: gradient.operand,
+        weight: weight.pointer, packed: packed.pointer, outputGradient: gradient.operand,
         parameterGradient: ConvolutionParameterGradient(addresses: addresses, hasBias: true),
         inputGradient: wantsInput
           ? ConvolutionInputGradient(
@@ -45,7 +45,7 @@ import Testing
             sums: normalizes ? sums.pointer : nil) : nil,
         scratch: scratch.pointer)
     }
-    for buffer in [x, weight, prepared, scratch, scale, shift, mean, parameters, dX] { #expect(buffer.isIntact) }
+    for buffer in [x, weight, packed, scratch, scale, shift, mean, parameters, dX] { #expect(buffer.isIntact) }
     #expect(sums.isIntact && gradient.isIntact)
     #expect(wantsInput || dX.elements.allSatisfy(\.isNaN))
 
@@ -115,7 +115,7 @@ private struct OutputGradient {
       gradient: buffers[0].pointer,
       normalization: source == .plain
         ? nil
-        : NormalizationGradient(
+        : NormalizationBackward(
           activation: buffers[1].pointer, gradientScale: maps[0].pointer,
           activationScale: maps[1].pointer, constant: maps[2].pointer),
       addend: hasAddend ? UnsafePointer(buffers[2].pointer) : nil, stored: stored?.pointer)

@@ -22,7 +22,7 @@ import Testing
   ) {
     let g = shape.geometry
     let (x, weight, scratch) = (GuardedBuffer(shape.x), GuardedBuffer(shape.weight), engine.scratch(shape))
-    let prepared = engine.prepared(shape, weight, for: .forward)
+    let packed = engine.packed(shape, weight, for: .forward)
     let bias = GuardedBuffer(hasBias ? shape.bias : [Float](repeating: 0, count: g.outputChannels))
     let scale = GuardedBuffer(shape.numbers("scale", g.inputChannels))
     let shift = GuardedBuffer(shape.numbers("shift", g.inputChannels))
@@ -30,17 +30,17 @@ import Testing
     let y = GuardedBuffer(addend == .output ? other.elements : [Float](repeating: .nan, count: shape.outputCount))
     let sums = GuardedBuffer([Double](repeating: .nan, count: 2 * g.outputChannels))
     engine.engine.forward(
-      g, MicrobatchSpan(imageCount: shape.images),
+      g, MicrobatchRange(imageCount: shape.images),
       input: ConvolutionInput(
         activation: x.pointer,
         normalization: normalizes ? NormalizedReLU(scale: scale.pointer, shift: shift.pointer) : nil),
-      weight: weight.pointer, prepared: prepared.pointer, bias: hasBias ? UnsafePointer(bias.pointer) : nil,
+      weight: weight.pointer, packed: packed.pointer, bias: hasBias ? UnsafePointer(bias.pointer) : nil,
       output: ConvolutionOutput(
         activation: y.pointer,
         addend: addend == .none ? nil : UnsafePointer(addend == .other ? other.pointer : y.pointer),
         sums: sums.pointer),
       scratch: scratch.pointer)
-    for buffer in [x, weight, prepared, scratch, bias, scale, shift, other, y] { #expect(buffer.isIntact) }
+    for buffer in [x, weight, packed, scratch, bias, scale, shift, other, y] { #expect(buffer.isIntact) }
     #expect(sums.isIntact && x.elements == shape.x && weight.elements == shape.weight)
 
     // z in fp32, as the engine forms it, so that no ReLU falls on the other side.
@@ -80,13 +80,13 @@ import Testing
     let scale = GuardedBuffer([Float](repeating: 1, count: channels))
     let shift = GuardedBuffer([Float](repeating: 0, count: channels))
     let weight = GuardedBuffer(shape.weight)
-    let prepared = engine.prepared(shape, weight, for: .forward)
+    let packed = engine.packed(shape, weight, for: .forward)
     engine.engine.forward(
-      shape.geometry, MicrobatchSpan(imageCount: 1),
+      shape.geometry, MicrobatchRange(imageCount: 1),
       input: ConvolutionInput(
         activation: input.pointer,
         normalization: NormalizedReLU(scale: scale.pointer, shift: shift.pointer)),
-      weight: weight.pointer, prepared: prepared.pointer, bias: nil,
+      weight: weight.pointer, packed: packed.pointer, bias: nil,
       output: ConvolutionOutput(activation: y.pointer, addend: nil, sums: nil), scratch: scratch.pointer)
     #expect(y.elements.contains { $0.isNaN }, "a run that has diverged must show it")
   }

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// How many microbatches a call computes changes nothing: each gets the bits of a call of its own.
-@Suite struct SpanTests {
+@Suite struct MicrobatchRangeTests {
   /// Microbatches of `perMicrobatch` images, the last with what is left.
   struct Case: CustomTestStringConvertible, Sendable {
     let shape: ConvolutionCase
@@ -35,7 +35,7 @@ import Testing
 
   @Test(arguments: cases, TestedEngine.all)
   func anyNumberAtOnce(example: Case, engine: TestedEngine) {
-    let all = MicrobatchSpan(imageCount: example.shape.images, imagesPerMicrobatch: example.perMicrobatch)
+    let all = MicrobatchRange(imageCount: example.shape.images, imagesPerMicrobatch: example.perMicrobatch)
     for normalizes in [true, false] {
       let alone = results(example.shape, all, engine, microbatchesPerCall: 1, normalizes)
       for count in [2, all.microbatchCount] {
@@ -49,7 +49,7 @@ import Testing
 
   /// Computes both passes; every microbatch has coefficients of its own, or the input is taken as it is.
   private func results(
-    _ shape: ConvolutionCase, _ all: MicrobatchSpan, _ engine: TestedEngine, microbatchesPerCall: Int,
+    _ shape: ConvolutionCase, _ all: MicrobatchRange, _ engine: TestedEngine, microbatchesPerCall: Int,
     _ normalizes: Bool
   ) -> [(name: String, bits: [UInt64])] {
     let g = shape.geometry
@@ -67,17 +67,17 @@ import Testing
     let parameters = (0..<count).map { _ in unset(g.weightCount + filters) }
     let outputSums = GuardedBuffer([Double](repeating: .nan, count: count * 2 * filters))
     let inputSums = GuardedBuffer([Double](repeating: .nan, count: count * 2 * channels))
-    let longest = MicrobatchSpan(
+    let longest = MicrobatchRange(
       imageCount: min(microbatchesPerCall * all.imagesPerMicrobatch, all.imageCount),
       imagesPerMicrobatch: all.imagesPerMicrobatch)
     let scratch = unset(engine.engine.scratchCount(g, longest))
-    let kernel = engine.prepared(shape, weight, for: .forward)
-    let turnedKernel = engine.prepared(shape, weight, for: .backward)
+    let kernel = engine.packed(shape, weight, for: .forward)
+    let turnedKernel = engine.packed(shape, weight, for: .backward)
 
     for m in stride(from: 0, to: count, by: microbatchesPerCall) {
       let first = m * all.imagesPerMicrobatch
       let last = min(m + microbatchesPerCall, count) - 1
-      let span = MicrobatchSpan(
+      let microbatches = MicrobatchRange(
         imageCount: all.images(of: last).upperBound - first, imagesPerMicrobatch: all.imagesPerMicrobatch)
       let (inputs, outputs) = (first * g.inputCount, first * g.outputCount)
       let input = ConvolutionInput(
@@ -87,7 +87,7 @@ import Testing
             scale: scale.pointer + m * channels, shift: shift.pointer + m * channels, microbatchStride: channels)
           : nil)
       engine.engine.forward(
-        g, span, input: input, weight: weight.pointer, prepared: kernel.pointer, bias: bias.pointer,
+        g, microbatches, input: input, weight: weight.pointer, packed: kernel.pointer, bias: bias.pointer,
         output: ConvolutionOutput(
           activation: y.pointer + outputs, addend: addend.pointer + outputs,
           sums: outputSums.pointer + m * 2 * filters),
@@ -95,10 +95,10 @@ import Testing
       parameters[m...last].map(\.pointer).withUnsafeBufferPointer { addresses in
         guard let addresses = addresses.baseAddress else { return }
         engine.engine.backward(
-          g, span, input: input, weight: weight.pointer, prepared: turnedKernel.pointer,
+          g, microbatches, input: input, weight: weight.pointer, packed: turnedKernel.pointer,
           outputGradient: ConvolutionOutputGradient(
             gradient: gradient.pointer + outputs,
-            normalization: NormalizationGradient(
+            normalization: NormalizationBackward(
               activation: activation.pointer + outputs, gradientScale: maps[0].pointer + m * filters,
               activationScale: maps[1].pointer + m * filters, constant: maps[2].pointer + m * filters,
               microbatchStride: filters),

@@ -27,17 +27,17 @@ struct TestedEngine: CustomTestStringConvertible, Sendable {
   /// Scratch memory for a convolution.
   func scratch(_ shape: ConvolutionCase) -> GuardedBuffer<Float> {
     GuardedBuffer(
-      [Float](repeating: .nan, count: engine.scratchCount(shape.geometry, MicrobatchSpan(imageCount: shape.images))))
+      [Float](repeating: .nan, count: engine.scratchCount(shape.geometry, MicrobatchRange(imageCount: shape.images))))
   }
 
   /// The kernel in the engine's own form.
-  func prepared(
+  func packed(
     _ shape: ConvolutionCase, _ weight: GuardedBuffer<Float>, for direction: ConvolutionDirection
   ) -> GuardedBuffer<Float> {
-    let prepared = GuardedBuffer(
-      [Float](repeating: .nan, count: engine.preparedWeightCount(shape.geometry)))
-    engine.prepareWeight(shape.geometry, for: direction, weight.pointer, into: prepared.pointer)
-    return prepared
+    let packed = GuardedBuffer(
+      [Float](repeating: .nan, count: engine.packedWeightCount(shape.geometry)))
+    engine.packWeight(shape.geometry, for: direction, weight.pointer, into: packed.pointer)
+    return packed
   }
 
   /// z in fp32, with the engine's own rounding, so that no ReLU falls on the other side.

@@ -3,15 +3,15 @@ import TestSupport
 import Testing
 
 /// Ranks that do not agree are found and named on every rank.
-@Suite struct LayoutDigestTests {
+@Suite struct ConsistencyDigestTests {
   private static func names(_ texts: [String]) throws -> [String] {
     try ThreadCommunicator.run(worldSize: texts.count) { communicator in
-      var digest = LayoutDigest()
+      var digest = ConsistencyDigest()
       digest.combine(texts[communicator.rank])
       do {
         try digest.requireEqual("the flags", on: communicator)
         return ""
-      } catch let mismatch as LayoutDigest.Mismatch {
+      } catch let mismatch as ConsistencyDigest.Mismatch {
         return mismatch.description
       }
     }
@@ -29,8 +29,8 @@ import Testing
   }
 
   @Test func everythingTakenInMatters() {
-    func digest(_ body: (inout LayoutDigest) -> Void) -> UInt64 {
-      var digest = LayoutDigest()
+    func digest(_ body: (inout ConsistencyDigest) -> Void) -> UInt64 {
+      var digest = ConsistencyDigest()
       body(&digest)
       return digest.value
     }

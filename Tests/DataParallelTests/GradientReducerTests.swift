@@ -4,11 +4,11 @@ import TestSupport
 import Testing
 
 /// The exchanged sum is, bit for bit, the sum over the fixed tree, whatever the ranks and however the gradient is cut.
-@Suite struct GradientExchangeTests {
-  private func check(_ example: ExchangeRun.Case, worldSize: Int, hosts: [Int]? = nil) throws {
+@Suite struct GradientReducerTests {
+  private func check(_ example: ReducerHarness.Case, worldSize: Int, hosts: [Int]? = nil) throws {
     let exact = example.sum
     let outcomes = try ThreadCommunicator.run(worldSize: worldSize, hosts: hosts) { communicator in
-      let run = ExchangeRun(example, communicator)
+      let run = ReducerHarness(example, communicator)
       // Twice, as in training: the second step must not see the first.
       _ = try run.step()
       return try run.step()
@@ -24,7 +24,7 @@ import Testing
     var numbers = TestNumbers(seed: UInt64(worldSize) &* 77)
     for elementCount in [0, 1, worldSize - 1, 127, 1021, 5003, 8192] {
       try check(
-        ExchangeRun.Case(
+        ReducerHarness.Case(
           microbatches: worldSize + numbers.below(13), elementCount: elementCount,
           bucketByteCount: 4096 << numbers.below(4), isSharded: numbers.below(2) == 0,
           seed: numbers.next()), worldSize: worldSize)
@@ -41,7 +41,7 @@ import Testing
     for elementCount in [0, 1, 1021, 5003, 8192] {
       for isSharded in [true, false] {
         try check(
-          ExchangeRun.Case(
+          ReducerHarness.Case(
             microbatches: hosts.count + numbers.below(13), elementCount: elementCount,
             bucketByteCount: 4096 << numbers.below(4), isSharded: isSharded, seed: numbers.next()),
           worldSize: hosts.count, hosts: hosts)
@@ -55,7 +55,7 @@ import Testing
     var numbers = TestNumbers(seed: UInt64(worldSize) &* 13)
     for elementCount in [1, worldSize - 1, 5003, 20_000] {
       try check(
-        ExchangeRun.Case(
+        ReducerHarness.Case(
           microbatches: worldSize * (1 + numbers.below(2)) + numbers.below(3), elementCount: elementCount,
           isSharded: numbers.below(2) == 0, seed: numbers.next()), worldSize: worldSize)
     }
@@ -64,10 +64,10 @@ import Testing
   /// 16 ranks in groups of 4: 3 + 3 messages there and as many back for a bucket; 15 + 15 where messages are large.
   @Test(arguments: [(4096, 12), (1 << 20, 30)])
   func fewMessagesWhereTheyWouldBeTiny(bucketByteCount: Int, messagesPerBucket: Int) throws {
-    let example = ExchangeRun.Case(
+    let example = ReducerHarness.Case(
       microbatches: 16, elementCount: 1 << 20, bucketByteCount: bucketByteCount * 8, seed: nil)
     let buckets = BucketPlan(elementCount: example.elementCount, bucketByteCount: example.bucketByteCount).buckets
-    let outcomes = try ThreadCommunicator.run(worldSize: 16) { try ExchangeRun(example, $0).step() }
+    let outcomes = try ThreadCommunicator.run(worldSize: 16) { try ReducerHarness(example, $0).step() }
     for outcome in outcomes {
       #expect(outcome.sentMessageCount == messagesPerBucket * buckets.count)
       #expect(outcome.sentByteCount == 2 * 15 * 4 * example.elementCount / 16)
@@ -78,47 +78,47 @@ import Testing
   func normAndWishToStopAreTheSameEverywhere(worldSize: Int) throws {
     var squareSums = Set<UInt64>()
     for bucketByteCount in [4096, 10_000, 1 << 20] {
-      let example = ExchangeRun.Case(
+      let example = ReducerHarness.Case(
         microbatches: 5, elementCount: 7001, bucketByteCount: bucketByteCount, seed: 4)
       for asked in [nil, worldSize - 1] {
         let outcomes = try ThreadCommunicator.run(worldSize: worldSize) { communicator in
-          try ExchangeRun(example, communicator).step(wantsStop: communicator.rank == asked)
+          try ReducerHarness(example, communicator).step(stopRequested: communicator.rank == asked)
         }
         for outcome in outcomes {
           squareSums.insert(outcome.squareSum.bitPattern)
-          #expect(outcome.isStopWanted == (asked != nil))
+          #expect(outcome.stopRequested == (asked != nil))
         }
       }
     }
-    let alone = ExchangeRun(
-      ExchangeRun.Case(microbatches: 5, elementCount: 7001, seed: 4), SoloCommunicator())
+    let alone = ReducerHarness(
+      ReducerHarness.Case(microbatches: 5, elementCount: 7001, seed: 4), SingleProcessCommunicator())
     squareSums.insert(try alone.step().squareSum.bitPattern)
     #expect(squareSums.count == 1)
   }
 
   @Test func theNormIsThatOfTheGradient() throws {
     // Without infinities, so that there is something to compare.
-    let example = ExchangeRun.Case(microbatches: 1, elementCount: 1300, seed: 6)
-    let outcome = try ExchangeRun(example, SoloCommunicator()).step()
+    let example = ReducerHarness.Case(microbatches: 1, elementCount: 1300, seed: 6)
+    let outcome = try ReducerHarness(example, SingleProcessCommunicator()).step()
     let exact = example.sum.reduce(0.0) { $0 + Double($1) * Double($1) }
     #expect(abs(outcome.squareSum - exact) <= 1e-12 * exact || !exact.isFinite)
   }
 
   @Test func anInfinityReachesTheNormOfEveryRank() throws {
-    let example = ExchangeRun.Case(microbatches: 3, elementCount: 4000, seed: 1)
+    let example = ReducerHarness.Case(microbatches: 3, elementCount: 4000, seed: 1)
     let isFinite = example.sum.allSatisfy(\.isFinite)
     try #require(!isFinite)
-    let outcomes = try ThreadCommunicator.run(worldSize: 3) { try ExchangeRun(example, $0).step() }
+    let outcomes = try ThreadCommunicator.run(worldSize: 3) { try ReducerHarness(example, $0).step() }
     #expect(outcomes.allSatisfy { !$0.squareSum.isFinite })
   }
 
   /// No all-reduce can do with fewer bytes than 2·(p − 1)/p of the gradient from every rank.
   @Test(arguments: [2, 4, 8], [true, false])
   func sentBytesAreTheLeast(worldSize: Int, isSharded: Bool) throws {
-    let example = ExchangeRun.Case(
+    let example = ReducerHarness.Case(
       microbatches: 8, elementCount: 295_866, bucketByteCount: 65_536, isSharded: isSharded, seed: nil)
     let outcomes = try ThreadCommunicator.run(worldSize: worldSize) {
-      try ExchangeRun(example, $0).step()
+      try ReducerHarness(example, $0).step()
     }
     let least = 2 * (worldSize - 1) * 4 * example.elementCount / worldSize
     for outcome in outcomes {
@@ -142,7 +142,7 @@ import Testing
       guard isPossible else { continue }
       for hosts in [nil, worldSize == 4 ? [0, 0, 1, 1] : nil, worldSize == 8 ? [0, 0, 1, 1, 2, 2, 3, 3] : nil] {
         try check(
-          ExchangeRun.Case(
+          ReducerHarness.Case(
             microbatches: microbatches, elementCount: 3001 + numbers.below(2000),
             bucketByteCount: 4096 << numbers.below(3), isSharded: numbers.below(2) == 0, wire: .bf16,
             seed: numbers.next()), worldSize: worldSize, hosts: hosts)
@@ -152,9 +152,9 @@ import Testing
 
   /// With a partial sum a rank the way there takes half the bytes; parameters come back whole.
   @Test func roundedSumsTakeHalfTheBytes() throws {
-    let example = ExchangeRun.Case(
+    let example = ReducerHarness.Case(
       microbatches: 16, elementCount: 295_866, bucketByteCount: 65_536, wire: .bf16, seed: nil)
-    let outcomes = try ThreadCommunicator.run(worldSize: 8) { try ExchangeRun(example, $0).step() }
+    let outcomes = try ThreadCommunicator.run(worldSize: 8) { try ReducerHarness(example, $0).step() }
     let least = Double(7 * (2 + 4) * example.elementCount / 8)
     for outcome in outcomes {
       #expect((0.98 * least...1.02 * least).contains(Double(outcome.sentByteCount)))
@@ -165,10 +165,10 @@ import Testing
   /// host, while all of its ranks send equally much.
   @Test(arguments: [[0, 0, 1, 1], [0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 2, 2, 3, 3]], [true, false])
   func bytesBetweenHostsAreTheLeast(hosts: [Int], isSharded: Bool) throws {
-    let example = ExchangeRun.Case(
+    let example = ReducerHarness.Case(
       microbatches: 8, elementCount: 295_866, bucketByteCount: 65_536, isSharded: isSharded, seed: nil)
     let outcomes = try ThreadCommunicator.run(worldSize: hosts.count, hosts: hosts) {
-      try ExchangeRun(example, $0).step()
+      try ReducerHarness(example, $0).step()
     }
     let hostCount = (hosts.max() ?? 0) + 1
     let least = 2 * (hostCount - 1) * 4 * example.elementCount / hostCount
@@ -187,7 +187,7 @@ import Testing
   }
 
   @Test func differentCutsAreRefused() throws {
-    #expect(throws: LayoutDigest.Mismatch.self) {
+    #expect(throws: ConsistencyDigest.Mismatch.self) {
       try ThreadCommunicator.run(worldSize: 3) { communicator in
         let plan = BucketPlan(
           elementCount: 10_000, bucketByteCount: communicator.rank == 1 ? 8192 : 4096)

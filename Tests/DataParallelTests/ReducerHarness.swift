@@ -4,7 +4,7 @@ import Tensors
 import TestSupport
 
 /// One rank that exchanges made-up gradients as a training step does.
-final class ExchangeRun {
+final class ReducerHarness {
   /// A case of a property test.
   struct Case: Sendable {
     /// M.
@@ -51,7 +51,7 @@ final class ExchangeRun {
     /// What the owners made of the gradient and handed out.
     let result: [Float]
     let squareSum: Double
-    let isStopWanted: Bool
+    let stopRequested: Bool
     let sentByteCount: Int
     let sentToOtherHostsByteCount: Int
     let sentMessageCount: Int
@@ -62,7 +62,7 @@ final class ExchangeRun {
   private let segments: [AlignedBuffer<Float>]
   private let nodes: [ReductionTree.Node]
   private let parameters: AlignedBuffer<Float>
-  private let exchange: GradientExchange
+  private let exchange: GradientReducer
   private let summary: StepSummary
 
   init(_ example: Case, _ communicator: any Communicator) {
@@ -72,7 +72,7 @@ final class ExchangeRun {
     nodes = tree.segments(of: tree.ownership(worldSize: communicator.worldSize)[communicator.rank])
     segments = nodes.map { _ in AlignedBuffer(count: example.elementCount) }
     parameters = AlignedBuffer(count: example.elementCount)
-    exchange = GradientExchange(
+    exchange = GradientReducer(
       plan: BucketPlan(
         elementCount: example.elementCount, bucketByteCount: example.bucketByteCount), tree: tree,
       wire: example.wire, communicator: communicator, segments: segments.map(\.pointer),
@@ -81,7 +81,7 @@ final class ExchangeRun {
   }
 
   /// Exchanges once; what is handed out is the gradient's negative where owners make something of it.
-  func step(wantsStop: Bool = false) throws -> Outcome {
+  func step(stopRequested: Bool = false) throws -> Outcome {
     let before = sent
     let leaves = example.leaves
     let tree = ReductionTree(leafCount: example.microbatches)
@@ -94,19 +94,19 @@ final class ExchangeRun {
     exchange.begin()
     for range in readyRanges() {
       try exchange.gradientReady(range)
-      while let bucket = try exchange.nextArrived(waiting: false) { try use(bucket) }
+      while let bucket = try exchange.nextReducedBucket(waiting: false) { try use(bucket) }
     }
-    while let bucket = try exchange.nextArrived(waiting: true) { try use(bucket) }
+    while let bucket = try exchange.nextReducedBucket(waiting: true) { try use(bucket) }
     // The messages of the summary are not the gradient's.
     let beforeSummary = sent
-    try summary.start(wantsStop: wantsStop)
-    let (squareSum, isStopWanted) = try summary.finish()
+    try summary.start(stopRequested: stopRequested)
+    let (squareSum, stopRequested) = try summary.finish()
     let afterSummary = sent
     try exchange.finish()
     let counts = (sent &- afterSummary) &+ (beforeSummary &- before)
     let result = example.isSharded ? parameters.elements.map { -$0 } : Array(segments[0].elements)
     return Outcome(
-      result: result, squareSum: squareSum, isStopWanted: isStopWanted, sentByteCount: counts[0],
+      result: result, squareSum: squareSum, stopRequested: stopRequested, sentByteCount: counts[0],
       sentToOtherHostsByteCount: counts[1], sentMessageCount: counts[2])
   }
 
@@ -117,10 +117,10 @@ final class ExchangeRun {
   }
 
   private func use(_ bucket: Int) throws {
-    let slice = exchange.ownSlice(bucket)
+    let shard = exchange.ownedShard(bucket)
     // In two parts, as several threads would.
-    let middle = min(slice.lowerBound + BucketPlan.chunkLength, slice.upperBound)
-    for part in [slice.lowerBound..<middle, middle..<slice.upperBound] {
+    let middle = min(shard.lowerBound + BucketPlan.chunkLength, shard.upperBound)
+    for part in [shard.lowerBound..<middle, middle..<shard.upperBound] {
       exchange.sum(part, of: bucket)
       summary.addSquares(part, of: segments[0].pointer)
       if example.isSharded { for i in part { parameters.pointer[i] = -segments[0].pointer[i] } }

@@ -3,16 +3,16 @@ import DataParallel
 import TestSupport
 import Testing
 
-@Suite struct SettingsAgreementTests {
+@Suite struct SettingsConsistencyTests {
   /// What each rank is told when rank r has `tables[r]`.
   private func sentences(
-    _ tables: [[(name: String, value: String)]], _ subject: SettingsAgreement.Subject = .flags
+    _ tables: [[(name: String, value: String)]], _ subject: SettingsConsistency.Subject = .flags
   ) throws -> [String] {
     try ThreadCommunicator.run(worldSize: tables.count) { world in
       do {
-        try SettingsAgreement.requireEqual(tables[world.rank], subject, on: world)
+        try SettingsConsistency.requireEqual(tables[world.rank], subject, on: world)
         return "equal"
-      } catch let difference as SettingsAgreement.Difference {
+      } catch let difference as SettingsConsistency.Difference {
         return difference.description
       }
     }

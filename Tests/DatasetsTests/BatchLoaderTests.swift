@@ -10,7 +10,7 @@ import Testing
     _ split: CIFAR10.Split, _ range: Range<Int>, firstStep: Int, mode: ShuffleMode = .epoch
   ) -> BatchLoader {
     BatchLoader(
-      split: split, sequence: SampleSequence(mode: mode, count: split.count, seed: 1),
+      split: split, sequence: Sampler(mode: mode, count: split.count, seed: 1),
       localRange: range, firstStep: firstStep, firstPosition: { ($0 - 1) * 12 })
   }
 
@@ -18,7 +18,7 @@ import Testing
   func everyStepGetsItsImages(range: Range<Int>) throws {
     let split = SyntheticCIFAR10.dataset().test
     let loader = loader(split, range, firstStep: 4)
-    let order = SampleSequence(mode: .epoch, count: split.count, seed: 1)
+    let order = Sampler(mode: .epoch, count: split.count, seed: 1)
     let indices = UnsafeMutableBufferPointer<Int>.allocate(capacity: range.count)
     defer { indices.deallocate() }
     let pixels = AlignedBuffer<Float>(count: 3072)
@@ -36,7 +36,7 @@ import Testing
   }
 
   @Test func aBadRecordIsReportedAtItsStep() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     var bytes = [UInt8](repeating: 1, count: 3073 * 40)
     bytes[3073 * 30] = 99
     for name in ["data_batch_1.bin", "test_batch.bin"] {

@@ -6,9 +6,9 @@ import Testing
 
 /// Reading the official binary layout, and what is wrong with files that are not in it.
 @Suite struct CIFAR10Tests {
-  private let folder: TemporaryFolder
+  private let folder: TemporaryDirectory
 
-  init() throws { folder = try TemporaryFolder() }
+  init() throws { folder = try TemporaryDirectory() }
 
   /// A record whose bytes tell where they stand.
   private func record(_ number: Int, label: UInt8) -> [UInt8] {

@@ -16,7 +16,7 @@ import Testing
     .enabled(
       if: isThere, "skipped, because neither WRN_CIFAR10 nor ../shared/cifar10 offers CIFAR-10"))
   func theRealSetIsRecognised() throws {
-    let scratch = try TemporaryFolder()
+    let scratch = try TemporaryDirectory()
     if Self.named == nil {
       let unpacked = try ProcessRun(Self.unpacker, [scratch.path]).run()
       #expect(unpacked.exitCode == 0, "\(unpacked.standardError)")

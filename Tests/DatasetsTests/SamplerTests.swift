@@ -3,16 +3,16 @@ import Tensors
 import Testing
 
 /// The orders of training images, against literal simulations of what they are said to be.
-@Suite struct SampleSequenceTests {
-  private func take(_ sequence: SampleSequence, _ positions: Range<Int>) -> [Int] {
+@Suite struct SamplerTests {
+  private func take(_ sequence: Sampler, _ positions: Range<Int>) -> [Int] {
     let indices = UnsafeMutableBufferPointer<Int>.allocate(capacity: positions.count)
     defer { indices.deallocate() }
     sequence.indices(at: positions, into: indices)
     return Array(indices)
   }
 
-  private func order(_ mode: ShuffleMode, _ count: Int, seed: UInt64 = 0) -> SampleSequence {
-    SampleSequence(mode: mode, count: count, seed: seed)
+  private func order(_ mode: ShuffleMode, _ count: Int, seed: UInt64 = 0) -> Sampler {
+    Sampler(mode: mode, count: count, seed: seed)
   }
 
   /// Trax's pipeline, step by step: a fixed order over and over, a queue of 1,024, a drawn slot emitted and refilled.

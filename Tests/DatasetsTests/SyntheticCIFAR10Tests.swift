@@ -16,7 +16,7 @@ import Testing
   ]
 
   @Test func bytesArePinned() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try SyntheticCIFAR10.write(to: folder.path + "/set")
     for (name, sum) in Self.sums {
       let data = try Data(contentsOf: folder.url.appendingPathComponent("set/\(name)"))
@@ -33,7 +33,7 @@ import Testing
   }
 
   @Test func filesAndEmbeddedSetAreEqual() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try SyntheticCIFAR10.write(to: folder.path + "/set")
     let (files, embedded) = (try CIFAR10(directory: folder.path + "/set"), SyntheticCIFAR10.dataset())
     #expect(try files.fingerprint() == embedded.fingerprint())
@@ -62,7 +62,7 @@ import Testing
   }
 
   @Test func whatIsThereIsNotOverwritten() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     try folder.write("set/mine.txt", "keep")
     let error = #expect(throws: DatasetError.self) { try SyntheticCIFAR10.write(to: folder.path + "/set") }
     #expect(error?.kind == .cannotCreate)

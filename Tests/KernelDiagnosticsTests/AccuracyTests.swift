@@ -5,7 +5,9 @@ import Testing
 /// The contract of `docs/numerics.md`: how far each operation may be from float64.
 @Suite struct AccuracyTests {
   /// The largest relative L2 error and the largest error over the root mean square, by algorithm and operation.
-  private static func limit(_ algorithm: String, _ operation: KernelChecks.Operation) -> (l2: Double, worst: Double) {
+  private static func limit(_ algorithm: String, _ operation: KernelDiagnostics.Operation) -> (
+    l2: Double, worst: Double
+  ) {
     switch (algorithm, operation) {
     case ("direct", .forward): (6e-7, 1e-5)
     case ("direct", .inputGradient): (6e-7, 1.5e-5)

@@ -23,7 +23,7 @@ import Testing
   @Test func instructionSetsAgreeToTheBit() throws {
     let findings = try Self.sets.map { ($0.rawValue, try Self.check(NativeConvolutionEngine($0))) }
     for other in findings.dropFirst() {
-      try KernelSelfCheck.requireEqualBits(findings[0], other)
+      try KernelSelfCheck.verifyBitwiseEqual(findings[0], other)
     }
   }
 
@@ -31,10 +31,10 @@ import Testing
   enum Defect: CaseIterable, Sendable { case forward, weightGradient, inputGradient, biasGradient, sums, notANumber }
 
   /// A table whose functions call the real ones and then spoil a single number.
-  private static func broken(_ good: ConvolutionKernels, _ defect: Defect) -> ConvolutionKernels {
+  private static func broken(_ good: ConvolutionKernelTable, _ defect: Defect) -> ConvolutionKernelTable {
     good.replacing(
-      forward: { geometry, span, input, prepared, bias, output, scratch in
-        good.forward(geometry, span, input, prepared, bias, output, scratch)
+      forward: { geometry, microbatches, input, packed, bias, output, scratch in
+        good.forward(geometry, microbatches, input, packed, bias, output, scratch)
         switch defect {
         case .forward: output.activation[17] += 0.01
         case .notANumber: output.activation[3] = .nan
@@ -42,8 +42,8 @@ import Testing
         default: break
         }
       },
-      backward: { geometry, span, input, prepared, gradient, parameters, inputGradient, scratch in
-        good.backward(geometry, span, input, prepared, gradient, parameters, inputGradient, scratch)
+      backward: { geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch in
+        good.backward(geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch)
         switch defect {
         case .weightGradient: parameters.weight(0)[5] *= 1.01
         case .inputGradient: inputGradient?.gradient[9] += 0.01
@@ -58,7 +58,7 @@ import Testing
     for instructionSet in Self.sets {
       let engine = NativeConvolutionEngine(
         instructionSet, kernels: Self.broken(instructionSet.kernels, defect))
-      let error = #expect(throws: KernelDisagreement.self) { try Self.check(engine) }
+      let error = #expect(throws: KernelMismatch.self) { try Self.check(engine) }
       let sentence = error?.description ?? ""
       #expect(sentence.hasPrefix("the native kernels for \(instructionSet.rawValue) compute wrongly here: "))
       #expect(sentence.contains("--engine blas"))
@@ -69,8 +69,8 @@ import Testing
     guard let instructionSet = Self.sets.first else { return }
     let findings = try Self.check(NativeConvolutionEngine(instructionSet))
     let portable = try Self.check(BLASConvolutionEngine())
-    #expect(throws: KernelDisagreement.self) {
-      try KernelSelfCheck.requireEqualBits(("a", findings), ("b", portable))
+    #expect(throws: KernelMismatch.self) {
+      try KernelSelfCheck.verifyBitwiseEqual(("a", findings), ("b", portable))
     }
   }
 }

@@ -61,7 +61,7 @@ import Testing
 
   @Test func aSpooledCopyFindsTheRepository() throws {
     let fixture = try slurmFixture()
-    let spool = try TemporaryFolder()
+    let spool = try TemporaryDirectory()
     try spool.writeScript("slurm_script", fixture.read("launch/slurm.sbatch"))
     let script = "../../../../../../../../\(spool.path)/slurm_script"
     let lost = try fixture.run(script, environment: Self.slurm)

@@ -16,7 +16,7 @@ import Testing
   }()
 
   private func run(
-    _ folder: TemporaryFolder, _ arguments: [String], whileRunning: (pid_t) throws -> Void = { _ in }
+    _ folder: TemporaryDirectory, _ arguments: [String], whileRunning: (pid_t) throws -> Void = { _ in }
   ) throws -> ProcessRun.Output {
     try ProcessRun(
       ScriptFixture.repository.path + "/launch/emulate-hosts", arguments, environment: MPIRun.environment(adding: [:]),
@@ -35,7 +35,7 @@ import Testing
 
   @Test(.enabled(if: obstacle == nil, Comment(rawValue: obstacle ?? "")))
   func twoHostsGiveTheBitsOfOneProcess() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let program = ScriptFixture.repository.path + "/.build/release/wrn-dist"
     let alone = try ProcessRun(
       program, Self.training + ["--output-dir", "alone"], environment: MPIRun.environment(adding: [:]),
@@ -63,7 +63,7 @@ import Testing
 
   @Test(.enabled(if: obstacle == nil, Comment(rawValue: obstacle ?? "")))
   func doctorSeesTheHosts() throws {
-    let output = try run(TemporaryFolder(), ["--hosts", "3", "--slots", "1", "--command", "doctor", "--"])
+    let output = try run(TemporaryDirectory(), ["--hosts", "3", "--slots", "1", "--command", "doctor", "--"])
     #expect(output.exitCode == 0, "\(output.standardError)")
     #expect(output.standardOutput.contains("3 on 3 hosts (1, 1, 1)"))
     #expect(output.lines.contains { $0.hasPrefix("host ") && $0.hasSuffix("emulated1") })
@@ -71,7 +71,7 @@ import Testing
 
   @Test(.enabled(if: obstacle == nil, Comment(rawValue: obstacle ?? "")))
   func aSignalLeavesACheckpointAndNothingElse() throws {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let flags = Self.training + ["--steps", "100000", "--output-dir", "run"]
     let output = try run(folder, ["--"] + flags) { child in
       for _ in 0..<600 where !folder.read("run/metrics.jsonl").contains("train") { usleep(100_000) }
@@ -89,7 +89,7 @@ import Testing
       (["--rate"], "needs a value"), (["--rate", "fast"], "--rate fast is not understood"),
       (["--hosts", "99999999999999999999"], "--hosts must be a positive number"),
     ] {
-      let output = try run(TemporaryFolder(), arguments)
+      let output = try run(TemporaryDirectory(), arguments)
       #expect(output.exitCode == 64 && output.standardError.contains(words), "\(output.standardError)")
       #expect(output.standardError.split(separator: "\n").count == 1)
     }

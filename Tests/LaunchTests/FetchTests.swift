@@ -8,18 +8,18 @@ import Testing
   private static let files =
     (1...5).map { "data_batch_\($0).bin" } + ["test_batch.bin", "batches.meta.txt"]
 
-  private let folder: TemporaryFolder
+  private let folder: TemporaryDirectory
   private let archive: Data
   private let sum: String
 
   /// Makes an archive with files of the right names.
   init() throws {
-    folder = try TemporaryFolder()
+    folder = try TemporaryDirectory()
     for file in Self.files { try folder.write("source/\(Self.name)/\(file)", "contents of \(file)") }
     (archive, sum) = try Self.pack(folder, "source")
   }
 
-  private static func pack(_ folder: TemporaryFolder, _ source: String) throws -> (Data, String) {
+  private static func pack(_ folder: TemporaryDirectory, _ source: String) throws -> (Data, String) {
     let file = folder.url.appendingPathComponent("\(source).tar.gz").path
     let tar = try ProcessRun(
       BuiltProducts.installed("tar"), ["-czf", file, "-C", "\(folder.path)/\(source)", name]

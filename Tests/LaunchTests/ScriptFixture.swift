@@ -8,11 +8,11 @@ import Testing
 /// Only the stubs and a few harmless tools are on PATH, so nothing is installed, built or submitted
 /// and what this machine happens to have does not matter. Every stub notes its call in a log.
 final class ScriptFixture: Sendable {
-  private let folder: TemporaryFolder
+  private let folder: TemporaryDirectory
 
   /// Makes the copy with stubs for a machine that has everything.
   init() throws {
-    folder = try TemporaryFolder()
+    folder = try TemporaryDirectory()
     for name in ["launch", "hostfiles"] {
       try folder.copyScripts(Self.repository.appendingPathComponent(name))
     }

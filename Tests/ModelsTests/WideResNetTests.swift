@@ -76,10 +76,10 @@ import Testing
       let shape = parameter.shape
       switch parameter.kind {
       // Trax's GlorotNormal takes channels for fans, without the kernel's extent.
-      case .convolutionKernel:
+      case .convolutionWeight:
         expectNormal(values, (2 / Double(shape[2] + shape[3])).squareRoot(), parameter.name)
       case .bias: expectNormal(values, 1e-6, parameter.name)
-      case .denseKernel:
+      case .denseWeight:
         let limit = (6 / Double(shape[0] + shape[1])).squareRoot()
         expectDistribution(values, parameter.name) { min(max(($0 / limit + 1) / 2, 0), 1) }
       case .scale: #expect(values.allSatisfy { $0 == 1 }, "\(parameter.name)")

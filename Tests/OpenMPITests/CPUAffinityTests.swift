@@ -3,9 +3,9 @@ import OpenMPI
 import TestSupport
 import Testing
 
-@Suite struct CoreBindingTests {
+@Suite struct CPUAffinityTests {
   @Test func theBindingOfThisProcessMakesSense() {
-    let binding = CoreBinding.current()
+    let binding = CPUAffinity.current()
     #expect(!binding.hostName.isEmpty)
     #expect(binding.usableCores.count >= 1)
     #expect(binding.usableCores.count <= binding.onlineCoreCount)

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Ranks that cannot start, under the real `mpirun`.
-@Suite(.serialized) struct AgreementTests {
+@Suite(.serialized) struct ConsensusTests {
   @Test func oneRankFailingEndsAllWithItsCodeAndOneMessage() throws {
     let output = try MPIRun(ranks: 4, "rank-worker", ["agreement", "2"]).run()
     #expect(output.exitCode == 66)

@@ -21,7 +21,7 @@ import Testing
       // Gradients of very different sizes; some are zero.
       let size = stream.integer(2 * index, below: 8)
       let value = 2 * stream.uniform(2 * index + 1) - 1
-      return size == 0 ? 0 : Float(value * ElementaryFunctions.power(0.1, size - 1))
+      return size == 0 ? 0 : Float(value * ReproducibleMath.power(0.1, size - 1))
     }
   }
 

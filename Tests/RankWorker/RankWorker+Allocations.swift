@@ -6,7 +6,7 @@ extension RankWorker {
   /// Prints how many heap allocations the exchanges of a training step cause after warm-up.
   static func countAllocations(_ communicator: any Communicator) throws {
     let control = AllocationCounter.count { free(strdup(CommandLine.arguments[0])) }
-    let reduction = TreeReduction(
+    let reduction = TreeAllReduce(
       tree: ReductionTree(leafCount: 13), communicator: communicator, maximumElementCount: 64)
     let leaves = UnsafeMutablePointer<Double>.allocate(capacity: 13 * 64)
     leaves.initialize(repeating: 1, count: 13 * 64)

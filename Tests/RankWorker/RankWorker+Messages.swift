@@ -7,7 +7,7 @@ extension RankWorker {
     let rank = communicator.rank
     let others = (0..<communicator.worldSize).filter { $0 != rank }
     let lengths = [1, 7, 4_096, 65_537, 3_000_001]
-    let groups = lengths.map { _ in communicator.makeMessageGroup(capacity: 2 * others.count) }
+    let groups = lengths.map { _ in communicator.makeRequestSet(capacity: 2 * others.count) }
     for round in 0..<3 {
       let sent = lengths.map { count in
         let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 64)

@@ -12,7 +12,7 @@ extension RankWorker {
         exitCode: Int32(64 + communicator.rank),
         message: "The data of rank \(communicator.rank) are missing: run launch/fetch-cifar10.")
       : nil
-    if let verdict = try StartupAgreement.agree(on: failure, communicator: communicator) {
+    if let verdict = try StartupConsensus.agree(on: failure, communicator: communicator) {
       throw verdict
     }
     line("rank \(communicator.rank) starts")
@@ -20,7 +20,7 @@ extension RankWorker {
 
   /// Prints what the ranks learn about each other's cores.
   static func printPlacements(_ communicator: any Communicator) throws {
-    let binding = CoreBinding.current()
+    let binding = CPUAffinity.current()
     let placements = try RankPlacement.gather(binding.placement, communicator: communicator)
     let own = placements[communicator.rank] == binding.placement ? "itself" : "someone else"
     let hosts = Set(placements.map(\.hostHash)).count

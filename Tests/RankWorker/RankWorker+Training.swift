@@ -15,7 +15,7 @@ extension RankWorker {
   static func countTrainingAllocations(ranks: Int) throws {
     let communicator: any Communicator =
       ranks == 1
-      ? SoloCommunicator()
+      ? SingleProcessCommunicator()
       : SilentCommunicator(worldSize: ranks, ranksPerHost: ranks.isMultiple(of: 2) ? 2 : ranks)
     let network = WideResNet(try WideResNet.Configuration(depth: 10, widenFactor: 1))
     var configuration = TrainingConfiguration()
@@ -30,7 +30,7 @@ extension RankWorker {
     let dataset = SyntheticCIFAR10.dataset()
     let model = ModelState(network, holdingMoments: ranks == 1)
     network.initialize(model.parameters, model.runningStatistics, seed: 0)
-    let recorder = try RunRecorder(
+    let recorder = try RunLogger(
       configuration, networkName: network.configuration.name, output: OutputDirectory(creating: folder),
       completedSteps: 0, trainingCount: dataset.training.count, dataFingerprint: "", console: Silence())
     let trainer = try Trainer(

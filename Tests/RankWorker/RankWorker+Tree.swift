@@ -7,7 +7,7 @@ extension RankWorker {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
     for leafCount in 4...13 {
       let tree = ReductionTree(leafCount: leafCount)
-      let reduction = TreeReduction(
+      let reduction = TreeAllReduce(
         tree: tree, communicator: communicator, maximumElementCount: 1_009)
       for count in [0, 1, 2, 3, 16, 1_009] {
         var leaves = reduction.ownedLeaves.flatMap { leaf in

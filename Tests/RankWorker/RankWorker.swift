@@ -13,7 +13,7 @@ struct RankWorker {
     let arguments = Array(CommandLine.arguments.dropFirst())
     do {
       guard MPIEnvironment.isLaunchedByMPI else {
-        try run(arguments, SoloCommunicator())
+        try run(arguments, SingleProcessCommunicator())
         return
       }
       let communicator = try MPIEnvironment.initialize(
@@ -21,7 +21,7 @@ struct RankWorker {
       do {
         try run(arguments, communicator)
         try MPIEnvironment.finalize()
-      } catch let verdict as StartupAgreement.Verdict {
+      } catch let verdict as StartupConsensus.FirstFailure {
         if communicator.rank == 0 {
           report("[rank \(verdict.rank) of \(communicator.worldSize)] \(verdict.failure.message)")
         }
@@ -66,4 +66,4 @@ struct RankWorker {
   static func report(_ text: String) { write(2, text + "\n", text.utf8.count + 1) }
 }
 
-extension StartupAgreement.Verdict: Error {}
+extension StartupConsensus.FirstFailure: Error {}

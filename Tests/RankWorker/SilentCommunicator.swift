@@ -7,9 +7,9 @@ final class SilentCommunicator: Communicator {
   let rank = 1
   let worldSize: Int
   let hosts: [Int]
-  let sharesCores = false
-  let progressesWhileComputing = true
-  let statistics = ExchangeStatistics()
+  let isOversubscribed = false
+  let overlapsCommunication = true
+  let statistics = CommunicationStatistics()
 
   /// Makes the world; `ranksPerHost` ranks in a row are on one host.
   init(worldSize: Int, ranksPerHost: Int) {
@@ -17,7 +17,7 @@ final class SilentCommunicator: Communicator {
     hosts = (0..<worldSize).map { $0 / ranksPerHost }
   }
 
-  func makeMessageGroup(capacity: Int) -> any MessageGroup { SilentMessageGroup() }
+  func makeRequestSet(capacity: Int) -> any RequestSet { SilentRequestSet() }
   func progress() {}
   func barrier() {}
   func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) {}
@@ -32,7 +32,7 @@ final class SilentCommunicator: Communicator {
 }
 
 /// Messages that are through when asked for the second time.
-private final class SilentMessageGroup: MessageGroup {
+private final class SilentRequestSet: RequestSet {
   private var wasAsked = false
 
   func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) { wasAsked = false }

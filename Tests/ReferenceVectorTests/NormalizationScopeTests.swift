@@ -69,13 +69,13 @@ import Training
   /// Runs the network forward, three images a microbatch, so that the last one is short.
   private func infer(_ model: ModelState) throws -> (loss: Double, logits: [Double]) {
     let tree = ReductionTree(leafCount: 2)
-    let pass = NetworkPass(
+    let pass = ModelExecutor(
       model.network, engine: BLASConvolutionEngine(), pool: WorkerPool(workerCount: 2),
       parameters: model.parameters, runningStatistics: model.runningStatistics,
       imagesPerMicrobatch: 3, microbatches: 0..<2, tree: tree, scope: .global, purpose: .inference)
-    let run = MicrobatchRun(
+    let run = LocalBatch(
       model.network, globalImageCount: Self.count, imagesPerMicrobatch: 3, localRange: 0..<2,
-      tree: tree, communicator: SoloCommunicator())
+      tree: tree, communicator: SingleProcessCommunicator())
     try pass.forward(
       TraxVectors.images, labels: TraxVectors.labels, run: run, statistics: .running)
     let loss = try pass.finishLoss(run)

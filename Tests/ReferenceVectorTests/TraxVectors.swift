@@ -87,8 +87,8 @@ struct TraxVectors {
   private static func scaled(_ u: Double, _ parameter: Parameter) -> Double {
     let shape = parameter.shape
     return switch parameter.kind {
-    case .convolutionKernel: u * (6 / Double(shape[2] + shape[3])).squareRoot()
-    case .denseKernel: u * (6 / Double(shape[0] + shape[1])).squareRoot()
+    case .convolutionWeight: u * (6 / Double(shape[2] + shape[3])).squareRoot()
+    case .denseWeight: u * (6 / Double(shape[0] + shape[1])).squareRoot()
     case .scale: 1 + 0.1 * u
     default: 0.01 * u
     }

@@ -31,7 +31,7 @@ final class VectorRun {
       model,
       plan: try MicrobatchPlan(globalBatchSize: count, microbatchCount: count, rank: 0, worldSize: 1),
       configuration: configuration, engine: BLASConvolutionEngine(),
-      pool: WorkerPool(workerCount: threads), communicator: SoloCommunicator())
+      pool: WorkerPool(workerCount: threads), communicator: SingleProcessCommunicator())
   }
 
   /// Makes one training step and returns its loss (before the update) and gradient norm.

@@ -14,7 +14,7 @@ import Testing
 
   @Test func tensorsFollowOneAnother() {
     var layout = ParameterLayout()
-    let a = layout.append("a", .convolutionKernel, Shape(3, 3, 2, 4))
+    let a = layout.append("a", .convolutionWeight, Shape(3, 3, 2, 4))
     let b = layout.append("b", .bias, Shape(4))
     #expect(a.range == 0..<72 && b.range == 72..<76 && layout.elementCount == 76)
     #expect(layout["b"] == b && layout["c"] == nil)

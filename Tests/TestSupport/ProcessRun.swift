@@ -58,7 +58,7 @@ public struct ProcessRun: Sendable {
   /// - Returns: Its exit code and output.
   /// - Throws: `POSIXError` if it cannot be started.
   public func run(whileRunning: (pid_t) throws -> Void = { _ in }) throws -> Output {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     let child = try spawn(output: folder.path + "/out", error: folder.path + "/err")
     var status: Int32 = 0
     var timedOut = false

@@ -1,7 +1,7 @@
 import Foundation
 
 /// A folder of its own for one test, removed with everything in it when the object goes.
-public final class TemporaryFolder: Sendable {
+public final class TemporaryDirectory: Sendable {
   /// Where it is.
   public let url: URL
 

@@ -15,9 +15,9 @@ public final class ThreadCommunicator: Communicator {
   /// The host of every rank, as the test wants it.
   public var hosts: [Int] { group.hosts }
   /// Threads of one process share its cores.
-  public let sharesCores = true
+  public let isOversubscribed = true
   /// What has been sent and waited for so far.
-  public let statistics = ExchangeStatistics()
+  public let statistics = CommunicationStatistics()
 
   private let group: ThreadGroup
 
@@ -59,12 +59,12 @@ public final class ThreadCommunicator: Communicator {
   ///
   /// - Parameter capacity: The most messages that are on their way in this group at once.
   /// - Returns: An empty group.
-  public func makeMessageGroup(capacity: Int) -> any MessageGroup {
-    ThreadMessageGroup(self, group, capacity: capacity)
+  public func makeRequestSet(capacity: Int) -> any RequestSet {
+    ThreadRequestSet(self, group, capacity: capacity)
   }
 
   /// Always true.
-  public var progressesWhileComputing: Bool { true }
+  public var overlapsCommunication: Bool { true }
 
   /// Does nothing: a message is through when it is sent.
   public func progress() {}

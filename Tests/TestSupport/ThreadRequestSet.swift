@@ -3,7 +3,7 @@ import Collectives
 /// Messages of a ``ThreadCommunicator``: sending copies the bytes to a mailbox, so it is through at once.
 ///
 /// A message whose length is not what the receiver expects is an error, where MPI could deliver garbage.
-final class ThreadMessageGroup: MessageGroup {
+final class ThreadRequestSet: RequestSet {
   private let world: ThreadCommunicator
   private let group: ThreadGroup
   private let capacity: Int

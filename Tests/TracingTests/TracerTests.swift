@@ -31,8 +31,8 @@ import Tracing
 
   private func decode(_ parts: [[UInt8]]) throws -> [File.Event] {
     let text =
-      TraceJSON.header + parts.map { String(decoding: $0, as: UTF8.self) }.joined(separator: TraceJSON.separator)
-      + TraceJSON.footer
+      ChromeTrace.header + parts.map { String(decoding: $0, as: UTF8.self) }.joined(separator: ChromeTrace.separator)
+      + ChromeTrace.footer
     return try JSONDecoder().decode(File.self, from: Data(text.utf8)).traceEvents
   }
 
@@ -43,7 +43,7 @@ import Tracing
       tracer.step = 7
       tracer.record(label, track: 1, from: 1_000_500, to: 1_002_501)
       tracer.record(label, track: tracer.communicationTrack, from: 999_000, to: 999_001)
-      return TraceJSON.events(tracer, rank: rank, host: "node0\(rank)", origin: 1_000_000)
+      return ChromeTrace.events(tracer, rank: rank, host: "node0\(rank)", origin: 1_000_000)
     }
     let events = try decode(parts)
     let spans = events.filter { $0.ph == "X" }
@@ -69,7 +69,7 @@ import Tracing
       let label = tracer.label(name, "exchange")
       tracer.record(label, track: row, from: times.lowerBound, to: times.upperBound)
     }
-    let events = try decode([TraceJSON.events(tracer, rank: 0, host: "a", origin: 0)])
+    let events = try decode([ChromeTrace.events(tracer, rank: 0, host: "a", origin: 0)])
     let rows = Dictionary(
       uniqueKeysWithValues: events.filter { $0.ph == "X" }.map { ($0.name, $0.tid) })
     #expect(rows == ["a": 1, "b": 2, "c": 1])
@@ -85,7 +85,7 @@ import Tracing
       tracer.record(label, track: 0, from: UInt64(i), to: UInt64(i + 1))
     }
     #expect(tracer.tracks[0].spans.map(\.step) == [3, 4, 5] && tracer.tracks[0].droppedCount == 2)
-    let events = try decode([TraceJSON.events(tracer, rank: 0, host: "a", origin: 0)])
+    let events = try decode([ChromeTrace.events(tracer, rank: 0, host: "a", origin: 0)])
     #expect(events.contains { $0.args["name"] == .text("main (2 earlier spans not kept)") })
   }
 
@@ -106,10 +106,10 @@ import Tracing
   }
 
   @Test func offsetsBetweenHostsAreTheMedian() {
-    let offsets = ClockOffsets.relativeToRank0(
+    let offsets = ClockAlignment.relativeToRank0(
       times: [[100, 200, 300], [101, 199, 305], [5_100, 5_207, 5_290], [5_900, 5_900, 5_900], [90, 190, 280]],
       boots: ["a", "a", "b", "b", "c"])
     #expect(offsets == [0, 0, 5_000, 5_000, -10])
-    #expect(ClockOffsets.relativeToRank0(times: [], boots: []).isEmpty)
+    #expect(ClockAlignment.relativeToRank0(times: [], boots: []).isEmpty)
   }
 }

@@ -7,11 +7,11 @@ import Training
 
 /// Checkpoints: what is in the files, what comes back, and what a damaged one leaves.
 @Suite struct CheckpointTests {
-  private let folder: TemporaryFolder
+  private let folder: TemporaryDirectory
   private let model: ModelState
 
   init() throws {
-    folder = try TemporaryFolder()
+    folder = try TemporaryDirectory()
     model = ModelState(WideResNet(try WideResNet.Configuration(depth: 10, widenFactor: 1)))
     for (s, store) in model.stores.enumerated() {
       RandomStream(seed: 1, purpose: "store \(s)").fillNormal(store.elements, standardDeviation: 1)
@@ -25,7 +25,7 @@ import Training
   }
 
   private func save(_ steps: [Int], keeping: Int = 0) throws {
-    for step in steps { try CheckpointFolder(folder.path).save(model, state: state(step), keeping: keeping) }
+    for step in steps { try CheckpointDirectory(folder.path).save(model, state: state(step), keeping: keeping) }
   }
 
   private func empty() -> ModelState { ModelState(model.network) }
@@ -68,10 +68,10 @@ import Training
           UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: start + 4 * j, as: UInt32.self))
         }
         var memory = j
-        if parameter.kind == .convolutionKernel {
+        if parameter.kind == .convolutionWeight {
           let (o, i, h, w) = (j / (e[2] * 9), j / 9 % e[2], j / 3 % 3, j % 3)
           memory = ((h * 3 + w) * e[2] + i) * e[3] + o
-        } else if parameter.kind == .denseKernel {
+        } else if parameter.kind == .denseWeight {
           memory = j % e[0] * e[1] + j / e[0]
         }
         #expect(found == values[memory].bitPattern, "\(entry.name)[\(j)]")
@@ -97,7 +97,7 @@ import Training
     try FileManager.default.createDirectory(
       atPath: folder.path + "/.step-00000004.tmp", withIntermediateDirectories: true)
     try folder.write(".step-00000004.tmp/model.safetensors", "half")
-    #expect(try CheckpointFolder(folder.path).latest().checkpoint == nil)
+    #expect(try CheckpointDirectory(folder.path).latest().checkpoint == nil)
     try save([1, 2, 3, 4], keeping: 2)
     let names = try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
     #expect(names == ["latest", "step-00000003", "step-00000004"])
@@ -114,11 +114,11 @@ import Training
   @Test func aDamagedOneIsPassedOver() throws {
     try save([1, 2])
     try damage("step-00000002/optimizer.safetensors")
-    let (found, warnings) = try CheckpointFolder(folder.path).latest()
+    let (found, warnings) = try CheckpointDirectory(folder.path).latest()
     #expect(found?.state?.step == 1)
     #expect(warnings.count == 1 && warnings[0].contains("step-00000002"))
     try damage("step-00000001/model.safetensors")
-    #expect(throws: CheckpointError.self) { try CheckpointFolder(folder.path).latest() }
+    #expect(throws: CheckpointError.self) { try CheckpointDirectory(folder.path).latest() }
   }
 
   private func damage(_ name: String) throws {

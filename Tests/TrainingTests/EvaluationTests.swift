@@ -41,7 +41,7 @@ import Training
     let configuration = Self.configuration(.all, batchSize: 48)
     let evaluation = Evaluation(
       try Self.model(), split: SyntheticCIFAR10.dataset().test, configuration: configuration,
-      engine: BLASConvolutionEngine(), pool: WorkerPool(workerCount: 2), communicator: SoloCommunicator())
+      engine: BLASConvolutionEngine(), pool: WorkerPool(workerCount: 2), communicator: SingleProcessCommunicator())
     #expect(evaluation.exampleCount == 2000)
     let logits = AlignedBuffer<Float>(count: 20_000)
     let result = try evaluation(index: 0, logits: logits.pointer)
@@ -64,7 +64,7 @@ import Training
     ] {
       var configuration = Self.configuration(.next(5), batchSize: 16)
       configuration.evalStatistics = statistics
-      let alone = try Self.evaluate(configuration, SoloCommunicator())
+      let alone = try Self.evaluate(configuration, SingleProcessCommunicator())
       configuration.evalRanks = ranks
       let shared = configuration
       let found = try ThreadCommunicator.run(worldSize: worldSize) { try Self.evaluate(shared, $0) }
@@ -78,7 +78,7 @@ import Training
     let split = SyntheticCIFAR10.dataset().test
     let pixels = AlignedBuffer<Float>(count: 3072)
     for index in [0, 1, 24, 25, 1000] {
-      let found = try Self.evaluate(configuration, SoloCommunicator(), index: index)
+      let found = try Self.evaluate(configuration, SingleProcessCommunicator(), index: index)
       var labels = [Int](repeating: 0, count: 10)
       for position in 16 + index * 80..<16 + (index + 1) * 80 {
         labels[Int(try split.readRecord(at: position % split.count, pixels: pixels.pointer))] += 1
@@ -123,8 +123,8 @@ import Training
       communicator: communicator, recorder: nil,
       stop: StopRequest())
     try trainer.run()
-    var (weights, moments) = (LayoutDigest(), LayoutDigest())
-    try trainer.withWholeModel { model in
+    var (weights, moments) = (ConsistencyDigest(), ConsistencyDigest())
+    try trainer.withGatheredState { model in
       for store in model.weights { weights.combine(UnsafeRawBufferPointer(store.bytes)) }
       for store in [model.firstMoment, model.secondMoment] {
         moments.combine(UnsafeRawBufferPointer(store.bytes))

@@ -7,7 +7,7 @@ import Training
   private static let meminfo = "MemTotal:       2000 kB\nMemFree:         100 kB\nMemAvailable:    1000 kB\n"
 
   private func memory(_ files: [String: String]) throws -> HostMemory? {
-    let folder = try TemporaryFolder()
+    let folder = try TemporaryDirectory()
     for (name, text) in files { try folder.write(name, text) }
     return HostMemory(root: folder.path)
   }

@@ -6,9 +6,9 @@ import Training
 
 /// Safetensors files that are not what they should be: an error that names the file, never a crash.
 @Suite struct HostileSafetensorsTests {
-  private let folder: TemporaryFolder
+  private let folder: TemporaryDirectory
 
-  init() throws { folder = try TemporaryFolder() }
+  init() throws { folder = try TemporaryDirectory() }
 
   private func open(length: UInt64? = nil, header: [UInt8], data: Int = 0) throws -> SafetensorsFile {
     let path = folder.url.appendingPathComponent(UUID().uuidString).path

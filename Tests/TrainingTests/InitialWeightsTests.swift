@@ -7,11 +7,11 @@ import Training
 
 /// Bare files of weights, as other programs write them.
 @Suite struct InitialWeightsTests {
-  private let folder: TemporaryFolder
+  private let folder: TemporaryDirectory
   private let network: WideResNet
 
   init() throws {
-    folder = try TemporaryFolder()
+    folder = try TemporaryDirectory()
     network = WideResNet(try WideResNet.Configuration(depth: 10, widenFactor: 1))
   }
 

@@ -5,9 +5,9 @@ import Training
 
 /// `metrics.jsonl` and TensorBoard's files.
 @Suite struct LogTests {
-  private let folder: TemporaryFolder
+  private let folder: TemporaryDirectory
 
-  init() throws { folder = try TemporaryFolder() }
+  init() throws { folder = try TemporaryDirectory() }
 
   private func write(_ steps: ClosedRange<Int>, after completed: Int, loss: Float = 0.1) throws {
     let log = try MetricLog(folder.path + "/metrics.jsonl", keepingStepsThrough: completed)
@@ -32,7 +32,7 @@ import Training
 
   @Test func theLiveLineTellsTheShareOfCommunication() {
     func line(_ share: Double?) -> String {
-      ProgressReport.live(
+      TraxReport.live(
         step: 12_345, of: 100_000, loss: 2.31, imagesPerSecond: 12_345, communicationShare: share,
         secondsLeft: 3_661)
     }
@@ -72,7 +72,7 @@ import Training
   }
 
   @Test func eventFilesAreRecordsWithTwoChecksums() throws {
-    let file = try EventFile(directory: folder.path, startingAfter: 0)
+    let file = try TensorBoardWriter(directory: folder.path, startingAfter: 0)
     try file.write([("metrics/CrossEntropyLoss", 0.5), ("metrics/Accuracy", 0.25)], step: 300)
     try file.write(text: "a: b", tag: "configuration", step: 1)
     let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
@@ -90,7 +90,7 @@ import Training
     }
     #expect(texts[3].contains("configuration") && texts[3].contains("a: b"))
     // A second run in the same second gets a file of its own, which sorts behind.
-    _ = try EventFile(directory: folder.path, startingAfter: 0)
+    _ = try TensorBoardWriter(directory: folder.path, startingAfter: 0)
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted().first == names[0])
   }
 

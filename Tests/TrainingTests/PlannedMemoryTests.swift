@@ -48,7 +48,7 @@ import Training
   @Test(arguments: configurations)
   func oneRank(configuration: TrainingConfiguration) throws {
     for engine in Self.engines {
-      let ratio = try Self.ratio(configuration, engine, SoloCommunicator())
+      let ratio = try Self.ratio(configuration, engine, SingleProcessCommunicator())
       #expect((0.97...1.03).contains(ratio), "\(engine.name)")
     }
   }

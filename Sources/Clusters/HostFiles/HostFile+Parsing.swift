@@ -16,11 +16,11 @@ extension HostFile {
           if entry.form != .openMPI { addConvertible(entry, text: line) }
         }
       } catch {
-        findings.append(Finding(.fatal, line: i + 1, error.text))
+        findings.append(Diagnostic(.fatal, line: i + 1, error.text))
       }
     }
     if entries.isEmpty && fatal == nil {
-      findings.append(Finding(.fatal, "it names no host; write one a line, such as node01 slots=4"))
+      findings.append(Diagnostic(.fatal, "it names no host; write one a line, such as node01 slots=4"))
     }
     join(entries, isPBSNodeFile: isPBSNodeFile)
     warnAboutLocalNames()
@@ -32,7 +32,7 @@ extension HostFile {
     let name: String
     let slots: Int?
     let maximumSlots: Int?
-    let form: Form
+    let form: Format
     let line: Int
   }
 
@@ -40,18 +40,18 @@ extension HostFile {
   private mutating func readLines(_ bytes: [UInt8]) -> [String]? {
     var bytes = bytes[...]
     if bytes.starts(with: [0xff, 0xfe]) || bytes.starts(with: [0xfe, 0xff]) {
-      findings = [Finding(.fatal, "it is UTF-16, not plain text; save it as UTF-8 without a byte-order mark")]
+      findings = [Diagnostic(.fatal, "it is UTF-16, not plain text; save it as UTF-8 without a byte-order mark")]
       return nil
     }
     if bytes.starts(with: [0xef, 0xbb, 0xbf]) {
       bytes = bytes.dropFirst(3)
       findings.append(
-        Finding(
-          .convertible, line: 1,
+        Diagnostic(
+          .needsConversion, line: 1,
           "the file begins with a byte-order mark, for which mpirun reports a parse error"))
     }
     guard !bytes.contains(0), let text = String(validating: bytes, as: UTF8.self) else {
-      findings = [Finding(.fatal, "it is no text file; is the path right?")]
+      findings = [Diagnostic(.fatal, "it is no text file; is the path right?")]
       return nil
     }
     // By scalars: as Characters "\r\n" is one.
@@ -73,27 +73,27 @@ extension HostFile {
     }
     if let firstReturn {
       findings.append(
-        Finding(
-          .convertible, line: firstReturn,
+        Diagnostic(
+          .needsConversion, line: firstReturn,
           "Windows line ends (CR LF), for which mpirun reports a parse error"))
     }
     return lines.map(String.init)
   }
 
   private mutating func addConvertible(_ entry: Entry, text: String) {
-    guard findings.last?.line != entry.line || findings.last?.severity != .convertible else { return }
+    guard findings.last?.line != entry.line || findings.last?.severity != .needsConversion else { return }
     let written = text.split(separator: "#").first.map { String($0.trimmed) } ?? text
     switch entry.form {
     case .mpich:
       let slots = entry.slots ?? 1
       findings.append(
-        Finding(
-          .convertible, line: entry.line,
+        Diagnostic(
+          .needsConversion, line: entry.line,
           "\(written) is the form of MPICH and Intel MPI; Open MPI's is \(entry.name) slots=\(slots)"))
     case .slurm:
       findings.append(
-        Finding(
-          .convertible, line: entry.line,
+        Diagnostic(
+          .needsConversion, line: entry.line,
           "\(written) is a Slurm node list; Open MPI wants one host a line, the first is \(entry.name)"))
     case .openMPI, .pbs: break
     }
@@ -121,15 +121,15 @@ extension HostFile {
       if !isPBS {
         let total = hosts[i].slots.map { "their slots add up to \($0)" } ?? "the second line changes nothing"
         findings.append(
-          Finding(.warning, line: entry.line, "\(entry.name) stands in line \(hosts[i].line) already; \(total)"))
+          Diagnostic(.warning, line: entry.line, "\(entry.name) stands in line \(hosts[i].line) already; \(total)"))
       }
     }
     if isPBS { onceNamed = hosts.count { $0.slots == 1 } }
     if onceNamed > 0 {
       let which = hosts.first { $0.slots == 1 }
       findings.append(
-        Finding(
-          .convertible, line: which?.line ?? 0,
+        Diagnostic(
+          .needsConversion, line: which?.line ?? 0,
           "a PBS node file names \(which?.name ?? "a host") once for its one slot, but Open MPI would take that for one "
             + "slot a core; Open MPI's form is \(which?.name ?? "host") slots=1"))
     }
@@ -139,7 +139,7 @@ extension HostFile {
     guard hosts.count > 1 else { return }
     for host in hosts where ["localhost", "127.0.0.1", "::1"].contains(host.address.lowercased()) {
       findings.append(
-        Finding(
+        Diagnostic(
           .warning, line: host.line,
           "\(host.name) means another machine on every host; write this machine's name, as hostname prints it"))
     }
@@ -173,11 +173,11 @@ enum HostLine {
   /// - Returns: Its hosts; none if it is blank or a comment.
   /// - Throws: ``Problem`` if nobody can use it.
   static func parse(
-    _ text: String, number: Int, notes: inout [HostFile.Finding]
+    _ text: String, number: Int, notes: inout [HostFile.Diagnostic]
   ) throws(Problem) -> [HostFile.Entry] {
     let words = words(of: text)
     guard let first = words.first else { return [] }
-    let form: HostFile.Form
+    let form: HostFile.Format
     var names: [String]
     var slots: Int?
     if SlurmNodeList.isList(first) {
@@ -211,7 +211,7 @@ enum HostLine {
           throw Problem("\(pair[0])= is no setting of a host file; Open MPI knows slots= and max_slots=")
         }
         notes.append(
-          HostFile.Finding(
+          HostFile.Diagnostic(
             .warning, line: number, "\(word) is left out: Open MPI's host files have nothing like it"))
       }
     }

@@ -4,7 +4,7 @@
 /// such as `node[01-04,07]`. ``init(_:isPBSNodeFile:)`` reads all of them, ``rendered(slotsPerHost:comment:)`` writes Open MPI's.
 public struct HostFile: Sendable {
   /// The form of a line.
-  public enum Form: String, Sendable {
+  public enum Format: String, Sendable {
     /// `host slots=4 max_slots=8`
     case openMPI = "Open MPI"
     /// `host:4`
@@ -31,13 +31,13 @@ public struct HostFile: Sendable {
   }
 
   /// Something that the file's owner should know.
-  public struct Finding: Hashable, Sendable {
+  public struct Diagnostic: Hashable, Sendable {
     /// How grave a finding is.
     public enum Severity: Sendable {
       /// Worth a look.
       case warning
       /// `mpirun` refuses it as it is written; the file that ``HostFile/rendered(slotsPerHost:comment:)`` writes is free of it.
-      case convertible
+      case needsConversion
       /// Nobody can use it.
       case fatal
     }
@@ -63,14 +63,14 @@ public struct HostFile: Sendable {
   /// The hosts, in the order of their first lines.
   public internal(set) var hosts: [Host] = []
   /// The forms found, in the order of appearance.
-  public internal(set) var forms: [Form] = []
+  public internal(set) var forms: [Format] = []
   /// What is wrong or odd, in the order of lines.
-  public internal(set) var findings: [Finding] = []
+  public internal(set) var findings: [Diagnostic] = []
 
   /// The first thing that keeps everybody from using the file.
-  public var fatal: Finding? { findings.first { $0.severity == .fatal } }
+  public var fatal: Diagnostic? { findings.first { $0.severity == .fatal } }
   /// The first thing for which `mpirun` refuses the file as it is written.
-  public var convertible: Finding? { findings.first { $0.severity == .convertible } }
+  public var needsConversion: Diagnostic? { findings.first { $0.severity == .needsConversion } }
 
   /// Returns the ranks that all hosts take together.
   ///
@@ -87,18 +87,18 @@ public struct HostFile: Sendable {
   ///   - microbatches: The microbatches of a step.
   ///   - slotsPerHost: Counted for a host that says nothing.
   /// - Returns: One finding for each thing that does not fit.
-  public func warnings(ranks: Int, microbatches: Int, slotsPerHost: Int) -> [Finding] {
-    var result: [Finding] = []
+  public func warnings(ranks: Int, microbatches: Int, slotsPerHost: Int) -> [Diagnostic] {
+    var result: [Diagnostic] = []
     let slots = slotCount(slotsPerHost: slotsPerHost)
     if ranks > slots {
       result.append(
-        Finding(
+        Diagnostic(
           .warning,
           "\(ranks) ranks do not fit \(slots) slots, and mpirun starts none; raise slots= or start -np \(slots)"))
     }
     if ranks > microbatches {
       result.append(
-        Finding(
+        Diagnostic(
           .warning,
           "\(ranks) ranks cannot share \(microbatches) microbatches, each needs one; start -np \(microbatches) or raise "
             + "--microbatches"))

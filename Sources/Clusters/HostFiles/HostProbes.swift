@@ -2,7 +2,7 @@ import Foundation
 import Glibc
 
 /// The addresses of a host's name, as this machine finds them.
-public enum HostLookup {
+public enum HostResolver {
   /// What looking a name up gave.
   public enum Result: Hashable, Sendable {
     /// Its IPv4 addresses; empty if it has others only.
@@ -89,7 +89,7 @@ public enum HostLookup {
 }
 
 /// Whether `mpirun` will be able to start something on the other hosts.
-public struct HostReach: Sendable {
+public struct HostProbe: Sendable {
   /// The program that starts a command on a host, with its options; `mpirun`'s `plm_rsh_agent`.
   public let agent: [String]
   /// When a host that has not answered counts as out of reach.
@@ -112,7 +112,7 @@ public struct HostReach: Sendable {
   ///
   /// - Parameter hosts: The hosts other than this one.
   /// - Returns: A fatal finding for each that could not be reached, in the order of `hosts`.
-  public func findings(_ hosts: [HostFile.Host]) -> [HostFile.Finding] {
+  public func findings(_ hosts: [HostFile.Host]) -> [HostFile.Diagnostic] {
     let queue = OperationQueue()
     queue.maxConcurrentOperationCount = 32
     let board = Board(count: hosts.count)
@@ -122,7 +122,7 @@ public struct HostReach: Sendable {
     queue.waitUntilAllOperationsAreFinished()
     return zip(hosts, board.problems).compactMap { host, problem in
       problem.map {
-        HostFile.Finding(
+        HostFile.Diagnostic(
           .fatal, line: host.line,
           "the host \(host.address) cannot be reached (\($0)); does '\(agent[0]) \(host.name) true' work without a password?"
         )
@@ -174,22 +174,22 @@ extension HostFile {
   ///   - network: The network that the ranks are to use, if one is chosen.
   /// - Returns: A fatal finding for names that are unknown, warnings for hosts named twice and hosts outside the network.
   public func findings(
-    _ results: [String: HostLookup.Result], network: NetworkRange? = nil
-  ) -> [Finding] {
-    var findings: [Finding] = []
+    _ results: [String: HostResolver.Result], network: NetworkRange? = nil
+  ) -> [Diagnostic] {
+    var findings: [Diagnostic] = []
     var seen: [NetworkAddress: Host] = [:]
     for host in hosts {
       switch results[host.address] {
       case .failed(let reason):
         findings.append(
-          Finding(
+          Diagnostic(
             .fatal, line: host.line,
             "the host \(host.address) is unknown here (\(reason)); is the name right, and does every host know it?"))
       case .found(let addresses):
         for address in addresses {
           if let other = seen[address] {
             findings.append(
-              Finding(
+              Diagnostic(
                 .warning, line: host.line,
                 "\(host.address) and \(other.address) have the same address \(address): one host under two names would "
                   + "get the ranks of both"))
@@ -199,7 +199,7 @@ extension HostFile {
         }
         if let network, !addresses.isEmpty, !addresses.contains(where: network.contains) {
           findings.append(
-            Finding(
+            Diagnostic(
               .warning, line: host.line,
               "\(host.address) is known here as \(addresses[0]), outside \(network); it needs an address there as well")
           )

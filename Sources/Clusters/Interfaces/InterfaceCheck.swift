@@ -50,7 +50,7 @@ public enum InterfaceCheck {
   ///   - interfaces: Those of this host.
   /// - Returns: One sentence.
   /// - Throws: ``Unusable`` if no interface is chosen by it.
-  public static func explain(_ choice: String, interfaces: [NetworkInterface]) throws(Unusable) -> String {
+  public static func describeSelection(_ choice: String, interfaces: [NetworkInterface]) throws(Unusable) -> String {
     let here = interfaces.map(\.description).joined(separator: ", ")
     if choice.contains("/") {
       guard let range = NetworkRange(choice) else {

@@ -17,7 +17,7 @@ public struct EfficiencyChart: Sendable {
   }
 
   /// A coordinate system.
-  public struct Panel: Sendable {
+  public struct Subplot: Sendable {
     /// What stands above it.
     public let title: String
     /// Its lines.
@@ -40,7 +40,7 @@ public struct EfficiencyChart: Sendable {
 
   private let title: String
   private let subtitle: String
-  private let panels: [Panel]
+  private let panels: [Subplot]
 
   /// Describes a picture.
   ///
@@ -48,7 +48,7 @@ public struct EfficiencyChart: Sendable {
   ///   - title: What it shows.
   ///   - subtitle: Under which conditions.
   ///   - panels: From left to right.
-  public init(title: String, subtitle: String, panels: [Panel]) {
+  public init(title: String, subtitle: String, panels: [Subplot]) {
     self.title = title
     self.subtitle = subtitle
     self.panels = panels
@@ -76,7 +76,7 @@ public struct EfficiencyChart: Sendable {
     return (lines + ["</svg>"]).joined(separator: "\n") + "\n"
   }
 
-  private func draw(_ panel: Panel) -> [String] {
+  private func draw(_ panel: Subplot) -> [String] {
     let ranks = Set(panel.series.flatMap { $0.points.map(\.ranks) }).sorted()
     let (first, last) = (log2(Double(ranks.first ?? 1)), log2(Double(ranks.last ?? 2)))
     func x(_ ranks: Int) -> Double { (log2(Double(ranks)) - first) / max(last - first, 1e-9) * Self.width }

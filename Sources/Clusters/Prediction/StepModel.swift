@@ -17,14 +17,14 @@ public struct StepModel: Sendable {
   public static let sendBufferByteCount = 131_072
 
   /// The network.
-  public let network: NetworkCost
+  public let network: ModelCost
   /// The seconds that one core takes for one image, forward and backward.
   public let coreSecondsPerImage: Double
   /// Whether batch statistics are formed over the global batch.
   public let exchangesStatistics: Bool
 
   /// Makes a model.
-  public init(_ network: NetworkCost, coreSecondsPerImage: Double, exchangesStatistics: Bool = true) {
+  public init(_ network: ModelCost, coreSecondsPerImage: Double, exchangesStatistics: Bool = true) {
     self.network = network
     self.coreSecondsPerImage = coreSecondsPerImage
     self.exchangesStatistics = exchangesStatistics
@@ -33,7 +33,7 @@ public struct StepModel: Sendable {
   /// What the model says about one cluster.
   public struct Prediction: Hashable, Sendable {
     /// The cluster.
-    public let cluster: ClusterDescription
+    public let cluster: Cluster
     /// B.
     public let globalBatchSize: Int
     /// The seconds of computing.
@@ -61,13 +61,13 @@ public struct StepModel: Sendable {
   ///   - cluster: The hosts.
   ///   - globalBatchSize: B.
   /// - Returns: nil if there are more ranks than images.
-  public func predict(_ cluster: ClusterDescription, globalBatchSize: Int) -> Prediction? {
+  public func predict(_ cluster: Cluster, globalBatchSize: Int) -> Prediction? {
     guard globalBatchSize >= cluster.rankCount else { return nil }
     let compute = Double(roundedUp(globalBatchSize, cluster.coreCount)) * coreSecondsPerImage
     let forwardStatistics = network.tensors.reduce(0) { $0 + statisticsTime($1, cluster) }
-    var best: (way: WayBack, size: Int)?
+    var best: (way: BackwardTimeline, size: Int)?
     for size in Self.bucketSizes(upTo: network.gradientByteCount) {
-      let way = wayBack(bucketByteCount: size, compute: compute * 2 / 3, cluster)
+      let way = simulateBackward(bucketByteCount: size, compute: compute * 2 / 3, cluster)
       // Of equals the larger: fewer messages.
       if best.map({ way.visible <= $0.way.visible }) ?? true { best = (way, size) }
     }
@@ -97,7 +97,7 @@ public struct StepModel: Sendable {
   }
 
   /// The exchange of a batch normalisation's statistics over an idle network; 0 for tensors that are not its scale.
-  private func statisticsTime(_ tensor: NetworkCost.Tensor, _ cluster: ClusterDescription) -> Double {
+  private func statisticsTime(_ tensor: ModelCost.Tensor, _ cluster: Cluster) -> Double {
     guard cluster.hostCount > 1, exchangesStatistics, tensor.normalizedChannels > 0 else { return 0 }
     let others = Double(cluster.hostCount - 1)
     let rounds = Double(Int.bitWidth - (cluster.hostCount - 1).leadingZeroBitCount)
@@ -106,7 +106,7 @@ public struct StepModel: Sendable {
   }
 
   /// What the way back takes beside computing.
-  private struct WayBack {
+  private struct BackwardTimeline {
     /// The waits for batch statistics.
     var statistics = 0.0
     /// The gradient's exchange, hidden or not.
@@ -118,17 +118,17 @@ public struct StepModel: Sendable {
   }
 
   /// Runs through a backward pass of `compute` seconds, tensor by tensor and bucket by bucket.
-  private func wayBack(
-    bucketByteCount: Int, compute: Double, _ cluster: ClusterDescription
-  ) -> WayBack {
-    guard cluster.hostCount > 1 else { return WayBack() }
+  private func simulateBackward(
+    bucketByteCount: Int, compute: Double, _ cluster: Cluster
+  ) -> BackwardTimeline {
+    guard cluster.hostCount > 1 else { return BackwardTimeline() }
     let others = Double(cluster.hostCount - 1)
     let start = 2 * (cluster.latency + others * Self.messageOverhead)
     let perByte = 2 * others / Double(cluster.hostCount) / cluster.bytesPerSecond
     let secondsPerMultiplyAdd = compute / Double(max(network.multiplyAdds, 1))
     // Of the connections to all other hosts, which share the link.
     let sendBuffer = others * Double(Self.sendBufferByteCount) / cluster.bytesPerSecond
-    var way = WayBack()
+    var way = BackwardTimeline()
     // When the link has sent what it was given, the same without the latest kernel's gradient, and what time it is.
     var (free, freeBefore, now) = (0.0, 0.0, 0.0)
     var filled = 0
@@ -161,7 +161,7 @@ public struct StepModel: Sendable {
 
   /// Parameters, twelve times as much for partial gradients, kernels in the engine's form and workspaces (as `benchmark step`
   /// reports for k = 1 and 4), this rank's share of the moments, and activations.
-  private func memory(_ cluster: ClusterDescription, globalBatchSize: Int) -> Int {
+  private func memory(_ cluster: Cluster, globalBatchSize: Int) -> Int {
     let images = roundedUp(globalBatchSize, cluster.rankCount)
     return 13 * network.gradientByteCount + 2 * network.gradientByteCount / cluster.rankCount
       + images * network.activationByteCount
@@ -171,7 +171,7 @@ public struct StepModel: Sendable {
 }
 
 /// What of a neural network decides how long a distributed step takes.
-public struct NetworkCost: Hashable, Sendable {
+public struct ModelCost: Hashable, Sendable {
   /// A tensor of parameters, with the work that its gradient needs.
   public struct Tensor: Hashable, Sendable {
     /// Its elements.
@@ -217,7 +217,7 @@ public struct NetworkCost: Hashable, Sendable {
 }
 
 /// Equal hosts and the network between them.
-public struct ClusterDescription: Hashable, Sendable {
+public struct Cluster: Hashable, Sendable {
   /// h, the hosts.
   public var hostCount: Int
   /// The ranks of a host.

@@ -5,7 +5,7 @@
 ///
 /// Every method that exchanges at once is *collective*: every rank calls it, in the same order, with
 /// counts that agree. A count table whose sum is not the length of its buffer traps on every
-/// implementation. Messages between two ranks go through a ``MessageGroup`` and travel while the
+/// implementation. Messages between two ranks go through a ``RequestSet`` and travel while the
 /// ranks compute. Calls come from one thread of each rank.
 public protocol Communicator: AnyObject {
   /// This process's number, 0 ..< `worldSize`.
@@ -16,18 +16,18 @@ public protocol Communicator: AnyObject {
   /// The host of every rank, as numbers from 0 in the order of their first ranks.
   var hosts: [Int] { get }
   /// Whether more ranks run on this host than it has cores, so that who waits must make room.
-  var sharesCores: Bool { get }
+  var isOversubscribed: Bool { get }
   /// What has been sent and waited for so far.
-  var statistics: ExchangeStatistics { get }
+  var statistics: CommunicationStatistics { get }
 
   /// Makes a group with room for some messages; does not communicate.
   ///
   /// - Parameter capacity: The most messages that are on their way in this group at once.
   /// - Returns: An empty group.
-  func makeMessageGroup(capacity: Int) -> any MessageGroup
+  func makeRequestSet(capacity: Int) -> any RequestSet
 
   /// Whether messages are moved on while the ranks compute; false only where a benchmark shows what that brings.
-  var progressesWhileComputing: Bool { get }
+  var overlapsCommunication: Bool { get }
 
   /// Moves the messages of all groups on, for a rank that computes while they travel.
   ///
@@ -89,7 +89,7 @@ public struct CommunicationError: Error, CustomStringConvertible {
 }
 
 /// Who moves messages on while the ranks compute; Open MPI 4 does it only inside its own functions.
-public enum MessageProgress: String, Sendable, Codable, CaseIterable {
+public enum ProgressMode: String, Sendable, Codable, CaseIterable {
   /// The computing thread, between two pieces of work. Takes no core.
   case poll
   /// A thread of its own, for hosts with a core to spare: it sleeps between looks.
@@ -97,7 +97,7 @@ public enum MessageProgress: String, Sendable, Codable, CaseIterable {
 }
 
 /// What a rank has sent so far and how long it has waited: counters that only grow.
-public final class ExchangeStatistics {
+public final class CommunicationStatistics {
   /// The bytes that left this rank as messages of groups, to any rank.
   public private(set) var sentByteCount = 0
   /// Those of them that went to ranks of other hosts.

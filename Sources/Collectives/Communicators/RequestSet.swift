@@ -4,7 +4,7 @@
 /// messages themselves allocate nothing. Between two ranks, messages of one tag arrive in the order in which they were
 /// sent. The bytes of a message must stay as they are (sent) or untouched (received) until the group is complete.
 /// ``Communicator/wait(for:)`` waits for a group.
-public protocol MessageGroup: AnyObject {
+public protocol RequestSet: AnyObject {
   /// Starts to send bytes to another rank (`MPI_Isend`).
   ///
   /// - Parameters:
@@ -30,7 +30,7 @@ public protocol MessageGroup: AnyObject {
   func test() throws -> Bool
 }
 
-extension MessageGroup {
+extension RequestSet {
   /// Starts to send elements to another rank; nothing at all if there are none.
   ///
   /// - Throws: ``CommunicationError`` if it cannot be started.
@@ -69,11 +69,11 @@ extension Communicator {
   ///
   /// - Parameter group: A group of this communicator.
   /// - Throws: ``CommunicationError`` if a message has failed.
-  public func wait(for group: any MessageGroup) throws { try wait { try group.test() } }
+  public func wait(for group: any RequestSet) throws { try wait { try group.test() } }
 
   /// Returns when a condition holds that messages bring about.
   ///
-  /// The time is counted in ``ExchangeStatistics/waitedNanoseconds``. The core is offered to other processes while
+  /// The time is counted in ``CommunicationStatistics/waitedNanoseconds``. The core is offered to other processes while
   /// nothing arrives; where ranks share cores the waiting one sleeps, since the one it waits for may need this core.
   ///
   /// - Parameter condition: Tests the groups that matter and tells whether to go on.
@@ -83,7 +83,7 @@ extension Communicator {
     var attempts = 0
     while try !condition() {
       attempts &+= 1
-      if sharesCores && attempts > Self.attemptsBeforeSleep {
+      if isOversubscribed && attempts > Self.attemptsBeforeSleep {
         usleep(Self.sleepMicroseconds)
       } else {
         sched_yield()

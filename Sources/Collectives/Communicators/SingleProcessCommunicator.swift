@@ -9,7 +9,7 @@
 /// A world of one rank, for a program that was not started by `mpirun`.
 ///
 /// Every exchange is a copy within this process and none can fail.
-public final class SoloCommunicator: Communicator {
+public final class SingleProcessCommunicator: Communicator {
   /// Makes a world of one.
   public init() {}
 
@@ -21,15 +21,15 @@ public final class SoloCommunicator: Communicator {
   /// One host.
   public let hosts = [0]
   /// Always false.
-  public var sharesCores: Bool { false }
+  public var isOversubscribed: Bool { false }
   /// Stays at zero.
-  public let statistics = ExchangeStatistics()
+  public let statistics = CommunicationStatistics()
 
   /// Makes a group that never has a message: there is nobody to send to.
-  public func makeMessageGroup(capacity: Int) -> any MessageGroup { EmptyMessageGroup() }
+  public func makeRequestSet(capacity: Int) -> any RequestSet { EmptyMessageGroup() }
 
   /// Always true.
-  public var progressesWhileComputing: Bool { true }
+  public var overlapsCommunication: Bool { true }
 
   /// Does nothing.
   public func progress() {}
@@ -83,7 +83,7 @@ public final class SoloCommunicator: Communicator {
 }
 
 /// A group of a world of one.
-private final class EmptyMessageGroup: MessageGroup {
+private final class EmptyMessageGroup: RequestSet {
   func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) {
     preconditionFailure("a world of one has no other rank to send to")
   }

@@ -117,7 +117,7 @@ public struct RoundedReductionSchedule: Sendable {
     while first < elements.upperBound {
       let count = min(Self.blockLength, elements.upperBound &- first)
       add(below, arrays, first, count)
-      for position in rounded { BrainFloat.round(arrays[position] + first, count: count) }
+      for position in rounded { BFloat16.round(arrays[position] + first, count: count) }
       add(above, arrays, first, count)
       first &+= count
     }

@@ -63,16 +63,16 @@ public struct ReductionSchedule: Sendable {
   ///   - nodes: Nodes that follow one another without a gap, left to right.
   ///   - tree: The order of all additions.
   public init(joining nodes: [ReductionTree.Node], of tree: ReductionTree) {
-    // The arrays that are still unspent, with the leaves that each covers so far. A pass over one
+    // The arrays that are still live, with the leaves that each covers so far. A pass over one
     // level joins those whose union is a node of that level.
-    var unspent = nodes.enumerated().map {
+    var live = nodes.enumerated().map {
       (position: $0.offset, leaves: tree.leaves(of: $0.element))
     }
     var additions: [Addition] = []
     var distance = 1
-    while unspent.count > 1, distance < tree.leafCount {
+    while live.count > 1, distance < tree.leafCount {
       var joined: [(position: Int, leaves: Range<Int>)] = []
-      for piece in unspent {
+      for piece in live {
         if let left = joined.last, left.leaves.count == distance,
           left.leaves.lowerBound.isMultiple(of: 2 * distance),
           piece.leaves.upperBound
@@ -84,14 +84,14 @@ public struct ReductionSchedule: Sendable {
           joined.append(piece)
         }
       }
-      unspent = joined
+      live = joined
       distance *= 2
     }
     arrayCount = nodes.count
     self.additions = additions
-    resultPositions = unspent.map(\.position)
-    let first = unspent.first?.leaves.lowerBound ?? 0
-    segments = tree.segments(of: first..<(unspent.last?.leaves.upperBound ?? first))
-    precondition(segments.count == unspent.count, "the nodes do not follow one another")
+    resultPositions = live.map(\.position)
+    let first = live.first?.leaves.lowerBound ?? 0
+    segments = tree.segments(of: first..<(live.last?.leaves.upperBound ?? first))
+    precondition(segments.count == live.count, "the nodes do not follow one another")
   }
 }

@@ -1,14 +1,14 @@
 /// The sum of a small vector over all microbatches, equal on every rank to the last bit.
 ///
 /// For batch-norm partial sums and losses: every rank brings one vector per microbatch that it owns and adds those that
-/// form subtrees. Then the ranks meet (``ReductionMeeting``): all of them at once, each sending its sums to every other;
+/// form subtrees. Then the ranks meet (``PeerReduction``): all of them at once, each sending its sums to every other;
 /// or, where they fill several hosts evenly, those of a host with its first rank, and the first ranks with each other, so
 /// that one partial sum a host crosses the network. Whoever meets adds in the order of the same tree, so the result is
 /// bitwise independent of the number of ranks and hosts.
 ///
 /// A reduction is started and finished by two calls, so that work which does not need its result can be done in between,
 /// while the messages travel.
-public final class TreeReduction {
+public final class TreeAllReduce {
   /// The order of all additions.
   public let tree: ReductionTree
   /// The microbatches that this rank owns.
@@ -19,9 +19,9 @@ public final class TreeReduction {
   /// What a rank does with its sums.
   private enum Role {
     /// Meets all ranks.
-    case equal(ReductionMeeting)
+    case equal(PeerReduction)
     /// Collects its host's sums, meets the other hosts' leaders, and hands the result out.
-    case leader(ReductionMeeting, ReductionMeeting)
+    case leader(PeerReduction, PeerReduction)
     /// Brings its sums to the leader, of whom it gets the result.
     case member(leader: Int)
   }
@@ -30,7 +30,7 @@ public final class TreeReduction {
   private let local: ReductionSchedule
   private let role: Role
   private let tag: Int
-  private let messages: any MessageGroup
+  private let messages: any RequestSet
   // The vectors of the meetings, one after another; a member's own sums, then the result.
   private let vectors: UnsafeMutablePointer<Double>
   private var startedCount: Int?
@@ -61,10 +61,10 @@ public final class TreeReduction {
       let leaders = Array(stride(from: 0, to: worldSize, by: size))
       let first = rank / size * size
       if rank == first {
-        let host = ReductionMeeting(
+        let host = PeerReduction(
           peers: Array(first..<first + size), place: 0, runs: ownership[first..<first + size], of: tree, firstVector: 0)
         let runs = leaders.map { ownership[$0].lowerBound..<ownership[$0 + size - 1].upperBound }
-        let hosts = ReductionMeeting(
+        let hosts = PeerReduction(
           peers: leaders, place: first / size, runs: runs[...], of: tree,
           firstVector: host.schedule.arrayCount)
         role = .leader(host, hosts)
@@ -74,12 +74,12 @@ public final class TreeReduction {
         vectorCount = local.segments.count + 1
       }
     } else {
-      let meeting = ReductionMeeting(
+      let meeting = PeerReduction(
         peers: Array(0..<worldSize), place: rank, runs: ownership[...], of: tree, firstVector: 0)
       role = .equal(meeting)
       vectorCount = meeting.schedule.arrayCount
     }
-    messages = communicator.makeMessageGroup(capacity: 2 * (worldSize - 1))
+    messages = communicator.makeRequestSet(capacity: 2 * (worldSize - 1))
     vectors = .allocate(capacity: max(1, vectorCount * maximumElementCount))
     vectors.initialize(repeating: 0, count: max(1, vectorCount * maximumElementCount))
   }
@@ -172,8 +172,8 @@ public final class TreeReduction {
   }
 }
 
-/// Some ranks that bring sums of runs of microbatches, and how these are joined: a part of a ``TreeReduction``.
-struct ReductionMeeting {
+/// Some ranks that bring sums of runs of microbatches, and how these are joined: a part of a ``TreeAllReduce``.
+struct PeerReduction {
   /// Who brings sums, in the order of their microbatches.
   let peers: [Int]
   /// How the vectors are joined, peer after peer.
@@ -216,7 +216,7 @@ struct ReductionMeeting {
 
   /// Starts to receive what the others bring.
   func receive(
-    into vectors: UnsafeMutablePointer<Double>, count: Int, _ messages: any MessageGroup, tag: Int
+    into vectors: UnsafeMutablePointer<Double>, count: Int, _ messages: any RequestSet, tag: Int
   ) throws {
     let start = start(vectors, stride: count)
     for (peer, rank) in peers.enumerated() where peer != place {
@@ -226,7 +226,7 @@ struct ReductionMeeting {
 
   /// Starts to send this rank's own vectors to all others.
   func send(
-    from vectors: UnsafeMutablePointer<Double>, count: Int, _ messages: any MessageGroup, tag: Int
+    from vectors: UnsafeMutablePointer<Double>, count: Int, _ messages: any RequestSet, tag: Int
   ) throws {
     let own = own(vectors, stride: count)
     for distance in 1..<max(peers.count, 1) {

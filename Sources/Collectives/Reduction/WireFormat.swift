@@ -54,7 +54,7 @@ public enum WireFormat: String, Sendable, Codable, CaseIterable {
 ///
 /// Numbers are rounded to the nearest, of two equally near ones to the even one. Infinities and the kind of a number stay;
 /// what is too large for a bfloat16 becomes an infinity, and a NaN stays one.
-public enum BrainFloat {
+public enum BFloat16 {
   /// Rounds numbers to bfloat16 where they are; they remain `Float`.
   ///
   /// - Parameters:

@@ -29,7 +29,7 @@ public struct LaunchEnvironment: Sendable {
   ///
   /// `WRN_RANKS_PER_HOST`, so that a test can see on one machine what several hosts exchange. Speed and counted bytes
   /// depend on it, results do not.
-  public var pretendedRanksPerHost: Int? {
+  public var emulatedRanksPerHost: Int? {
     number("WRN_RANKS_PER_HOST").flatMap { $0 > 0 ? $0 : nil }
   }
 

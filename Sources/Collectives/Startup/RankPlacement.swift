@@ -3,19 +3,19 @@ public struct RankPlacement: Equatable, Sendable {
   /// A 64-bit hash of the host's name (FNV-1a), equal on all ranks of one host.
   public let hostHash: UInt64
   /// The cores that the operating system lets this rank use.
-  public let cores: CoreSet
+  public let cores: CPUSet
 
   /// Makes the placement of a rank.
   ///
   /// - Parameters:
   ///   - hostName: The host's name, unique within the job.
   ///   - cores: The cores that the rank may use.
-  public init(hostName: String, cores: CoreSet) {
+  public init(hostName: String, cores: CPUSet) {
     hostHash = hostName.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
     self.cores = cores
   }
 
-  fileprivate init(hostHash: UInt64, cores: CoreSet) {
+  fileprivate init(hostHash: UInt64, cores: CPUSet) {
     self.hostHash = hostHash
     self.cores = cores
   }
@@ -68,13 +68,13 @@ extension RankPlacement {
     return stride(from: 0, to: records.count, by: record.count).map { first in
       RankPlacement(
         hostHash: records[first],
-        cores: CoreSet(words: Array(records[first + 1..<first + record.count])))
+        cores: CPUSet(words: Array(records[first + 1..<first + record.count])))
     }
   }
 }
 
 /// A set of processor cores (hardware threads), as the operating system numbers them.
-public struct CoreSet: Equatable, Sendable {
+public struct CPUSet: Equatable, Sendable {
   /// One bit a core, core 0 in the lowest bit of the first word.
   public private(set) var words: [UInt64]
 
@@ -99,7 +99,7 @@ public struct CoreSet: Equatable, Sendable {
   ///
   /// - Parameter other: Another set of cores of the same host.
   /// - Returns: Whether they share a core.
-  public func intersects(_ other: CoreSet) -> Bool {
+  public func intersects(_ other: CPUSet) -> Bool {
     zip(words, other.words).contains { $0 & $1 != 0 }
   }
 }

@@ -22,12 +22,12 @@ public struct StartupFailure: Error, Equatable, Sendable, CustomStringConvertibl
 ///
 /// Without it a rank that alone lacks its data would leave the others waiting in the first
 /// exchange. With it all of them stop with the same exit code, and rank 0 alone prints why.
-public enum StartupAgreement {
+public enum StartupConsensus {
   /// The longest message that travels, in bytes of UTF-8; longer ones are cut.
   public static let maximumMessageByteCount = 1_024
 
   /// The failure that all ranks agreed on.
-  public struct Verdict: Equatable, Sendable {
+  public struct FirstFailure: Equatable, Sendable {
     /// The lowest rank that failed.
     public let rank: Int
     /// Its failure.
@@ -45,7 +45,7 @@ public enum StartupAgreement {
   /// - Throws: ``CommunicationError`` if the exchange fails.
   public static func agree(
     on failure: StartupFailure?, communicator: any Communicator
-  ) throws -> Verdict? {
+  ) throws -> FirstFailure? {
     let record = encode(failure)
     let counts = [Int](repeating: record.count, count: communicator.worldSize)
     var records = [UInt8](repeating: 0, count: record.count * communicator.worldSize)
@@ -56,7 +56,7 @@ public enum StartupAgreement {
     }
     for rank in 0..<communicator.worldSize {
       let bytes = records[rank * record.count..<(rank + 1) * record.count]
-      if let failure = decode(Array(bytes)) { return Verdict(rank: rank, failure: failure) }
+      if let failure = decode(Array(bytes)) { return FirstFailure(rank: rank, failure: failure) }
     }
     return nil
   }

@@ -66,7 +66,7 @@ extension CIFAR10 {
     /// Takes 0.02 to 0.03 s for the real set where it is in the page cache; else the files are read, as a run would.
     ///
     /// - Throws: ``DatasetError`` for the first label above 9.
-    func requireClasses() throws {
+    func validateLabels() throws {
       guard case .files(let files, _) = storage else { return }
       for file in files {
         for record in 0..<file.bytes.count / CIFAR10.recordByteCount {

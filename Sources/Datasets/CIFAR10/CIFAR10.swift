@@ -47,7 +47,7 @@ public final class CIFAR10: Sendable {
         "\(folder) has no data_batch_*.bin; give --data a folder in CIFAR-10's binary layout "
           + "(launch/fetch-cifar10 gets the real one).")
     }
-    try Self.requireNoGap(names, in: folder)
+    try Self.validateNumbering(names, in: folder)
     self.init(
       training: try Split(files: names.map { try Self.open("\(folder)/\($0)") }),
       test: try Split(files: [Self.open("\(folder)/test_batch.bin")]),
@@ -55,7 +55,7 @@ public final class CIFAR10: Sendable {
   }
 
   /// Refuses numbered files of which one in between is missing: a copy that was not finished.
-  private static func requireNoGap(_ names: [String], in folder: String) throws {
+  private static func validateNumbering(_ names: [String], in folder: String) throws {
     let numbers = names.compactMap { Int($0.dropFirst("data_batch_".count).dropLast(".bin".count)) }.sorted()
     for (number, next) in zip(numbers, numbers.dropFirst()) where next > number + 1 {
       throw DatasetError(

@@ -17,7 +17,7 @@ public struct Batch: Sendable {
 /// its number alone.
 public final class BatchLoader: @unchecked Sendable {
   private let split: CIFAR10.Split
-  private let sequence: SampleSequence
+  private let sequence: Sampler
   private let localRange: Range<Int>
   private let firstPosition: @Sendable (Int) -> Int
   private let ring: [Slot]
@@ -49,7 +49,7 @@ public final class BatchLoader: @unchecked Sendable {
   ///   - ringSize: The batches that are allocated; all but one are read ahead.
   ///   - firstPosition: Returns where in the order the global batch of a step begins.
   public init(
-    split: CIFAR10.Split, sequence: sending SampleSequence, localRange: Range<Int>, firstStep: Int,
+    split: CIFAR10.Split, sequence: sending Sampler, localRange: Range<Int>, firstStep: Int,
     ringSize: Int = 3, firstPosition: @escaping @Sendable (Int) -> Int
   ) {
     precondition(ringSize >= 2, "a ring needs a batch to use and one to fill")

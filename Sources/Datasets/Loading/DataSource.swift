@@ -36,8 +36,8 @@ public struct DataSource: Sendable, CustomStringConvertible {
       reason = "no $CIFAR10_DIR and no \(usual); launch/fetch-cifar10 gets the real set"
     }
     dataset = try folder.map { try CIFAR10(directory: $0) } ?? SyntheticCIFAR10.dataset()
-    try dataset.training.requireClasses()
-    try dataset.test.requireClasses()
+    try dataset.training.validateLabels()
+    try dataset.test.validateLabels()
     let sizes = "\(dataset.training.count) training and \(dataset.test.count) test images"
     description =
       folder.map { "data: \($0) (\(reason)), \(sizes)" }

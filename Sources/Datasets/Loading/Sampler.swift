@@ -12,7 +12,7 @@ import Tensors
 ///
 /// Consecutive ranges are cheap and allocate nothing; a jump costs well under a millisecond in mode `queue` and one permutation in mode
 /// `epoch`.
-public final class SampleSequence {
+public final class Sampler {
   /// Slots of Trax's shuffle queue.
   static let queueSize = 1024
 

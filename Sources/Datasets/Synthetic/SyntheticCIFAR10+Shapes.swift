@@ -6,7 +6,7 @@ struct Gradient {
   private let weightX: Double
   private let weightY: Double
 
-  init(_ draws: inout Draws) {
+  init(_ draws: inout RandomCursor) {
     start = draws.color() * SIMD4(repeating: 0.6)
     change = draws.color() * SIMD4(repeating: 0.6) - start
     weightX = draws.number(0, 0.5) / 31
@@ -27,7 +27,7 @@ struct Spot {
   private let y: Double
   private let squaredRadius: Double
 
-  init(_ draws: inout Draws) {
+  init(_ draws: inout RandomCursor) {
     color = draws.color()
     x = draws.number(0, 32)
     y = draws.number(0, 32)
@@ -48,7 +48,7 @@ struct Bar {
   private let offset: Double
   private let halfWidth: Double
 
-  init(_ draws: inout Draws) {
+  init(_ draws: inout RandomCursor) {
     color = draws.color()
     normal = draws.direction()
     let (x, y) = (draws.number(6, 26), draws.number(6, 26))
@@ -71,7 +71,7 @@ struct Figure {
   private let radius: Double
   private let axis: (x: Double, y: Double)
 
-  init(_ label: Int, _ draws: inout Draws) {
+  init(_ label: Int, _ draws: inout RandomCursor) {
     self.label = label
     // Lighter than most backgrounds, now and then only just.
     color = draws.color() * SIMD4(repeating: 0.5) + SIMD4(repeating: 127)

@@ -41,9 +41,9 @@ public struct SyntheticCIFAR10: Sendable {
       classNames: classNames)
   }
 
-  /// Draws a record: label, then red, green and blue planes of 32×32 bytes.
+  /// RandomCursor a record: label, then red, green and blue planes of 32×32 bytes.
   func draw(_ index: Int, into record: UnsafeMutableRawBufferPointer) {
-    var source = Draws(RandomStream(seed: seed, purpose: purpose, step: UInt64(index)))
+    var source = RandomCursor(RandomStream(seed: seed, purpose: purpose, step: UInt64(index)))
     let label = source.integer(below: 10)
     let background = Gradient(&source)
     let clutter: InlineArray<3, Spot> = [Spot(&source), Spot(&source), Spot(&source)]
@@ -68,7 +68,7 @@ public struct SyntheticCIFAR10: Sendable {
 }
 
 /// Successive numbers of a stream.
-struct Draws {
+struct RandomCursor {
   private let stream: RandomStream
   private var index: UInt64 = 0
 

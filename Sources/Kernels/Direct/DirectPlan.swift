@@ -60,7 +60,7 @@ struct DirectPlan {
 }
 
 /// Where the numbers of one image lie in a worker's scratch memory.
-struct DirectMemory {
+struct DirectScratch {
   /// The padded input, z.
   let input: PaddedImage
   /// The padded output gradient, dY, with whole vectors of channels.
@@ -114,7 +114,7 @@ func packKernel(
   if plan.filters != g.outputChannels {
     target.update(repeating: 0, count: plan.forwardKernelCount)
   }
-  let panel = MatrixProduct.panelWidth(columns: plan.filters)
+  let panel = PackedGEMM.panelWidth(columns: plan.filters)
   for row in 0..<plan.depth {
     for k in 0..<g.outputChannels {
       target[(k / panel) &* plan.depth &* panel &+ row &* panel &+ k % panel] =
@@ -129,7 +129,7 @@ func packKernel(
 ///   - plan: The convolution.
 ///   - weight: `RSCK`.
 ///   - target: ``DirectPlan/backwardKernelCount`` floats.
-func packTurnedKernel(
+func packFlippedWeight(
   _ plan: DirectPlan, _ weight: UnsafePointer<Float>, into target: UnsafeMutablePointer<Float>
 ) {
   let g = plan.geometry
@@ -158,7 +158,7 @@ private func turn(
   firstRow: Int, depth: Int
 ) {
   let (channels, filters) = (plan.geometry.inputChannels, plan.geometry.outputChannels)
-  let panel = MatrixProduct.panelWidth(columns: plan.channels)
+  let panel = PackedGEMM.panelWidth(columns: plan.channels)
   for c in 0..<channels {
     let column = target + ((c / panel) * depth * panel + firstRow * panel + c % panel)
     for k in 0..<filters { column[k &* panel] = tap[c &* filters &+ k] }

@@ -12,41 +12,41 @@ import Tensors
 ///   - rows: The number of rows.
 ///   - width: Q.
 ///   - channels: K.
-func finishOutput(
+func applyOutputEpilogue(
   _ output: ConvolutionOutput, bias: UnsafePointer<Float>?, product: UnsafePointer<Float>, offset: Int, rows: Int,
   width: Int, channels: Int
 ) {
-  guard ChannelSlice.covers(channels: channels, imageWidth: width) else {
-    finishOutputSlowly(
+  guard ChannelBlock.covers(channels: channels, imageWidth: width) else {
+    finishOutputScalar(
       output, bias: bias, product: product, offset: offset, count: rows * width * channels, channels: channels)
     return
   }
   let rowCount = width * channels
   let (y, addend) = (output.activation + offset, output.addend.map { $0 + offset })
-  forEachSlice(channels: channels, imageWidth: width) { slice in
-    let shift = bias.map { slice.coefficients($0) } ?? Quad()
+  forEachChannelBlock(channels: channels, imageWidth: width) { slice in
+    let shift = bias.map { slice.coefficients($0) } ?? VectorX4()
     let (offsets, step, groups) = (slice.offsets, slice.step, slice.groupsPerRow)
-    var (sums, squares) = (Quad(), Quad())
+    var (sums, squares) = (VectorX4(), VectorX4())
     for row in 0..<rows {
       var i = row &* rowCount
       for _ in 0..<groups {
-        var value = Quad(product + i, offsets) + shift
-        if let addend { value = value + Quad(addend + i, offsets) }
+        var value = VectorX4(product + i, offsets) + shift
+        if let addend { value = value + VectorX4(addend + i, offsets) }
         value.store(y + i, offsets)
         sums = sums + value
         squares = squares.addingProduct(value, value)
         i &+= step
       }
-      if let totals = output.sums, (row + 1).isMultiple(of: slice.rowsPerSum) || row == rows - 1 {
+      if let totals = output.sums, (row + 1).isMultiple(of: slice.rowsPerFlush) || row == rows - 1 {
         slice.add(sums, to: totals)
         slice.add(squares, to: totals + channels)
-        (sums, squares) = (Quad(), Quad())
+        (sums, squares) = (VectorX4(), VectorX4())
       }
     }
   }
 }
 
-private func finishOutputSlowly(
+private func finishOutputScalar(
   _ output: ConvolutionOutput, bias: UnsafePointer<Float>?, product: UnsafePointer<Float>, offset: Int, count: Int,
   channels: Int
 ) {
@@ -60,7 +60,7 @@ private func finishOutputSlowly(
 }
 
 /// Where a convolution may leave rows of dZ: the gradient's own place if nothing is left to do to them.
-func productTarget(
+func inPlaceTarget(
   _ target: ConvolutionInputGradient, _ input: ConvolutionInput, offset: Int,
   orElse scratch: UnsafeMutablePointer<Float>
 ) -> UnsafeMutablePointer<Float> {
@@ -80,7 +80,7 @@ func productTarget(
 ///   - rows: The number of rows.
 ///   - width: W.
 ///   - channels: C.
-func finishInputGradient(
+func applyInputGradientEpilogue(
   _ target: ConvolutionInputGradient, input: ConvolutionInput, product: UnsafePointer<Float>,
   offset: Int, rows: Int, width: Int, channels: Int
 ) {
@@ -90,7 +90,7 @@ func finishInputGradient(
     if g != product { g.update(from: product, count: rows * rowCount) }
     return
   }
-  guard ChannelSlice.covers(channels: channels, imageWidth: width) else {
+  guard ChannelBlock.covers(channels: channels, imageWidth: width) else {
     for i in 0..<rows * rowCount {
       let c = i % channels
       let masked = map.shift[c].addingProduct(map.scale[c], x[i]) > 0 ? product[i] : 0
@@ -100,25 +100,25 @@ func finishInputGradient(
     }
     return
   }
-  forEachSlice(channels: channels, imageWidth: width) { slice in
+  forEachChannelBlock(channels: channels, imageWidth: width) { slice in
     let (scale, shift) = (slice.coefficients(map.scale), slice.coefficients(map.shift))
     let means = slice.coefficients(mean)
     let (offsets, step, groups) = (slice.offsets, slice.step, slice.groupsPerRow)
-    var (sums, products) = (Quad(), Quad())
+    var (sums, products) = (VectorX4(), VectorX4())
     for row in 0..<rows {
       var i = row &* rowCount
       for _ in 0..<groups {
-        let value = Quad(x + i, offsets)
-        let masked = Quad(product + i, offsets).passed(where: shift.addingProduct(scale, value))
+        let value = VectorX4(x + i, offsets)
+        let masked = VectorX4(product + i, offsets).passed(where: shift.addingProduct(scale, value))
         masked.store(g + i, offsets)
         sums = sums + masked
         products = products.addingProduct(masked, value - means)
         i &+= step
       }
-      if (row + 1).isMultiple(of: slice.rowsPerSum) || row == rows - 1 {
+      if (row + 1).isMultiple(of: slice.rowsPerFlush) || row == rows - 1 {
         slice.add(sums, to: totals)
         slice.add(products, to: totals + channels)
-        (sums, products) = (Quad(), Quad())
+        (sums, products) = (VectorX4(), VectorX4())
       }
     }
   }

@@ -9,7 +9,7 @@ import Tensors
 ///   - offset: The first element of the image in x.
 ///   - image: Where z goes; its border is left alone.
 ///   - channels: C.
-func writeInput(
+func applyInputPrologue(
   _ input: ConvolutionInput, offset: Int, into image: PaddedImage, channels: Int
 ) {
   let x = input.activation + offset
@@ -18,7 +18,7 @@ func writeInput(
     for y in 0..<image.height { image.row(y).update(from: x + y * rowCount, count: rowCount) }
     return
   }
-  guard ChannelSlice.covers(channels: channels, imageWidth: image.width) else {
+  guard ChannelBlock.covers(channels: channels, imageWidth: image.width) else {
     for y in 0..<image.height {
       let (source, target) = (x + y * rowCount, image.row(y))
       for i in 0..<rowCount {
@@ -28,13 +28,13 @@ func writeInput(
     }
     return
   }
-  forEachSlice(channels: channels, imageWidth: image.width) { slice in
+  forEachChannelBlock(channels: channels, imageWidth: image.width) { slice in
     let (scale, shift) = (slice.coefficients(map.scale), slice.coefficients(map.shift))
     let (offsets, step, groups) = (slice.offsets, slice.step, slice.groupsPerRow)
     for y in 0..<image.height {
       var (source, target) = (x + y &* rowCount, image.row(y))
       for _ in 0..<groups {
-        shift.addingProduct(scale, Quad(source, offsets)).rectified.store(target, offsets)
+        shift.addingProduct(scale, VectorX4(source, offsets)).rectified.store(target, offsets)
         source += step
         target += step
       }
@@ -51,16 +51,16 @@ func writeInput(
 ///   - image: Where dY goes; its border is left alone.
 ///   - channels: K.
 ///   - biasGradient: K sums that dY is added to; nil without a bias.
-func writeOutputGradient(
+func applyOutputGradientPrologue(
   _ operand: ConvolutionOutputGradient, offset: Int, into image: PaddedImage, channels: Int,
   biasGradient: UnsafeMutablePointer<Float>?
 ) {
-  guard ChannelSlice.covers(channels: channels, imageWidth: image.width) else {
-    writeOutputGradientSlowly(
+  guard ChannelBlock.covers(channels: channels, imageWidth: image.width) else {
+    writeOutputGradientScalar(
       operand, offset: offset, into: image, channels: channels, biasGradient: biasGradient)
     return
   }
-  forEachSlice(channels: channels, imageWidth: image.width) { slice in
+  forEachChannelBlock(channels: channels, imageWidth: image.width) { slice in
     let pass = OutputGradientPass(
       operand, offset: offset, image: image, channels: channels, slice: slice,
       biasGradient: biasGradient)
@@ -75,27 +75,27 @@ func writeOutputGradient(
   }
 }
 
-/// ``writeOutputGradient(_:offset:into:channels:biasGradient:)`` for one slice of channels.
+/// ``applyOutputGradientPrologue(_:offset:into:channels:biasGradient:)`` for one slice of channels.
 private struct OutputGradientPass {
   private let gradient: UnsafePointer<Float>
-  private let ca: Quad
-  private let cb: Quad
-  private let cc: Quad
+  private let ca: VectorX4
+  private let cb: VectorX4
+  private let cc: VectorX4
   private let offset: Int
   private let image: PaddedImage
   private let rowCount: Int
-  private let slice: ChannelSlice
+  private let slice: ChannelBlock
   private let biasGradient: UnsafeMutablePointer<Float>?
 
   init(
     _ operand: ConvolutionOutputGradient, offset: Int, image: PaddedImage, channels: Int,
-    slice: ChannelSlice, biasGradient: UnsafeMutablePointer<Float>?
+    slice: ChannelBlock, biasGradient: UnsafeMutablePointer<Float>?
   ) {
     gradient = operand.gradient
     let map = operand.normalization
-    ca = map.map { slice.coefficients($0.gradientScale) } ?? Quad()
-    cb = map.map { slice.coefficients($0.activationScale) } ?? Quad()
-    cc = map.map { slice.coefficients($0.constant) } ?? Quad()
+    ca = map.map { slice.coefficients($0.gradientScale) } ?? VectorX4()
+    cb = map.map { slice.coefficients($0.activationScale) } ?? VectorX4()
+    cc = map.map { slice.coefficients($0.constant) } ?? VectorX4()
     self.offset = offset
     self.image = image
     rowCount = image.width * channels
@@ -109,28 +109,28 @@ private struct OutputGradientPass {
   ) {
     let (ca, cb, cc, gradient) = (ca, cb, cc, gradient)
     let (offsets, step, groups) = (slice.offsets, slice.step, slice.groupsPerRow)
-    var sums = Quad()
+    var sums = VectorX4()
     for row in 0..<image.height {
       var (i, target) = (offset &+ row &* rowCount, image.row(row))
       for _ in 0..<groups {
-        var value = Quad(gradient + i, offsets)
-        if let y { value = cc.addingProduct(cb, Quad(y + i, offsets)).addingProduct(ca, value) }
-        if let addend { value = value + Quad(addend + i, offsets) }
+        var value = VectorX4(gradient + i, offsets)
+        if let y { value = cc.addingProduct(cb, VectorX4(y + i, offsets)).addingProduct(ca, value) }
+        if let addend { value = value + VectorX4(addend + i, offsets) }
         if let stored { value.store(stored + i, offsets) }
         value.store(target, offsets)
         sums = sums + value
         i &+= step
         target += step
       }
-      if let biasGradient, (row + 1).isMultiple(of: slice.rowsPerSum) || row == image.height - 1 {
+      if let biasGradient, (row + 1).isMultiple(of: slice.rowsPerFlush) || row == image.height - 1 {
         slice.add(sums, to: biasGradient)
-        sums = Quad()
+        sums = VectorX4()
       }
     }
   }
 }
 
-private func writeOutputGradientSlowly(
+private func writeOutputGradientScalar(
   _ operand: ConvolutionOutputGradient, offset: Int, into image: PaddedImage, channels: Int,
   biasGradient: UnsafeMutablePointer<Float>?
 ) {

@@ -16,13 +16,13 @@ private enum Family {
 ///   - image: The first of the group's padded images.
 ///   - target: V.
 func polyphaseInput(
-  _ unit: TileUnit, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
+  _ unit: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
 ) {
   let channels = image.pixelStride
-  let stride = TileUnit.frequencyStride(rows: unit.tiles, columns: channels)
+  let stride = TileBlock.positionStride(rows: unit.tiles, columns: channels)
   forEachTileVector(unit, image, step: 8, target) { x, v in
     let (row, pixel) = (image.rowStride, channels)
-    @inline(__always) func even(_ j: Int) -> Five {
+    @inline(__always) func even(_ j: Int) -> Vectors5 {
       let x = x + j &* pixel
       return evenInputTransform(
         x.vector, (x + 2 &* row).vector, (x + 4 &* row).vector, (x + 6 &* row).vector,
@@ -50,15 +50,15 @@ func polyphaseInput(
 ///   - image: The first of the group's padded output gradients.
 ///   - target: E.
 func polyphaseGradientWindow(
-  _ unit: TileUnit, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
+  _ unit: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
 ) {
   let channels = image.pixelStride
-  let stride = TileUnit.frequencyStride(rows: unit.tiles, columns: channels)
+  let stride = TileBlock.positionStride(rows: unit.tiles, columns: channels)
   // Where in the window the 4×4 gradients lie that meet the single tap.
   let offset = image.before
   forEachTileVector(unit, image, step: 4, target) { y, e in
     let (row, pixel) = (image.rowStride, channels)
-    @inline(__always) func column(_ j: Int) -> Five {
+    @inline(__always) func column(_ j: Int) -> Vectors5 {
       let y = y + j &* pixel
       return evenInputTransform(
         y.vector, (y + row).vector, (y + 2 &* row).vector, (y + 3 &* row).vector,
@@ -86,21 +86,21 @@ func polyphaseGradientWindow(
 ///   - image: The first of the group's padded output gradients.
 ///   - target: D.
 func polyphaseGradient(
-  _ unit: TileUnit, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
+  _ unit: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
 ) {
   let channels = image.pixelStride
-  let stride = TileUnit.frequencyStride(rows: unit.tiles, columns: channels)
+  let stride = TileBlock.positionStride(rows: unit.tiles, columns: channels)
   let inside = image.before &* (image.rowStride &+ channels)
   forEachTileVector(unit, image, step: 4, target) { y, d in
     let (row, pixel) = (image.rowStride, channels)
     let y = y + inside
-    @inline(__always) func column(_ j: Int) -> Five {
+    @inline(__always) func column(_ j: Int) -> Vectors5 {
       let y = y + j &* pixel
       return evenGradientTransform(
         y.vector, (y + row).vector, (y + 2 &* row).vector, (y + 3 &* row).vector)
     }
     let (a, b, c, e) = (column(0), column(1), column(2), column(3))
-    @inline(__always) func store(_ i: Int, _ f: Five) { storeColumn(f, d + 5 &* i &* stride, stride) }
+    @inline(__always) func store(_ i: Int, _ f: Vectors5) { storeColumn(f, d + 5 &* i &* stride, stride) }
     store(0, evenGradientTransform(a.0, b.0, c.0, e.0))
     store(1, evenGradientTransform(a.1, b.1, c.1, e.1))
     store(2, evenGradientTransform(a.2, b.2, c.2, e.2))
@@ -129,14 +129,14 @@ func polyphaseGradient(
 ///   - channels: K.
 ///   - target: The unit's rows of the first image, then those of the next.
 func polyphaseOutput(
-  _ unit: TileUnit, _ source: UnsafePointer<Float>, channels: Int,
+  _ unit: TileBlock, _ source: UnsafePointer<Float>, channels: Int,
   into target: UnsafeMutablePointer<Float>
 ) {
-  let stride = TileUnit.frequencyStride(rows: unit.tiles, columns: channels)
+  let stride = TileBlock.positionStride(rows: unit.tiles, columns: channels)
   let rowStride = 4 &* unit.tileColumns &* channels
   forEachOutputVector(unit, source, channels: channels, step: 4, target) { m, y in
     // Rows even: columns go back first, then both families together along the rows.
-    @inline(__always) func evenRow(_ i: Int) -> Four {
+    @inline(__always) func evenRow(_ i: Int) -> Vectors4 {
       let f = horizontal(m + 5 &* i &* stride, stride)
       let other = m + (Family.evenOdd &+ 4 &* i) &* stride
       return (
@@ -144,7 +144,7 @@ func polyphaseOutput(
         f.3 + (other + 3 &* stride).vector
       )
     }
-    @inline(__always) func store(_ r: Int, _ f: Four) {
+    @inline(__always) func store(_ r: Int, _ f: Vectors4) {
       let odd = horizontal(m + (Family.oddEven &+ r) &* stride, 4 &* stride)
       let other = m + (Family.oddOdd &+ 4 &* r) &* stride
       storeRow(
@@ -174,10 +174,10 @@ func polyphaseOutput(
 ///   - evenPhase: The rows and columns, modulo 2, that two taps reach.
 ///   - target: The unit's rows of the first image, then those of the next.
 func polyphaseInputGradient(
-  _ unit: TileUnit, _ source: UnsafePointer<Float>, channels: Int, evenPhase: Int,
+  _ unit: TileBlock, _ source: UnsafePointer<Float>, channels: Int, evenPhase: Int,
   into target: UnsafeMutablePointer<Float>
 ) {
-  let stride = TileUnit.frequencyStride(rows: unit.tiles, columns: channels)
+  let stride = TileBlock.positionStride(rows: unit.tiles, columns: channels)
   let rowStride = 8 &* unit.tileColumns &* channels
   let pixel = 2 &* channels
   let (even, odd) = (evenPhase, 1 &- evenPhase)
@@ -188,7 +188,7 @@ func polyphaseInputGradient(
       horizontal(m, stride), horizontal(m + 5 &* stride, stride), horizontal(m + 10 &* stride, stride),
       horizontal(m + 15 &* stride, stride), horizontal(m + 20 &* stride, stride)
     )
-    @inline(__always) func storeVertically(_ f: Four, _ z: UnsafeMutablePointer<Float>) {
+    @inline(__always) func storeVertically(_ f: Vectors4, _ z: UnsafeMutablePointer<Float>) {
       storeRow(f, z, 2 &* rowStride)
     }
     let evenEven = evenRows + even &* channels
@@ -216,7 +216,7 @@ func polyphaseInputGradient(
 
 /// Aᵀ of five vectors at a stride.
 @inline(__always)
-private func horizontal(_ m: UnsafePointer<Float>, _ stride: Int) -> Four {
+private func horizontal(_ m: UnsafePointer<Float>, _ stride: Int) -> Vectors4 {
   evenOutputTransform(
     m.vector, (m + stride).vector, (m + 2 &* stride).vector, (m + 3 &* stride).vector,
     (m + 4 &* stride).vector)
@@ -225,7 +225,7 @@ private func horizontal(_ m: UnsafePointer<Float>, _ stride: Int) -> Four {
 /// The family of 5×5: five columns, each transformed along the rows, are transformed along the columns and stored.
 @inline(__always)
 private func storeEvenEven(
-  _ a: Five, _ b: Five, _ c: Five, _ d: Five, _ e: Five, _ v: UnsafeMutablePointer<Float>,
+  _ a: Vectors5, _ b: Vectors5, _ c: Vectors5, _ d: Vectors5, _ e: Vectors5, _ v: UnsafeMutablePointer<Float>,
   _ stride: Int
 ) {
   storeColumn(evenInputTransform(a.0, b.0, c.0, d.0, e.0), v, stride)
@@ -236,7 +236,7 @@ private func storeEvenEven(
 }
 
 @inline(__always)
-private func storeColumn(_ f: Five, _ target: UnsafeMutablePointer<Float>, _ stride: Int) {
+private func storeColumn(_ f: Vectors5, _ target: UnsafeMutablePointer<Float>, _ stride: Int) {
   target.store(f.0)
   (target + stride).store(f.1)
   (target + 2 &* stride).store(f.2)
@@ -245,7 +245,7 @@ private func storeColumn(_ f: Five, _ target: UnsafeMutablePointer<Float>, _ str
 }
 
 @inline(__always)
-private func storeRow(_ f: Four, _ target: UnsafeMutablePointer<Float>, _ stride: Int) {
+private func storeRow(_ f: Vectors4, _ target: UnsafeMutablePointer<Float>, _ stride: Int) {
   target.store(f.0)
   (target + stride).store(f.1)
   (target + 2 &* stride).store(f.2)
@@ -255,7 +255,7 @@ private func storeRow(_ f: Four, _ target: UnsafeMutablePointer<Float>, _ stride
 /// Calls `body` for 16 channels of every tile: where its window starts in the padded image, and its place in `[F, T, C]`.
 @inline(__always)
 private func forEachTileVector(
-  _ unit: TileUnit, _ image: PaddedImage, step: Int, _ target: UnsafeMutablePointer<Float>,
+  _ unit: TileBlock, _ image: PaddedImage, step: Int, _ target: UnsafeMutablePointer<Float>,
   _ body: (UnsafePointer<Float>, UnsafeMutablePointer<Float>) -> Void
 ) {
   let channels = image.pixelStride
@@ -275,7 +275,7 @@ private func forEachTileVector(
 /// Calls `body` for 16 channels of every tile: its place in `[F, T, C]`, and its first pixel in the unit's rows.
 @inline(__always)
 private func forEachOutputVector(
-  _ unit: TileUnit, _ source: UnsafePointer<Float>, channels: Int, step: Int,
+  _ unit: TileBlock, _ source: UnsafePointer<Float>, channels: Int, step: Int,
   _ target: UnsafeMutablePointer<Float>,
   _ body: (UnsafePointer<Float>, UnsafeMutablePointer<Float>) -> Void
 ) {
@@ -306,12 +306,12 @@ func polyphaseKernel(
   into target: UnsafeMutablePointer<Float>
 ) {
   let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
-  let layout = TransformedKernelLayout(rows: channels, columns: filters)
+  let layout = PackedWeightLayout(rows: channels, columns: filters)
   for c in channel..<channel + 16 {
     for k in stride(from: 0, to: filters, by: 16) {
       kernelVector(
         weight + (c &* filters &+ k), tapStride: channels &* filters,
-        into: target + layout.offset(row: c, column: k), layout.frequencyStride)
+        into: target + layout.offset(row: c, column: k), layout.positionStride)
     }
   }
 }
@@ -329,13 +329,13 @@ func polyphaseTurnedKernel(
   _ geometry: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
   into target: UnsafeMutablePointer<Float>
 ) {
-  let layout = TransformedKernelLayout(
+  let layout = PackedWeightLayout(
     rows: geometry.outputChannels, columns: geometry.inputChannels)
   forEachTurnedBlock(geometry, channel: channel, weight) { k, block in
     for i in 0..<16 {
       kernelVector(
         block + i &* 16, tapStride: 256, into: target + layout.offset(row: k + i, column: channel),
-        layout.frequencyStride)
+        layout.positionStride)
     }
   }
 }
@@ -345,7 +345,7 @@ private func kernelVector(
   _ w: UnsafePointer<Float>, tapStride: Int, into u: UnsafeMutablePointer<Float>, _ stride: Int
 ) {
   @inline(__always) func tap(_ r: Int, _ s: Int) -> Vector { (w + (3 &* r &+ s) &* tapStride).vector }
-  @inline(__always) func store(_ f: Five, _ first: Int, _ step: Int) {
+  @inline(__always) func store(_ f: Vectors5, _ first: Int, _ step: Int) {
     let u = u + first &* stride
     let stride = step &* stride
     u.store(f.0)
@@ -373,7 +373,7 @@ private func kernelVector(
 ///   - weightGradient: dW, `RSCK`.
 ///   - geometry: The convolution.
 func polyphaseKernelGradient(
-  _ source: UnsafePointer<Float>, _ block: KernelBlock,
+  _ source: UnsafePointer<Float>, _ block: WeightGradientBlock,
   into weightGradient: UnsafeMutablePointer<Float>, _ geometry: ConvolutionGeometry
 ) {
   let filters = geometry.outputChannels
@@ -382,7 +382,7 @@ func polyphaseKernelGradient(
   for c in 0..<block.rows {
     for k in stride(from: 0, to: block.columns, by: 16) {
       kernelGradientVector(
-        source + (c &* block.columns &+ k), block.frequencyStride,
+        source + (c &* block.columns &+ k), block.positionStride,
         into: target + (c &* filters &+ k), tapStride: tapStride)
     }
   }
@@ -392,7 +392,7 @@ func polyphaseKernelGradient(
 private func kernelGradientVector(
   _ u: UnsafePointer<Float>, _ stride: Int, into w: UnsafeMutablePointer<Float>, tapStride: Int
 ) {
-  @inline(__always) func back(_ first: Int) -> Two {
+  @inline(__always) func back(_ first: Int) -> Vectors2 {
     let u = u + first &* stride
     return evenKernelGradientTransform(
       u.vector, (u + stride).vector, (u + 2 &* stride).vector, (u + 3 &* stride).vector,

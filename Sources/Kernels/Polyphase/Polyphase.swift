@@ -9,7 +9,7 @@ import Tensors
 /// The 81 positions follow one another in four families: 5×5 (both axes even), 5×4 (rows even; columns odd,
 /// untransformed), 4×5 (stored column by column, 5 columns of 4) and 4×4. Where an axis is untransformed its positions
 /// share one kernel matrix, so there are 36 of these.
-enum Polyphase: TileAlgorithm {
+enum Polyphase: TiledAlgorithm {
   static var positions: Int { 81 }
   static var matrices: Int { 36 }
   static var stride: Int { 2 }
@@ -23,7 +23,7 @@ enum Polyphase: TileAlgorithm {
     }
   }
 
-  static func handles(_ g: ConvolutionGeometry) -> Bool {
+  static func supports(_ g: ConvolutionGeometry) -> Bool {
     g.kernelSize == 3 && g.stride == 2 && g.paddingBefore <= 1
       && g.inputHeight.isMultiple(of: 8) && g.inputWidth.isMultiple(of: 8)
       && 2 * g.outputHeight == g.inputHeight && 2 * g.outputWidth == g.inputWidth
@@ -39,42 +39,42 @@ enum Polyphase: TileAlgorithm {
   }
 
   static func transformInput(
-    _ unit: TileUnit, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
+    _ unit: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
   ) { polyphaseInput(unit, image, into: target) }
 
   static func transformOutput(
-    _ unit: TileUnit, _ source: UnsafePointer<Float>, channels: Int,
+    _ unit: TileBlock, _ source: UnsafePointer<Float>, channels: Int,
     into target: UnsafeMutablePointer<Float>
   ) { polyphaseOutput(unit, source, channels: channels, into: target) }
 
-  static func transformGradient(
-    _ unit: TileUnit, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
+  static func transformOutputGradient(
+    _ unit: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
   ) { polyphaseGradient(unit, image, into: target) }
 
-  static func transformGradientWindow(
-    _ unit: TileUnit, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
+  static func transformOutputGradientWindow(
+    _ unit: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
   ) { polyphaseGradientWindow(unit, image, into: target) }
 
   static func transformInputGradient(
-    _ unit: TileUnit, _ source: UnsafePointer<Float>, channels: Int, _ g: ConvolutionGeometry,
+    _ unit: TileBlock, _ source: UnsafePointer<Float>, channels: Int, _ g: ConvolutionGeometry,
     into target: UnsafeMutablePointer<Float>
   ) {
     polyphaseInputGradient(
       unit, source, channels: channels, evenPhase: g.paddingBefore, into: target)
   }
 
-  static func transformKernel(
+  static func transformWeight(
     _ g: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
     into target: UnsafeMutablePointer<Float>
   ) { polyphaseKernel(g, channel: channel, weight, into: target) }
 
-  static func transformTurnedKernel(
+  static func transformFlippedWeight(
     _ g: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
     into target: UnsafeMutablePointer<Float>
   ) { polyphaseTurnedKernel(g, channel: channel, weight, into: target) }
 
-  static func transformKernelGradient(
-    _ source: UnsafePointer<Float>, _ block: KernelBlock,
+  static func inverseTransformWeightGradient(
+    _ source: UnsafePointer<Float>, _ block: WeightGradientBlock,
     into weightGradient: UnsafeMutablePointer<Float>, _ g: ConvolutionGeometry
   ) { polyphaseKernelGradient(source, block, into: weightGradient, g) }
 }
@@ -85,15 +85,15 @@ enum Polyphase: TileAlgorithm {
 // Matrices as in Lavin and Gray (arXiv 1509.09308): y = Aᵀ[(G w) ⊙ (Bᵀ x)].
 
 /// Five values along one axis.
-typealias Five = (Vector, Vector, Vector, Vector, Vector)
+typealias Vectors5 = (Vector, Vector, Vector, Vector, Vector)
 /// Two taps of a kernel along one axis.
-typealias Two = (Vector, Vector)
+typealias Vectors2 = (Vector, Vector)
 
 /// Bᵀ d: five input positions of one phase to five frequencies.
 @inline(__always)
 func evenInputTransform(
   _ d0: Vector, _ d1: Vector, _ d2: Vector, _ d3: Vector, _ d4: Vector
-) -> Five {
+) -> Vectors5 {
   let odd1 = d3.addingProduct(Vector(repeating: -1.5625), d1)
   let even1 = d2.addingProduct(Vector(repeating: -1.5625), d0) * 0.5
   let odd2 = d3.addingProduct(Vector(repeating: -0.25), d1)
@@ -108,7 +108,7 @@ func evenInputTransform(
 @inline(__always)
 func evenOutputTransform(
   _ m0: Vector, _ m1: Vector, _ m2: Vector, _ m3: Vector, _ m4: Vector
-) -> Four {
+) -> Vectors4 {
   let (s1, t1, s2, t2) = (m0 + m1, m0 - m1, m2 + m3, m2 - m3)
   return (
     s1 + s2, (t2 * 1.25).addingProduct(Vector(repeating: 0.5), t1),
@@ -119,7 +119,7 @@ func evenOutputTransform(
 
 /// A d: four output-gradient positions to five frequencies.
 @inline(__always)
-func evenGradientTransform(_ d0: Vector, _ d1: Vector, _ d2: Vector, _ d3: Vector) -> Five {
+func evenGradientTransform(_ d0: Vector, _ d1: Vector, _ d2: Vector, _ d3: Vector) -> Vectors5 {
   let even1 = d0.addingProduct(Vector(repeating: 0.25), d2)
   let odd1 = d1.addingProduct(Vector(repeating: 0.25), d3) * 0.5
   let even2 = d0.addingProduct(Vector(repeating: 1.5625), d2)
@@ -129,7 +129,7 @@ func evenGradientTransform(_ d0: Vector, _ d1: Vector, _ d2: Vector, _ d3: Vecto
 
 /// G w: the two taps of the even phase to five frequencies.
 @inline(__always)
-func evenKernelTransform(_ w0: Vector, _ w2: Vector) -> Five {
+func evenKernelTransform(_ w0: Vector, _ w2: Vector) -> Vectors5 {
   let (near, far) = (w0 * (16.0 / 21), w0 * (32.0 / 105))
   let tap = w2 * (8.0 / 21)
   return (-near - tap, near - tap, far + tap, tap - far, w2)
@@ -139,7 +139,7 @@ func evenKernelTransform(_ w0: Vector, _ w2: Vector) -> Five {
 @inline(__always)
 func evenKernelGradientTransform(
   _ u0: Vector, _ u1: Vector, _ u2: Vector, _ u3: Vector, _ u4: Vector
-) -> Two {
+) -> Vectors2 {
   let far = (u2 - u3) * (32.0 / 105)
   return (
     far.addingProduct(Vector(repeating: 16.0 / 21), u1 - u0),

@@ -2,7 +2,7 @@
 ///
 /// Each element of C is one chain of fused multiply-adds over the segments s and then over k, however the product is cut
 /// into tiles; that makes it independent of tile shapes and instruction set. All strides are in floats.
-struct TileProduct {
+struct GEMMShape {
   /// The number of segments.
   var segments = 1
   /// From one segment of A to the next.
@@ -28,7 +28,7 @@ struct TileProduct {
 /// Index arithmetic wraps: checked arithmetic keeps the loop from being unrolled and costs three quarters of the speed.
 @inline(__always)
 private func tile<let R: Int, let N: Int>(
-  _ zero: InlineArray<R, InlineArray<N, Vector>>, _ product: TileProduct, _ a: UnsafePointer<Float>,
+  _ zero: InlineArray<R, InlineArray<N, Vector>>, _ product: GEMMShape, _ a: UnsafePointer<Float>,
   _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
 ) {
   var sums = zero
@@ -57,7 +57,7 @@ private func tile<let R: Int, let N: Int>(
 }
 
 /// A tile of a fixed size.
-typealias Tile = (TileProduct, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>) -> Void
+typealias Microkernel = (GEMMShape, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>) -> Void
 
 @inline(__always)
 private func zeros<let R: Int, let N: Int>() -> InlineArray<R, InlineArray<N, Vector>> {
@@ -67,60 +67,60 @@ private func zeros<let R: Int, let N: Int>() -> InlineArray<R, InlineArray<N, Ve
 
 #if WRN_AVX512
   // 32 registers of 16 lanes: 16 to 24 sums hide the latency of the two FMA units and leave room for a row of B.
-  @inline(never) func tile6x64(
-    _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  @inline(never) func microkernel6x64(
+    _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
   ) {
     tile(zeros() as InlineArray<6, InlineArray<4, Vector>>, p, a, b, c)
   }
-  @inline(never) func tile4x64(
-    _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  @inline(never) func microkernel4x64(
+    _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
   ) {
     tile(zeros() as InlineArray<4, InlineArray<4, Vector>>, p, a, b, c)
   }
-  @inline(never) func tile1x64(
-    _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  @inline(never) func microkernel1x64(
+    _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
   ) {
     tile(zeros() as InlineArray<1, InlineArray<4, Vector>>, p, a, b, c)
   }
-  @inline(never) func tile8x32(
-    _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  @inline(never) func microkernel8x32(
+    _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
   ) {
     tile(zeros() as InlineArray<8, InlineArray<2, Vector>>, p, a, b, c)
   }
-  @inline(never) func tile1x32(
-    _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  @inline(never) func microkernel1x32(
+    _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
   ) {
     tile(zeros() as InlineArray<1, InlineArray<2, Vector>>, p, a, b, c)
   }
-  @inline(never) func tile16x16(
-    _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  @inline(never) func microkernel16x16(
+    _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
   ) {
     tile(zeros() as InlineArray<16, InlineArray<1, Vector>>, p, a, b, c)
   }
 #endif
 // Two registers a vector of 16 lanes leave 12 of AVX2's 16 for sums.
-@inline(never) func tile9x16(
-  _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+@inline(never) func microkernel9x16(
+  _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
 ) {
   tile(zeros() as InlineArray<9, InlineArray<1, Vector>>, p, a, b, c)
 }
-@inline(never) func tile8x16(
-  _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+@inline(never) func microkernel8x16(
+  _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
 ) {
   tile(zeros() as InlineArray<8, InlineArray<1, Vector>>, p, a, b, c)
 }
-@inline(never) func tile6x16(
-  _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+@inline(never) func microkernel6x16(
+  _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
 ) {
   tile(zeros() as InlineArray<6, InlineArray<1, Vector>>, p, a, b, c)
 }
-@inline(never) func tile4x16(
-  _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+@inline(never) func microkernel4x16(
+  _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
 ) {
   tile(zeros() as InlineArray<4, InlineArray<1, Vector>>, p, a, b, c)
 }
-@inline(never) func tile1x16(
-  _ p: TileProduct, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+@inline(never) func microkernel1x16(
+  _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
 ) {
   tile(zeros() as InlineArray<1, InlineArray<1, Vector>>, p, a, b, c)
 }

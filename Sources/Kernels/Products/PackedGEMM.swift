@@ -1,7 +1,7 @@
 import CHints
 
 /// How a product of any size is cut into register tiles.
-enum MatrixProduct {
+enum PackedGEMM {
   /// The columns of a panel of B for `columns` columns in all, a multiple of 16: as wide as the registers allow.
   static func panelWidth(columns: Int) -> Int {
     #if WRN_AVX512
@@ -22,11 +22,11 @@ enum MatrixProduct {
   ///   - panelStrideB: From the first element of a panel of B to that of the next.
   ///   - c: C.
   static func multiply(
-    _ product: TileProduct, rows: Int, columns: Int, _ a: UnsafePointer<Float>,
+    _ product: GEMMShape, rows: Int, columns: Int, _ a: UnsafePointer<Float>,
     _ b: UnsafePointer<Float>, panelStrideB: Int, _ c: UnsafeMutablePointer<Float>
   ) {
     let width = panelWidth(columns: columns)
-    var cursor = Cursor(product: product, rows: rows)
+    var cursor = RowSweep(product: product, rows: rows)
     var (panel, target) = (b, c)
     for _ in 0..<columns / width {
       cursor.multiplyPanel(width: width, a, panel, target)
@@ -48,14 +48,14 @@ enum MatrixProduct {
   ///   - a: A.
   ///   - b: B, `[columns/panel, depth, panel]`.
   ///   - c: C.
-  static func multiplyStreamed(
-    _ product: TileProduct, rows: Int, columns: Int, _ a: UnsafePointer<Float>,
+  static func multiplyPrefetching(
+    _ product: GEMMShape, rows: Int, columns: Int, _ a: UnsafePointer<Float>,
     _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
   ) {
     let width = panelWidth(columns: columns)
     let (depth, panelStride) = (product.depth, product.depth * width)
-    var cursor = Cursor(product: product, rows: rows)
-    let length = termsAtOnce(depth: depth, panelWidth: width)
+    var cursor = RowSweep(product: product, rows: rows)
+    let length = depthBlock(depth: depth, panelWidth: width)
     for first in stride(from: 0, to: depth, by: length) {
       let range = first..<min(first + length, depth)
       cursor.product.depth = range.count
@@ -65,7 +65,7 @@ enum MatrixProduct {
       var (panel, target) = (b + range.lowerBound * width, c)
       for column in stride(from: width, through: columns, by: width) {
         let next = column < columns ? panel + panelStride : b + following
-        cursor.fetchAhead(next, count: range.count * width, width: width)
+        cursor.prefetch(next, count: range.count * width, width: width)
         cursor.multiplyPanel(width: width, a + range.lowerBound * product.depthStrideA, panel, target)
         panel += panelStride
         target += width
@@ -74,7 +74,7 @@ enum MatrixProduct {
   }
 
   /// The terms of a sum that are added in one go.
-  private static func termsAtOnce(depth: Int, panelWidth: Int) -> Int {
+  private static func depthBlock(depth: Int, panelWidth: Int) -> Int {
     // One page, which the CPU's own fetching ahead never crosses: the best of 64, 128, 160 and 320 terms for 16 to 64 rows.
     // Wider panels, of AVX-512, come from the second-level cache anyhow.
     panelWidth == 16 ? 64 : depth
@@ -82,21 +82,21 @@ enum MatrixProduct {
 }
 
 /// The way of a panel's columns down the rows of a product.
-private struct Cursor {
-  var product: TileProduct
+private struct RowSweep {
+  var product: GEMMShape
   let rows: Int
   private var rowsLeft = 0
   private var ahead = UnsafeRawPointer(bitPattern: 64).unsafelyUnwrapped
   private var linesPerTile = 0
 
-  init(product: TileProduct, rows: Int) {
+  init(product: GEMMShape, rows: Int) {
     self.product = product
     self.rows = rows
   }
 
   /// Lets the tiles of the panel of `width` columns that comes now fetch `count` floats from `address` on.
   @inline(__always)
-  mutating func fetchAhead(_ address: UnsafePointer<Float>, count: Int, width: Int) {
+  mutating func prefetch(_ address: UnsafePointer<Float>, count: Int, width: Int) {
     ahead = UnsafeRawPointer(address)
     #if WRN_AVX512
       let height = width == 64 ? 6 : width == 32 ? 8 : 16
@@ -116,30 +116,30 @@ private struct Cursor {
       switch width {
       case 64:
         // Six rows use B best; a few of four make the number come out even.
-        run(tile4x64, height: 4, atMost: foursBesideSixes, &a, b, &c)
-        run(tile6x64, height: 6, &a, b, &c)
-        run(tile4x64, height: 4, &a, b, &c)
-        run(tile1x64, height: 1, &a, b, &c)
+        run(microkernel4x64, height: 4, atMost: fourRowTileCount, &a, b, &c)
+        run(microkernel6x64, height: 6, &a, b, &c)
+        run(microkernel4x64, height: 4, &a, b, &c)
+        run(microkernel1x64, height: 1, &a, b, &c)
       case 32:
-        run(tile8x32, height: 8, &a, b, &c)
-        run(tile1x32, height: 1, &a, b, &c)
+        run(microkernel8x32, height: 8, &a, b, &c)
+        run(microkernel1x32, height: 1, &a, b, &c)
       default:
-        run(tile16x16, height: 16, &a, b, &c)
-        if rowsLeft == 9 { run(tile9x16, height: 9, &a, b, &c) }
-        run(tile8x16, height: 8, &a, b, &c)
-        run(tile4x16, height: 4, &a, b, &c)
-        run(tile1x16, height: 1, &a, b, &c)
+        run(microkernel16x16, height: 16, &a, b, &c)
+        if rowsLeft == 9 { run(microkernel9x16, height: 9, &a, b, &c) }
+        run(microkernel8x16, height: 8, &a, b, &c)
+        run(microkernel4x16, height: 4, &a, b, &c)
+        run(microkernel1x16, height: 1, &a, b, &c)
       }
     #else
-      run(tile4x16, height: 4, atMost: foursBesideSixes, &a, b, &c)
-      run(tile6x16, height: 6, &a, b, &c)
-      run(tile4x16, height: 4, &a, b, &c)
-      run(tile1x16, height: 1, &a, b, &c)
+      run(microkernel4x16, height: 4, atMost: fourRowTileCount, &a, b, &c)
+      run(microkernel6x16, height: 6, &a, b, &c)
+      run(microkernel4x16, height: 4, &a, b, &c)
+      run(microkernel1x16, height: 1, &a, b, &c)
     #endif
   }
 
   /// How many tiles of four rows leave a multiple of six, if any number does.
-  private var foursBesideSixes: Int {
+  private var fourRowTileCount: Int {
     let rest = rows % 6
     let fours = rest == 0 ? 0 : rest == 2 ? 2 : 1
     return rows.isMultiple(of: 2) && rows >= 4 &* fours ? fours : 0
@@ -147,7 +147,7 @@ private struct Cursor {
 
   @inline(__always)
   private mutating func run(
-    _ tile: Tile, height: Int, atMost limit: Int = .max, _ a: inout UnsafePointer<Float>,
+    _ tile: Microkernel, height: Int, atMost limit: Int = .max, _ a: inout UnsafePointer<Float>,
     _ b: UnsafePointer<Float>, _ c: inout UnsafeMutablePointer<Float>
   ) {
     for _ in 0..<min(rowsLeft / height, limit) {

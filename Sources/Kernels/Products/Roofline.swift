@@ -3,9 +3,9 @@ import Tensors
 extension KernelBuild {
   /// The build's loops for measuring what this CPU can do at most.
   @inline(never)
-  public static func peakKernels() -> PeakKernels {
-    PeakKernels(
-      multiplyAddsPerTurn: chainCount * Vector.scalarCount, multiplyAdd: multiplyAdds, triad: triad)
+  public static func peakKernels() -> RooflineKernels {
+    RooflineKernels(
+      multiplyAddsPerIteration: chainCount * Vector.scalarCount, multiplyAdd: multiplyAdds, triad: triad)
   }
 }
 

@@ -5,8 +5,8 @@ import Tensors
 /// A unit goes through transforms and matrix products together: some rows of tiles of one image, or all tiles of some
 /// images. A group is what is brought into scratch memory at once: one image, or the images of a unit. A group is part of
 /// a microbatch or some whole ones.
-struct TilePlan {
-  let span: MicrobatchSpan
+struct TileBlocking {
+  let microbatches: MicrobatchRange
   /// The images of every group but possibly a microbatch's or the span's last.
   let imagesPerGroup: Int
   /// The rows of tiles of every unit but possibly the last.
@@ -18,17 +18,17 @@ struct TilePlan {
   /// Whether all tiles of a microbatch are in one unit: a kernel's gradient is then no sum over units.
   ///
   /// The same for all spans of equal microbatches.
-  let holdsMicrobatches: Bool
+  let coversMicrobatch: Bool
 
-  /// Cuts images of P×Q output pixels, both multiples of 4, into units of about `wantedTiles` tiles.
-  init(_ geometry: ConvolutionGeometry, _ span: MicrobatchSpan, wantedTiles: Int) {
-    self.span = span
+  /// Cuts images of P×Q output pixels, both multiples of 4, into units of about `targetTileCount` tiles.
+  init(_ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange, targetTileCount: Int) {
+    self.microbatches = microbatches
     (tileRows, tileColumns) = (geometry.outputHeight / 4, geometry.outputWidth / 4)
-    let (tilesPerImage, microbatch) = (tileRows * tileColumns, span.imagesPerMicrobatch)
-    let images = max(1, wantedTiles / tilesPerImage)
-    tileRowsPerUnit = min(tileRows, max(1, wantedTiles / tileColumns))
-    holdsMicrobatches = images >= microbatch && tileRowsPerUnit == tileRows
-    imagesPerGroup = min(images < microbatch ? images : images / microbatch * microbatch, span.imageCount)
+    let (tilesPerImage, microbatch) = (tileRows * tileColumns, microbatches.imagesPerMicrobatch)
+    let images = max(1, targetTileCount / tilesPerImage)
+    tileRowsPerUnit = min(tileRows, max(1, targetTileCount / tileColumns))
+    coversMicrobatch = images >= microbatch && tileRowsPerUnit == tileRows
+    imagesPerGroup = min(images < microbatch ? images : images / microbatch * microbatch, microbatches.imageCount)
   }
 
   /// The tiles of the largest unit.
@@ -39,23 +39,26 @@ struct TilePlan {
 
   /// Calls `body` for every group of the span's images.
   @inline(__always)
-  func forEachGroup(_ body: (ImageGroup) -> Void) {
-    let step = max(imagesPerGroup, span.imagesPerMicrobatch)
-    for start in stride(from: 0, to: span.imageCount, by: step) {
-      let end = min(start + step, span.imageCount)
+  func forEachGroup(_ body: (ImageBlock) -> Void) {
+    let step = max(imagesPerGroup, microbatches.imagesPerMicrobatch)
+    for start in stride(from: 0, to: microbatches.imageCount, by: step) {
+      let end = min(start + step, microbatches.imageCount)
       for first in stride(from: start, to: end, by: imagesPerGroup) {
         let next = min(first + imagesPerGroup, end)
-        body(ImageGroup(span: span, images: first..<next, next: next..<min(next + imagesPerGroup, span.imageCount)))
+        body(
+          ImageBlock(
+            microbatches: microbatches, images: first..<next,
+            next: next..<min(next + imagesPerGroup, microbatches.imageCount)))
       }
     }
   }
 
   /// Calls `body` for every unit of a group of `images` images.
   @inline(__always)
-  func forEachUnit(images: Int, _ body: (TileUnit) -> Void) {
+  func forEachUnit(images: Int, _ body: (TileBlock) -> Void) {
     for row in stride(from: 0, to: tileRows, by: tileRowsPerUnit) {
       body(
-        TileUnit(
+        TileBlock(
           images: images, firstTileRow: row, tileRows: min(tileRowsPerUnit, tileRows - row),
           tileColumns: tileColumns))
     }
@@ -63,45 +66,45 @@ struct TilePlan {
 }
 
 /// The images that are in scratch memory at once, and those that follow.
-struct ImageGroup {
-  let span: MicrobatchSpan
+struct ImageBlock {
+  let microbatches: MicrobatchRange
   let images: Range<Int>
   let next: Range<Int>
 
   /// The microbatches that the images belong to.
-  var microbatches: ClosedRange<Int> {
-    span.microbatch(of: images.lowerBound)...span.microbatch(of: images.upperBound - 1)
+  var microbatchIndices: ClosedRange<Int> {
+    microbatches.microbatch(of: images.lowerBound)...microbatches.microbatch(of: images.upperBound - 1)
   }
 
   /// The group's images of microbatch `m`.
-  func images(of m: Int) -> Range<Int> { span.images(of: m).clamped(to: images) }
+  func images(of m: Int) -> Range<Int> { microbatches.images(of: m).clamped(to: images) }
 
   /// Calls `body` for every image with its microbatch, its number in the microbatch and its place in the group.
   @inline(__always)
   func forEachImage(_ body: (_ microbatch: Int, _ number: Int, _ place: Int) -> Void) {
     for image in images {
       body(
-        span.microbatch(of: image), image % span.imagesPerMicrobatch, image - images.lowerBound)
+        microbatches.microbatch(of: image), image % microbatches.imagesPerMicrobatch, image - images.lowerBound)
     }
   }
 
   /// Whether the group begins a microbatch.
-  var beginsMicrobatch: Bool { images.lowerBound.isMultiple(of: span.imagesPerMicrobatch) }
+  var beginsMicrobatch: Bool { images.lowerBound.isMultiple(of: microbatches.imagesPerMicrobatch) }
 
   /// Whether the group ends a microbatch.
-  var endsMicrobatch: Bool { images.upperBound == span.images(of: microbatches.upperBound).upperBound }
+  var endsMicrobatch: Bool { images.upperBound == microbatches.images(of: microbatchIndices.upperBound).upperBound }
 }
 
 /// The tiles that go through the transforms together: the same rows of tiles of all images of a group.
-struct TileUnit {
+struct TileBlock {
   let images: Int
   let firstTileRow: Int
   let tileRows: Int
   let tileColumns: Int
 
   /// The same rows of tiles of `images` images.
-  func part(images: Int) -> TileUnit {
-    TileUnit(images: images, firstTileRow: firstTileRow, tileRows: tileRows, tileColumns: tileColumns)
+  func part(images: Int) -> TileBlock {
+    TileBlock(images: images, firstTileRow: firstTileRow, tileRows: tileRows, tileColumns: tileColumns)
   }
 
   /// T.
@@ -115,5 +118,5 @@ struct TileUnit {
   ///
   /// 16 more than it holds: at a power of two all streams of a transform would fall on one set of the first-level cache
   /// (0.26 against 0.55 ms for the input transform of 64 images of 32×32×16).
-  static func frequencyStride(rows: Int, columns: Int) -> Int { rows * columns + 16 }
+  static func positionStride(rows: Int, columns: Int) -> Int { rows * columns + 16 }
 }

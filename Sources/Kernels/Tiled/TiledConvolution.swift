@@ -7,35 +7,35 @@ import Tensors
 /// - Parameters:
 ///   - algorithm: What handles the convolution.
 ///   - geometry: The convolution.
-///   - span: N, and which images are a microbatch.
+///   - microbatches: N, and which images are a microbatch.
 ///   - input: x, `NHWC`, and how z comes from it.
-///   - prepared: U, as the algorithm's `transformKernel` leaves it.
+///   - packed: U, as the algorithm's `transformWeight` leaves it.
 ///   - bias: K numbers, or nil.
 ///   - output: y, `NPQK`; the addend may be y itself.
-///   - scratch: ``TileMemory/count`` floats.
-func transformedForward<Algorithm: TileAlgorithm>(
-  by algorithm: Algorithm.Type, _ geometry: ConvolutionGeometry, _ span: MicrobatchSpan,
-  input: ConvolutionInput, prepared: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
+///   - scratch: ``TiledScratch/count`` floats.
+func tiledForward<Algorithm: TiledAlgorithm>(
+  by algorithm: Algorithm.Type, _ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange,
+  input: ConvolutionInput, packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
   output: ConvolutionOutput, scratch: UnsafeMutablePointer<Float>
 ) {
   let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
-  let plan = TransformPlan<Algorithm>(geometry, span)
-  let memory = TileMemory(plan, at: scratch)
+  let plan = TiledPlan<Algorithm>(geometry, microbatches)
+  let memory = TiledScratch(plan, at: scratch)
   for n in 0..<plan.tiles.imagesPerGroup {
     memory.input.advanced(by: n).clear(channels: channels)
   }
-  output.sums?.update(repeating: 0, count: span.microbatchCount * 2 * filters)
+  output.sums?.update(repeating: 0, count: microbatches.microbatchCount * 2 * filters)
   plan.tiles.forEachGroup { group in
-    writeInput(input, geometry, group, memory)
-    var prefetch = Prefetch(
+    applyInputPrologue(input, geometry, group, memory)
+    var prefetch = Prefetcher(
       geometry, input, output, group: group, parts: plan.tiles.unitsPerGroup * Algorithm.matrices)
     plan.tiles.forEachUnit(images: group.images.count) { unit in
       Algorithm.transformInput(unit, memory.input, into: memory.first)
       multiplyPositions(
-        plan, unit, memory.first, prepared, rows: channels, columns: filters,
+        plan, unit, memory.first, packed, rows: channels, columns: filters,
         into: memory.second, &prefetch)
       Algorithm.transformOutput(unit, memory.second, channels: filters, into: memory.first)
-      finishOutput(output, bias: bias, geometry, group, unit, product: memory.first)
+      applyOutputEpilogue(output, bias: bias, geometry, group, unit, product: memory.first)
     }
   }
 }
@@ -45,98 +45,98 @@ func transformedForward<Algorithm: TileAlgorithm>(
 /// - Parameters:
 ///   - algorithm: What handles the convolution.
 ///   - geometry: The convolution.
-///   - span: N, and which images are a microbatch.
+///   - microbatches: N, and which images are a microbatch.
 ///   - input: What the forward pass read.
-///   - prepared: U′, as the algorithm's `transformTurnedKernel` leaves it.
+///   - packed: U′, as the algorithm's `transformFlippedWeight` leaves it.
 ///   - outputGradient: dY, `NPQK`.
 ///   - parameterGradient: Where dW and dB of each microbatch go.
 ///   - inputGradient: Where the input's gradient goes, or nil.
-///   - scratch: ``TileMemory/count`` floats.
-func transformedBackward<Algorithm: TileAlgorithm>(
-  by algorithm: Algorithm.Type, _ geometry: ConvolutionGeometry, _ span: MicrobatchSpan,
-  input: ConvolutionInput, prepared: UnsafePointer<Float>,
+///   - scratch: ``TiledScratch/count`` floats.
+func tiledBackward<Algorithm: TiledAlgorithm>(
+  by algorithm: Algorithm.Type, _ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange,
+  input: ConvolutionInput, packed: UnsafePointer<Float>,
   outputGradient: ConvolutionOutputGradient, parameterGradient: ConvolutionParameterGradient,
   inputGradient: ConvolutionInputGradient?, scratch: UnsafeMutablePointer<Float>
 ) {
   let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
-  let plan = TransformPlan<Algorithm>(geometry, span)
-  let memory = TileMemory(plan, at: scratch)
+  let plan = TiledPlan<Algorithm>(geometry, microbatches)
+  let memory = TiledScratch(plan, at: scratch)
   for n in 0..<plan.tiles.imagesPerGroup {
     memory.input.advanced(by: n).clear(channels: channels)
     memory.outputGradient.advanced(by: n).clear(channels: filters)
   }
-  for m in 0..<span.microbatchCount {
+  for m in 0..<microbatches.microbatchCount {
     parameterGradient.bias(m, geometry)?.update(repeating: 0, count: filters)
   }
-  inputGradient?.sums?.update(repeating: 0, count: span.microbatchCount * 2 * channels)
+  inputGradient?.sums?.update(repeating: 0, count: microbatches.microbatchCount * 2 * channels)
   plan.tiles.forEachGroup { group in
-    writeInput(input, geometry, group, memory)
-    writeOutputGradient(outputGradient, parameterGradient, geometry, group, memory)
-    var prefetch = Prefetch(
+    applyInputPrologue(input, geometry, group, memory)
+    applyOutputGradientPrologue(outputGradient, parameterGradient, geometry, group, memory)
+    var prefetch = Prefetcher(
       geometry, input, outputGradient, inputGradient, group: group,
       parts: plan.tiles.unitsPerGroup * Algorithm.matrices * (inputGradient == nil ? 1 : 2))
     plan.tiles.forEachUnit(images: group.images.count) { unit in
       // A microbatch at a time: what is at work for its kernel's gradient had better stay in the second-level cache.
-      for m in group.microbatches {
+      for m in group.microbatchIndices {
         let images = group.images(of: m)
         let part = unit.part(images: images.count)
         let offset = images.lowerBound - group.images.lowerBound
         Algorithm.transformInput(part, memory.input.advanced(by: offset), into: memory.first)
-        Algorithm.transformGradient(
+        Algorithm.transformOutputGradient(
           part, memory.outputGradient.advanced(by: offset), into: memory.second)
         plan.blocks.forEachBlock { block in
-          multiplyTransposed(
+          multiplyTransposingB(
             part, memory, block, geometry,
             accumulates: !group.beginsMicrobatch || unit.firstTileRow > 0, &prefetch)
-          if plan.tiles.holdsMicrobatches {
-            Algorithm.transformKernelGradient(
+          if plan.tiles.coversMicrobatch {
+            Algorithm.inverseTransformWeightGradient(
               memory.kernelGradient, block, into: parameterGradient.weight(m), geometry)
           }
         }
       }
       guard let inputGradient else { return }
-      Algorithm.transformGradientWindow(unit, memory.outputGradient, into: memory.second)
+      Algorithm.transformOutputGradientWindow(unit, memory.outputGradient, into: memory.second)
       multiplyPositions(
-        plan, unit, memory.second, prepared, rows: filters, columns: channels,
+        plan, unit, memory.second, packed, rows: filters, columns: channels,
         into: memory.first, &prefetch)
       let start = Algorithm.stride * unit.firstRow * geometry.inputWidth * channels
-      let dZ = productTarget(
+      let dZ = inPlaceTarget(
         inputGradient, input, offset: group.images.lowerBound * geometry.inputCount + start,
         orElse: memory.second)
       Algorithm.transformInputGradient(
         unit, memory.first, channels: channels, geometry, into: dZ)
-      finishInputGradient(
+      applyInputGradientEpilogue(
         inputGradient, input, geometry, group, product: dZ, start: start,
         rows: Algorithm.stride * unit.rows)
     }
-    guard !plan.tiles.holdsMicrobatches, group.endsMicrobatch else { return }
-    let weightGradient = parameterGradient.weight(group.microbatches.lowerBound)
+    guard !plan.tiles.coversMicrobatch, group.endsMicrobatch else { return }
+    let weightGradient = parameterGradient.weight(group.microbatchIndices.lowerBound)
     plan.blocks.forEachBlock {
-      Algorithm.transformKernelGradient(memory.kernelGradient, $0, into: weightGradient, geometry)
+      Algorithm.inverseTransformWeightGradient(memory.kernelGradient, $0, into: weightGradient, geometry)
     }
   }
 }
 
 /// M = V·U at every position: `[positions, T, columns]` from `[positions, T, rows]`.
-private func multiplyPositions<Algorithm: TileAlgorithm>(
-  _ plan: TransformPlan<Algorithm>, _ unit: TileUnit, _ a: UnsafePointer<Float>, _ kernel: UnsafePointer<Float>,
-  rows: Int, columns: Int, into c: UnsafeMutablePointer<Float>, _ prefetch: inout Prefetch
+private func multiplyPositions<Algorithm: TiledAlgorithm>(
+  _ plan: TiledPlan<Algorithm>, _ unit: TileBlock, _ a: UnsafePointer<Float>, _ kernel: UnsafePointer<Float>,
+  rows: Int, columns: Int, into c: UnsafeMutablePointer<Float>, _ prefetch: inout Prefetcher
 ) {
-  let layout = TransformedKernelLayout(rows: rows, columns: columns)
-  let product = TileProduct(
+  let layout = PackedWeightLayout(rows: rows, columns: columns)
+  let product = GEMMShape(
     depth: rows, rowStrideA: rows, depthStrideA: 1, depthStrideB: layout.panel,
     rowStrideC: columns)
-  let strideA = TileUnit.frequencyStride(rows: unit.tiles, columns: rows)
-  let strideC = TileUnit.frequencyStride(rows: unit.tiles, columns: columns)
+  let strideA = TileBlock.positionStride(rows: unit.tiles, columns: rows)
+  let strideC = TileBlock.positionStride(rows: unit.tiles, columns: columns)
   for matrix in 0..<Algorithm.matrices {
     prefetch.advance()
     let positions = Algorithm.positions(of: matrix)
     for f in positions.first..<positions.first + positions.count {
-      let (a, b, c) = (a + f * strideA, kernel + matrix * layout.frequencyStride, c + f * strideC)
+      let (a, b, c) = (a + f * strideA, kernel + matrix * layout.positionStride, c + f * strideC)
       if plan.streamsKernel {
-        MatrixProduct.multiplyStreamed(product, rows: unit.tiles, columns: columns, a, b, c)
+        PackedGEMM.multiplyPrefetching(product, rows: unit.tiles, columns: columns, a, b, c)
       } else {
-        MatrixProduct.multiply(
+        PackedGEMM.multiply(
           product, rows: unit.tiles, columns: columns, a, b, panelStrideB: layout.panelStride, c)
       }
     }
@@ -144,62 +144,62 @@ private func multiplyPositions<Algorithm: TileAlgorithm>(
 }
 
 /// dU (+)= VᵀD for each matrix and a block of channels and filters, summed over the positions that share the matrix.
-private func multiplyTransposed<Algorithm: TileAlgorithm>(
-  _ unit: TileUnit, _ memory: TileMemory<Algorithm>, _ block: KernelBlock,
-  _ geometry: ConvolutionGeometry, accumulates: Bool, _ prefetch: inout Prefetch
+private func multiplyTransposingB<Algorithm: TiledAlgorithm>(
+  _ unit: TileBlock, _ memory: TiledScratch<Algorithm>, _ block: WeightGradientBlock,
+  _ geometry: ConvolutionGeometry, accumulates: Bool, _ prefetch: inout Prefetcher
 ) {
   let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
-  let strideV = TileUnit.frequencyStride(rows: unit.tiles, columns: channels)
-  let strideD = TileUnit.frequencyStride(rows: unit.tiles, columns: filters)
+  let strideV = TileBlock.positionStride(rows: unit.tiles, columns: channels)
+  let strideD = TileBlock.positionStride(rows: unit.tiles, columns: filters)
   for matrix in 0..<Algorithm.matrices {
     prefetch.advance()
     let positions = Algorithm.positions(of: matrix)
-    let product = TileProduct(
+    let product = GEMMShape(
       segments: positions.count, segmentStrideA: strideV, segmentStrideB: strideD,
       depth: unit.tiles, rowStrideA: 1, depthStrideA: channels, depthStrideB: filters,
       rowStrideC: block.columns, accumulates: accumulates)
-    MatrixProduct.multiply(
+    PackedGEMM.multiply(
       product, rows: block.rows, columns: block.columns,
       memory.first + (positions.first * strideV + block.channel),
       memory.second + (positions.first * strideD + block.filter),
-      panelStrideB: MatrixProduct.panelWidth(columns: block.columns),
-      memory.kernelGradient + matrix * block.frequencyStride)
+      panelStrideB: PackedGEMM.panelWidth(columns: block.columns),
+      memory.kernelGradient + matrix * block.positionStride)
   }
 }
 
 // The linear passes over the images of a group, each with what belongs to its microbatch.
 
-private func writeInput<Algorithm: TileAlgorithm>(
-  _ input: ConvolutionInput, _ g: ConvolutionGeometry, _ group: ImageGroup,
-  _ memory: TileMemory<Algorithm>
+private func applyInputPrologue<Algorithm: TiledAlgorithm>(
+  _ input: ConvolutionInput, _ g: ConvolutionGeometry, _ group: ImageBlock,
+  _ memory: TiledScratch<Algorithm>
 ) {
   group.forEachImage { m, n, place in
-    writeInput(
-      input.microbatch(m, of: group.span, g), offset: n * g.inputCount,
+    applyInputPrologue(
+      input.microbatch(m, of: group.microbatches, g), offset: n * g.inputCount,
       into: memory.input.advanced(by: place), channels: g.inputChannels)
   }
 }
 
-private func writeOutputGradient<Algorithm: TileAlgorithm>(
+private func applyOutputGradientPrologue<Algorithm: TiledAlgorithm>(
   _ outputGradient: ConvolutionOutputGradient, _ parameterGradient: ConvolutionParameterGradient,
-  _ g: ConvolutionGeometry, _ group: ImageGroup, _ memory: TileMemory<Algorithm>
+  _ g: ConvolutionGeometry, _ group: ImageBlock, _ memory: TiledScratch<Algorithm>
 ) {
   group.forEachImage { m, n, place in
-    writeOutputGradient(
-      outputGradient.microbatch(m, of: group.span, g), offset: n * g.outputCount,
+    applyOutputGradientPrologue(
+      outputGradient.microbatch(m, of: group.microbatches, g), offset: n * g.outputCount,
       into: memory.outputGradient.advanced(by: place), channels: g.outputChannels,
       biasGradient: parameterGradient.bias(m, g))
   }
 }
 
-private func finishOutput(
+private func applyOutputEpilogue(
   _ output: ConvolutionOutput, bias: UnsafePointer<Float>?, _ g: ConvolutionGeometry,
-  _ group: ImageGroup, _ unit: TileUnit, product: UnsafePointer<Float>
+  _ group: ImageBlock, _ unit: TileBlock, product: UnsafePointer<Float>
 ) {
   let rowCount = g.outputWidth * g.outputChannels
   group.forEachImage { m, n, place in
-    finishOutput(
-      output.microbatch(m, of: group.span, g), bias: bias,
+    applyOutputEpilogue(
+      output.microbatch(m, of: group.microbatches, g), bias: bias,
       product: product + place * unit.rows * rowCount,
       offset: n * g.outputCount + unit.firstRow * rowCount, rows: unit.rows, width: g.outputWidth,
       channels: g.outputChannels)
@@ -207,13 +207,13 @@ private func finishOutput(
 }
 
 /// Finishes `rows` rows of dZ of every image of a group, which begin `start` elements behind the image's first.
-private func finishInputGradient(
+private func applyInputGradientEpilogue(
   _ target: ConvolutionInputGradient, _ input: ConvolutionInput, _ g: ConvolutionGeometry,
-  _ group: ImageGroup, product: UnsafePointer<Float>, start: Int, rows: Int
+  _ group: ImageBlock, product: UnsafePointer<Float>, start: Int, rows: Int
 ) {
   group.forEachImage { m, n, place in
-    finishInputGradient(
-      target.microbatch(m, of: group.span, g), input: input.microbatch(m, of: group.span, g),
+    applyInputGradientEpilogue(
+      target.microbatch(m, of: group.microbatches, g), input: input.microbatch(m, of: group.microbatches, g),
       product: product + place * rows * g.inputWidth * g.inputChannels,
       offset: n * g.inputCount + start, rows: rows, width: g.inputWidth, channels: g.inputChannels)
   }

@@ -1,18 +1,18 @@
 import Tensors
 
 /// How one convolution of a span of microbatches goes through a tile algorithm.
-struct TransformPlan<Algorithm: TileAlgorithm> {
+struct TiledPlan<Algorithm: TiledAlgorithm> {
   let geometry: ConvolutionGeometry
-  let tiles: TilePlan
+  let tiles: TileBlocking
 
-  init(_ geometry: ConvolutionGeometry, _ span: MicrobatchSpan) {
+  init(_ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange) {
     self.geometry = geometry
-    tiles = TilePlan(geometry, span, wantedTiles: Self.wantedTiles(geometry))
+    tiles = TileBlocking(geometry, microbatches, targetTileCount: Self.targetTileCount(geometry))
   }
 
   /// The images whose tiles make a unit of the size that is wanted.
   static func imagesPerUnit(_ g: ConvolutionGeometry) -> Int {
-    max(1, 16 * wantedTiles(g) / (g.outputHeight * g.outputWidth))
+    max(1, 16 * targetTileCount(g) / (g.outputHeight * g.outputWidth))
   }
 
   /// The tiles of a unit.
@@ -20,7 +20,7 @@ struct TransformPlan<Algorithm: TileAlgorithm> {
   /// About 32 tiles stay in the second-level cache and keep the matrix products at full speed: with 16 those lost a tenth,
   /// with 64 the way back did. But a large kernel is read from memory for every unit, and where each of its matrices
   /// serves one position only, 64 tiles pay: forward passes with 640 × 640 kernels became a third faster with AVX2.
-  private static func wantedTiles(_ g: ConvolutionGeometry) -> Int {
+  private static func targetTileCount(_ g: ConvolutionGeometry) -> Int {
     Algorithm.matrices == Algorithm.positions && hasLargeKernel(g) ? 64 : 32
   }
 
@@ -35,11 +35,11 @@ struct TransformPlan<Algorithm: TileAlgorithm> {
   var streamsKernel: Bool { Self.hasLargeKernel(geometry) }
 
   /// The blocks in which a kernel's gradient is formed.
-  var blocks: KernelBlocks { KernelBlocks(geometry, isWhole: !tiles.holdsMicrobatches) }
+  var blocks: WeightGradientBlocking { WeightGradientBlocking(geometry, isWhole: !tiles.coversMicrobatch) }
 }
 
 /// Where the numbers of one unit lie in a worker's scratch memory.
-struct TileMemory<Algorithm: TileAlgorithm> {
+struct TiledScratch<Algorithm: TiledAlgorithm> {
   /// The group's padded input images, z.
   let input: PaddedImage
   /// The group's padded output gradients, dY.
@@ -54,7 +54,7 @@ struct TileMemory<Algorithm: TileAlgorithm> {
   let count: Int
 
   /// Divides scratch memory; with nil, only counts.
-  init(_ plan: TransformPlan<Algorithm>, at start: UnsafeMutablePointer<Float>?) {
+  init(_ plan: TiledPlan<Algorithm>, at start: UnsafeMutablePointer<Float>?) {
     let g = plan.geometry
     let borders = Algorithm.borders(g)
     // To count, places are formed from an address that nobody reads.
@@ -69,14 +69,14 @@ struct TileMemory<Algorithm: TileAlgorithm> {
     first = outputGradient.start + plan.tiles.imagesPerGroup * outputGradient.count
     let stack =
       Algorithm.positions
-      * TileUnit.frequencyStride(
+      * TileBlock.positionStride(
         rows: plan.tiles.tilesPerUnit, columns: max(g.inputChannels, g.outputChannels))
     second = first + stack
     kernelGradient = second + stack
     let blocks = plan.blocks
     count =
       (kernelGradient - base)
-      + Algorithm.matrices * TileUnit.frequencyStride(rows: blocks.rows, columns: blocks.columns)
+      + Algorithm.matrices * TileBlock.positionStride(rows: blocks.rows, columns: blocks.columns)
   }
 }
 
@@ -85,7 +85,7 @@ struct TileMemory<Algorithm: TileAlgorithm> {
 /// A dU that is the sum over several units is kept whole. One that comes from a single unit is formed and transformed back
 /// in blocks of 32 channels and 64 filters and never exists as a whole: at 8×8 pixels and 256 channels that saved a sixth
 /// of the way back.
-struct KernelBlocks {
+struct WeightGradientBlocking {
   /// The rows (channels) of the largest block.
   let rows: Int
   /// The columns (filters) of a block.
@@ -101,11 +101,11 @@ struct KernelBlocks {
 
   /// Calls `body` for every block.
   @inline(__always)
-  func forEachBlock(_ body: (KernelBlock) -> Void) {
+  func forEachBlock(_ body: (WeightGradientBlock) -> Void) {
     for filter in stride(from: 0, to: filters, by: columns) {
       for channel in stride(from: 0, to: channels, by: rows) {
         body(
-          KernelBlock(
+          WeightGradientBlock(
             channel: channel, filter: filter, rows: min(rows, channels - channel), columns: columns))
       }
     }
@@ -113,7 +113,7 @@ struct KernelBlocks {
 }
 
 /// A block of a transformed kernel's gradient, `[F, rows, columns]`.
-struct KernelBlock {
+struct WeightGradientBlock {
   /// The first channel.
   let channel: Int
   /// The first filter.
@@ -124,5 +124,5 @@ struct KernelBlock {
   let columns: Int
 
   /// From one frequency to the next.
-  var frequencyStride: Int { TileUnit.frequencyStride(rows: rows, columns: columns) }
+  var positionStride: Int { TileBlock.positionStride(rows: rows, columns: columns) }
 }

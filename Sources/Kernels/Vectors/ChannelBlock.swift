@@ -2,7 +2,7 @@
 ///
 /// Four vectors keep four sums apart, enough to hide the latency of an addition, and their coefficients stay in registers
 /// for the whole image.
-struct ChannelSlice {
+struct ChannelBlock {
   /// The first channel.
   let first: Int
   /// 64, 32 or 16 channels.
@@ -12,7 +12,7 @@ struct ChannelSlice {
   /// The groups of pixels in a row of the image.
   let groupsPerRow: Int
   /// Where the four vectors of a group of pixels lie.
-  let offsets: QuadOffsets
+  let offsets: VectorX4Offsets
 
   /// Tells whether slices can cover an image: channels in vectors, and rows in groups of pixels.
   static func covers(channels: Int, imageWidth: Int) -> Bool {
@@ -29,30 +29,30 @@ struct ChannelSlice {
     groupsPerRow = imageWidth / pixels
     let (width, perPixel) = (width, width / 16)
     func offset(_ j: Int) -> Int { (j / perPixel) * channels + first + (j * 16) % width }
-    offsets = QuadOffsets(a: offset(0), b: offset(1), c: offset(2), d: offset(3))
+    offsets = VectorX4Offsets(a: offset(0), b: offset(1), c: offset(2), d: offset(3))
   }
 
   /// The coefficients of this slice's channels, one vector for each of the four.
   @inline(__always)
-  func coefficients(_ values: UnsafePointer<Float>) -> Quad {
+  func coefficients(_ values: UnsafePointer<Float>) -> VectorX4 {
     let values = values + first
-    return Quad(
+    return VectorX4(
       values.vector, (values + 16 % width).vector, (values + 32 % width).vector,
       (values + 48 % width).vector)
   }
 
   /// Adds four vectors of sums to the sums of this slice's channels, pixels first, always in the same order.
-  func add(_ sums: Quad, to totals: UnsafeMutablePointer<Double>) {
+  func add(_ sums: VectorX4, to totals: UnsafeMutablePointer<Double>) {
     forEachChannelSum(sums) { c, sum in totals[c] += Double(sum) }
   }
 
   /// Adds four vectors of sums to the sums of this slice's channels, pixels first, always in the same order.
-  func add(_ sums: Quad, to totals: UnsafeMutablePointer<Float>) {
+  func add(_ sums: VectorX4, to totals: UnsafeMutablePointer<Float>) {
     forEachChannelSum(sums) { c, sum in totals[c] += sum }
   }
 
   @inline(__always)
-  private func forEachChannelSum(_ sums: Quad, _ body: (Int, Float) -> Void) {
+  private func forEachChannelSum(_ sums: VectorX4, _ body: (Int, Float) -> Void) {
     switch width {
     case 64:
       forEachLane(sums.a, first, body)
@@ -74,15 +74,15 @@ struct ChannelSlice {
 
   /// The rows after which fp32 sums go to their totals: about 128 additions a lane keep them near one unit in the last
   /// place, and the hand-over below two per cent of the pass.
-  var rowsPerSum: Int { max(1, 128 / groupsPerRow) }
+  var rowsPerFlush: Int { max(1, 128 / groupsPerRow) }
 }
 
 /// Calls `body` for every slice of an image's channels.
 @inline(__always)
-func forEachSlice(channels: Int, imageWidth: Int, _ body: (ChannelSlice) -> Void) {
+func forEachChannelBlock(channels: Int, imageWidth: Int, _ body: (ChannelBlock) -> Void) {
   var first = 0
   while first < channels {
-    let slice = ChannelSlice(from: first, channels: channels, imageWidth: imageWidth)
+    let slice = ChannelBlock(from: first, channels: channels, imageWidth: imageWidth)
     body(slice)
     first += slice.width
   }

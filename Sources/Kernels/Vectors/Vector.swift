@@ -64,7 +64,7 @@ extension Int {
 /// Four vectors that a pass works on at once.
 ///
 /// Named, not an array: a loop over an array that is not unrolled keeps it in memory and copies it at every turn.
-struct Quad {
+struct VectorX4 {
   var a: Vector
   var b: Vector
   var c: Vector
@@ -78,7 +78,7 @@ struct Quad {
   }
 
   /// Loads the four vectors of a group of pixels.
-  @inline(__always) init(_ source: UnsafePointer<Float>, _ offsets: QuadOffsets) {
+  @inline(__always) init(_ source: UnsafePointer<Float>, _ offsets: VectorX4Offsets) {
     a = (source + offsets.a).vector
     b = (source + offsets.b).vector
     c = (source + offsets.c).vector
@@ -86,7 +86,7 @@ struct Quad {
   }
 
   /// Stores the four vectors of a group of pixels.
-  @inline(__always) func store(_ target: UnsafeMutablePointer<Float>, _ offsets: QuadOffsets) {
+  @inline(__always) func store(_ target: UnsafeMutablePointer<Float>, _ offsets: VectorX4Offsets) {
     (target + offsets.a).store(a)
     (target + offsets.b).store(b)
     (target + offsets.c).store(c)
@@ -94,33 +94,33 @@ struct Quad {
   }
 
   /// self + x·y, rounded once.
-  @inline(__always) func addingProduct(_ x: Quad, _ y: Quad) -> Quad {
-    Quad(
+  @inline(__always) func addingProduct(_ x: VectorX4, _ y: VectorX4) -> VectorX4 {
+    VectorX4(
       a.addingProduct(x.a, y.a), b.addingProduct(x.b, y.b), c.addingProduct(x.c, y.c),
       d.addingProduct(x.d, y.d))
   }
 
-  @inline(__always) static func + (x: Quad, y: Quad) -> Quad {
-    Quad(x.a + y.a, x.b + y.b, x.c + y.c, x.d + y.d)
+  @inline(__always) static func + (x: VectorX4, y: VectorX4) -> VectorX4 {
+    VectorX4(x.a + y.a, x.b + y.b, x.c + y.c, x.d + y.d)
   }
 
-  @inline(__always) static func - (x: Quad, y: Quad) -> Quad {
-    Quad(x.a - y.a, x.b - y.b, x.c - y.c, x.d - y.d)
+  @inline(__always) static func - (x: VectorX4, y: VectorX4) -> VectorX4 {
+    VectorX4(x.a - y.a, x.b - y.b, x.c - y.c, x.d - y.d)
   }
 
   /// max(0, x), and NaN for NaN, which `pointwiseMax` would hide: a run that has diverged must show it.
-  @inline(__always) var rectified: Quad { passed(where: self) }
+  @inline(__always) var rectified: VectorX4 { passed(where: self) }
 
   /// The lanes that a rectifier of `argument` lets through, zero elsewhere.
-  @inline(__always) func passed(where argument: Quad) -> Quad {
-    Quad(
+  @inline(__always) func passed(where argument: VectorX4) -> VectorX4 {
+    VectorX4(
       a.replacing(with: 0, where: argument.a .<= 0), b.replacing(with: 0, where: argument.b .<= 0),
       c.replacing(with: 0, where: argument.c .<= 0), d.replacing(with: 0, where: argument.d .<= 0))
   }
 }
 
 /// Where the four vectors of a group of pixels lie.
-struct QuadOffsets {
+struct VectorX4Offsets {
   let a: Int
   let b: Int
   let c: Int

@@ -12,10 +12,10 @@ import Tensors
 ///   - image: The first of the group's padded images.
 ///   - target: V.
 func winogradInput(
-  _ unit: TileUnit, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
+  _ unit: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
 ) {
   let channels = image.pixelStride
-  let frequencyStride = TileUnit.frequencyStride(rows: unit.tiles, columns: channels)
+  let positionStride = TileBlock.positionStride(rows: unit.tiles, columns: channels)
   let rowStride = image.rowStride
   var tile = target
   for n in 0..<unit.images {
@@ -24,7 +24,7 @@ func winogradInput(
       for _ in 0..<unit.tileColumns {
         for c in stride(from: 0, to: channels, by: 16) {
           transformInputTile(
-            source + c, rowStride: rowStride, pixelStride: channels, tile + c, frequencyStride)
+            source + c, rowStride: rowStride, pixelStride: channels, tile + c, positionStride)
         }
         source += 4 &* channels
         tile += channels
@@ -36,16 +36,16 @@ func winogradInput(
 @inline(__always)
 private func transformInputTile(
   _ x: UnsafeMutablePointer<Float>, rowStride: Int, pixelStride: Int,
-  _ v: UnsafeMutablePointer<Float>, _ frequencyStride: Int
+  _ v: UnsafeMutablePointer<Float>, _ positionStride: Int
 ) {
-  @inline(__always) func column(_ j: Int) -> Six {
+  @inline(__always) func column(_ j: Int) -> Vectors6 {
     let x = x + j &* pixelStride
     return inputTransform(
       x.vector, (x + rowStride).vector, (x + 2 &* rowStride).vector, (x + 3 &* rowStride).vector,
       (x + 4 &* rowStride).vector, (x + 5 &* rowStride).vector)
   }
-  @inline(__always) func store(_ i: Int, _ f: Six) {
-    storeRow(f, v + 6 &* i &* frequencyStride, frequencyStride)
+  @inline(__always) func store(_ i: Int, _ f: Vectors6) {
+    storeRow(f, v + 6 &* i &* positionStride, positionStride)
   }
   let (a, b, c, d, e, f) = (column(0), column(1), column(2), column(3), column(4), column(5))
   store(0, inputTransform(a.0, b.0, c.0, d.0, e.0, f.0))
@@ -63,10 +63,10 @@ private func transformInputTile(
 ///   - image: The first of the group's padded images.
 ///   - target: D.
 func winogradGradient(
-  _ unit: TileUnit, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
+  _ unit: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
 ) {
   let channels = image.pixelStride
-  let frequencyStride = TileUnit.frequencyStride(rows: unit.tiles, columns: channels)
+  let positionStride = TileBlock.positionStride(rows: unit.tiles, columns: channels)
   let rowStride = image.rowStride
   var tile = target
   for n in 0..<unit.images {
@@ -75,7 +75,7 @@ func winogradGradient(
       for _ in 0..<unit.tileColumns {
         for c in stride(from: 0, to: channels, by: 16) {
           transformGradientTile(
-            source + c, rowStride: rowStride, pixelStride: channels, tile + c, frequencyStride)
+            source + c, rowStride: rowStride, pixelStride: channels, tile + c, positionStride)
         }
         source += 4 &* channels
         tile += channels
@@ -87,15 +87,15 @@ func winogradGradient(
 @inline(__always)
 private func transformGradientTile(
   _ y: UnsafeMutablePointer<Float>, rowStride: Int, pixelStride: Int,
-  _ d: UnsafeMutablePointer<Float>, _ frequencyStride: Int
+  _ d: UnsafeMutablePointer<Float>, _ positionStride: Int
 ) {
-  @inline(__always) func column(_ j: Int) -> Six {
+  @inline(__always) func column(_ j: Int) -> Vectors6 {
     let y = y + j &* pixelStride
     return gradientTransform(
       y.vector, (y + rowStride).vector, (y + 2 &* rowStride).vector, (y + 3 &* rowStride).vector)
   }
-  @inline(__always) func store(_ i: Int, _ f: Six) {
-    storeRow(f, d + 6 &* i &* frequencyStride, frequencyStride)
+  @inline(__always) func store(_ i: Int, _ f: Vectors6) {
+    storeRow(f, d + 6 &* i &* positionStride, positionStride)
   }
   let (a, b, c, e) = (column(0), column(1), column(2), column(3))
   store(0, gradientTransform(a.0, b.0, c.0, e.0))
@@ -114,10 +114,10 @@ private func transformGradientTile(
 ///   - channels: K.
 ///   - target: The unit's rows of the first image, then those of the next.
 func winogradOutput(
-  _ unit: TileUnit, _ source: UnsafePointer<Float>, channels: Int,
+  _ unit: TileBlock, _ source: UnsafePointer<Float>, channels: Int,
   into target: UnsafeMutablePointer<Float>
 ) {
-  let frequencyStride = TileUnit.frequencyStride(rows: unit.tiles, columns: channels)
+  let positionStride = TileBlock.positionStride(rows: unit.tiles, columns: channels)
   let rowStride = 4 &* unit.tileColumns &* channels
   var tile = source
   var row = target
@@ -126,7 +126,7 @@ func winogradOutput(
     for _ in 0..<unit.tileColumns {
       for c in stride(from: 0, to: channels, by: 16) {
         transformOutputTile(
-          tile + c, frequencyStride, pixels + c, rowStride: rowStride, pixelStride: channels)
+          tile + c, positionStride, pixels + c, rowStride: rowStride, pixelStride: channels)
       }
       tile += channels
       pixels += 4 &* channels
@@ -137,17 +137,17 @@ func winogradOutput(
 
 @inline(__always)
 private func transformOutputTile(
-  _ m: UnsafePointer<Float>, _ frequencyStride: Int, _ y: UnsafeMutablePointer<Float>,
+  _ m: UnsafePointer<Float>, _ positionStride: Int, _ y: UnsafeMutablePointer<Float>,
   rowStride: Int, pixelStride: Int
 ) {
-  @inline(__always) func column(_ j: Int) -> Four {
-    let m = m + j &* frequencyStride
-    let step = 6 &* frequencyStride
+  @inline(__always) func column(_ j: Int) -> Vectors4 {
+    let m = m + j &* positionStride
+    let step = 6 &* positionStride
     return outputTransform(
       m.vector, (m + step).vector, (m + 2 &* step).vector, (m + 3 &* step).vector,
       (m + 4 &* step).vector, (m + 5 &* step).vector)
   }
-  @inline(__always) func store(_ i: Int, _ f: Four) {
+  @inline(__always) func store(_ i: Int, _ f: Vectors4) {
     let y = y + i &* rowStride
     y.store(f.0)
     (y + pixelStride).store(f.1)
@@ -163,7 +163,7 @@ private func transformOutputTile(
 
 /// Stores a row of frequencies.
 @inline(__always)
-func storeRow(_ f: Six, _ target: UnsafeMutablePointer<Float>, _ stride: Int) {
+func storeRow(_ f: Vectors6, _ target: UnsafeMutablePointer<Float>, _ stride: Int) {
   target.store(f.0)
   (target + stride).store(f.1)
   (target + 2 &* stride).store(f.2)
@@ -175,7 +175,7 @@ func storeRow(_ f: Six, _ target: UnsafeMutablePointer<Float>, _ stride: Int) {
 // Kernels in Winograd's form: U = G w Gᵀ, packed in panels for the matrix products, and dW = Gᵀ dU G.
 
 /// Where U lies: `[36, columns/panel, rows, panel]`.
-struct TransformedKernelLayout {
+struct PackedWeightLayout {
   let rows: Int
   let columns: Int
   /// The columns that a register tile takes.
@@ -184,11 +184,11 @@ struct TransformedKernelLayout {
   init(rows: Int, columns: Int) {
     self.rows = rows
     self.columns = columns
-    panel = MatrixProduct.panelWidth(columns: columns)
+    panel = PackedGEMM.panelWidth(columns: columns)
   }
 
   /// From one frequency to the next.
-  var frequencyStride: Int { rows * columns }
+  var positionStride: Int { rows * columns }
   /// From one panel to the next.
   var panelStride: Int { rows * panel }
 
@@ -210,12 +210,12 @@ func winogradKernel(
   into target: UnsafeMutablePointer<Float>
 ) {
   let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
-  let layout = TransformedKernelLayout(rows: channels, columns: filters)
+  let layout = PackedWeightLayout(rows: channels, columns: filters)
   for c in channel..<channel + 16 {
     for k in stride(from: 0, to: filters, by: 16) {
       kernelVector(
         weight + (c &* filters &+ k), tapStride: channels &* filters,
-        into: target + layout.offset(row: c, column: k), layout.frequencyStride)
+        into: target + layout.offset(row: c, column: k), layout.positionStride)
     }
   }
 }
@@ -233,13 +233,13 @@ func winogradTurnedKernel(
   _ geometry: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
   into target: UnsafeMutablePointer<Float>
 ) {
-  let layout = TransformedKernelLayout(
+  let layout = PackedWeightLayout(
     rows: geometry.outputChannels, columns: geometry.inputChannels)
   forEachTurnedBlock(geometry, channel: channel, weight) { k, block in
     for i in 0..<16 {
       kernelVector(
         block + i &* 16, tapStride: 256, into: target + layout.offset(row: k + i, column: channel),
-        layout.frequencyStride)
+        layout.positionStride)
     }
   }
 }
@@ -281,15 +281,15 @@ private func turn(
 @inline(__always)
 private func kernelVector(
   _ w: UnsafePointer<Float>, tapStride: Int, into u: UnsafeMutablePointer<Float>,
-  _ frequencyStride: Int
+  _ positionStride: Int
 ) {
-  @inline(__always) func column(_ s: Int) -> Six {
+  @inline(__always) func column(_ s: Int) -> Vectors6 {
     kernelTransform(
       (w + s &* tapStride).vector, (w + (3 &+ s) &* tapStride).vector,
       (w + (6 &+ s) &* tapStride).vector)
   }
-  @inline(__always) func store(_ i: Int, _ f: Six) {
-    storeRow(f, u + 6 &* i &* frequencyStride, frequencyStride)
+  @inline(__always) func store(_ i: Int, _ f: Vectors6) {
+    storeRow(f, u + 6 &* i &* positionStride, positionStride)
   }
   let (a, b, c) = (column(0), column(1), column(2))
   store(0, kernelTransform(a.0, b.0, c.0))
@@ -308,7 +308,7 @@ private func kernelVector(
 ///   - weightGradient: dW, `RSCK`.
 ///   - geometry: The convolution.
 func winogradKernelGradient(
-  _ source: UnsafePointer<Float>, _ block: KernelBlock,
+  _ source: UnsafePointer<Float>, _ block: WeightGradientBlock,
   into weightGradient: UnsafeMutablePointer<Float>, _ geometry: ConvolutionGeometry
 ) {
   let filters = geometry.outputChannels
@@ -317,7 +317,7 @@ func winogradKernelGradient(
   for c in 0..<block.rows {
     for k in stride(from: 0, to: block.columns, by: 16) {
       kernelGradientVector(
-        source + (c &* block.columns &+ k), block.frequencyStride,
+        source + (c &* block.columns &+ k), block.positionStride,
         into: target + (c &* filters &+ k), tapStride: tapStride)
     }
   }
@@ -325,17 +325,17 @@ func winogradKernelGradient(
 
 @inline(__always)
 private func kernelGradientVector(
-  _ u: UnsafePointer<Float>, _ frequencyStride: Int, into w: UnsafeMutablePointer<Float>,
+  _ u: UnsafePointer<Float>, _ positionStride: Int, into w: UnsafeMutablePointer<Float>,
   tapStride: Int
 ) {
-  @inline(__always) func column(_ j: Int) -> Three {
-    let u = u + j &* frequencyStride
-    let step = 6 &* frequencyStride
+  @inline(__always) func column(_ j: Int) -> Vectors3 {
+    let u = u + j &* positionStride
+    let step = 6 &* positionStride
     return kernelGradientTransform(
       u.vector, (u + step).vector, (u + 2 &* step).vector, (u + 3 &* step).vector,
       (u + 4 &* step).vector, (u + 5 &* step).vector)
   }
-  @inline(__always) func store(_ r: Int, _ f: Three) {
+  @inline(__always) func store(_ r: Int, _ f: Vectors3) {
     let w = w + 3 &* r &* tapStride
     w.store(f.0)
     (w + tapStride).store(f.1)

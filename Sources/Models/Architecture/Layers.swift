@@ -72,7 +72,7 @@ struct LayerBuilder {
       inputHeight: size, inputWidth: size, inputChannels: inputs, outputChannels: outputs,
       kernelSize: 3, stride: stride)
     let weight = parameters.append(
-      "\(name).weight", .convolutionKernel, Shape(3, 3, inputs, outputs))
+      "\(name).weight", .convolutionWeight, Shape(3, 3, inputs, outputs))
     let bias = parameters.append("\(name).bias", .bias, Shape(outputs))
     defer { convolutionCount += 1 }
     return ConvolutionLayer(
@@ -94,7 +94,7 @@ struct LayerBuilder {
   mutating func dense(_ name: String, from inputs: Int, to outputs: Int) -> DenseLayer {
     DenseLayer(
       inputs: inputs, outputs: outputs,
-      weight: parameters.append("\(name).weight", .denseKernel, Shape(inputs, outputs)),
+      weight: parameters.append("\(name).weight", .denseWeight, Shape(inputs, outputs)),
       bias: parameters.append("\(name).bias", .bias, Shape(outputs)))
   }
 

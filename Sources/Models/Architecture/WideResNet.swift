@@ -3,7 +3,7 @@ import Tensors
 /// A Wide Residual Network (Zagoruyko and Komodakis, arXiv 1605.07146) for 32×32 colour images: its layers, the names
 /// and order of its parameters, and how they start.
 ///
-/// It holds no memory and computes nothing: a ``NetworkPass`` owns activations and runs it. The flat parameter order is
+/// It holds no memory and computes nothing: a ``ModelExecutor`` owns activations and runs it. The flat parameter order is
 /// Trax's (stem; per group shortcut, then blocks; final norm; head; a norm's shift before its scale).
 public struct WideResNet: Sendable {
   /// Which network.
@@ -44,7 +44,7 @@ public struct WideResNet: Sendable {
   public var parameterCount: Int { parameterLayout.elementCount }
 
   /// The convolutions in forward order.
-  public var convolutions: [ConvolutionGeometry] { layersInOrder.map(\.geometry) }
+  public var convolutions: [ConvolutionGeometry] { convolutionLayers.map(\.geometry) }
 
   /// Multiply-adds of the convolutions of one image's forward pass.
   public var multiplyAdds: Int { convolutions.reduce(0) { $0 + $1.multiplyAdds } }
@@ -53,7 +53,7 @@ public struct WideResNet: Sendable {
   var largestActivationCount: Int { convolutions.map(\.outputCount).max() ?? 0 }
 
   /// Every convolution in forward order.
-  var layersInOrder: [ConvolutionLayer] {
+  var convolutionLayers: [ConvolutionLayer] {
     [stem]
       + groups.flatMap { group in [group.shortcut] + group.blocks.flatMap { [$0.conv1, $0.conv2] } }
   }
@@ -76,10 +76,10 @@ extension WideResNet {
       let values = (isStatistic ? statistics : parameters)[parameter]
       let stream = RandomStream(seed: seed, purpose: "initial \(parameter.name)")
       switch parameter.kind {
-      case .convolutionKernel:
+      case .convolutionWeight:
         let fans = Double(parameter.shape[2] + parameter.shape[3])
         stream.fillNormal(values, standardDeviation: (2 / fans).squareRoot())
-      case .denseKernel:
+      case .denseWeight:
         let fans = Double(parameter.shape[0] + parameter.shape[1])
         stream.fillUniform(values, limit: (6 / fans).squareRoot())
       case .bias: stream.fillNormal(values, standardDeviation: 1e-6)

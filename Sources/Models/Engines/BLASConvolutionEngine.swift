@@ -10,57 +10,57 @@ public struct BLASConvolutionEngine: ConvolutionEngine {
   public var name: String { "blas" }
 
   /// What OpenBLAS calls the CPU family whose kernels it chose.
-  public var instructions: String { BLASLibrary.coreName }
+  public var instructions: String { BLASLibrary.microarchitecture }
 
   /// Returns 0: products read `RSCK` directly.
-  public func preparedWeightCount(_ geometry: ConvolutionGeometry) -> Int { 0 }
+  public func packedWeightCount(_ geometry: ConvolutionGeometry) -> Int { 0 }
 
   /// Returns 0: there is nothing to prepare.
-  public func preparationPartCount(_ geometry: ConvolutionGeometry) -> Int { 0 }
+  public func packingTaskCount(_ geometry: ConvolutionGeometry) -> Int { 0 }
 
   /// Does nothing.
-  public func prepareWeight(
+  public func packWeight(
     _ geometry: ConvolutionGeometry, for direction: ConvolutionDirection, part: Int,
-    _ weight: UnsafePointer<Float>, into prepared: UnsafeMutablePointer<Float>
+    _ weight: UnsafePointer<Float>, into packed: UnsafeMutablePointer<Float>
   ) {}
 
   /// Returns 1: products are of one microbatch.
-  public func imagesAtOnce(_ geometry: ConvolutionGeometry) -> Int { 1 }
+  public func preferredImageCount(_ geometry: ConvolutionGeometry) -> Int { 1 }
 
   /// Returns room for one group of unfolded images.
-  public func scratchCount(_ geometry: ConvolutionGeometry, _ span: MicrobatchSpan) -> Int {
-    BLASConvolution.scratchCount(geometry, imageCount: span.images(of: 0).count)
+  public func scratchCount(_ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange) -> Int {
+    BLASConvolution.scratchCount(geometry, imageCount: microbatches.images(of: 0).count)
   }
 
   /// Calls ``BLASConvolution`` for each microbatch, with operands as in ``ConvolutionEngine``.
   public func forward(
-    _ geometry: ConvolutionGeometry, _ span: MicrobatchSpan, input: ConvolutionInput,
-    weight: UnsafePointer<Float>, prepared: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
+    _ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange, input: ConvolutionInput,
+    weight: UnsafePointer<Float>, packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
     output: ConvolutionOutput, scratch: UnsafeMutablePointer<Float>
   ) {
-    for m in 0..<span.microbatchCount {
+    for m in 0..<microbatches.microbatchCount {
       BLASConvolution.forward(
-        geometry, imageCount: span.images(of: m).count,
-        input: input.microbatch(m, of: span, geometry), weight: weight, bias: bias,
-        output: output.microbatch(m, of: span, geometry), scratch: scratch)
+        geometry, imageCount: microbatches.images(of: m).count,
+        input: input.microbatch(m, of: microbatches, geometry), weight: weight, bias: bias,
+        output: output.microbatch(m, of: microbatches, geometry), scratch: scratch)
     }
   }
 
   /// Calls ``BLASConvolution`` for each microbatch, with operands as in ``ConvolutionEngine``.
   public func backward(
-    _ geometry: ConvolutionGeometry, _ span: MicrobatchSpan, input: ConvolutionInput,
-    weight: UnsafePointer<Float>, prepared: UnsafePointer<Float>,
+    _ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange, input: ConvolutionInput,
+    weight: UnsafePointer<Float>, packed: UnsafePointer<Float>,
     outputGradient: ConvolutionOutputGradient, parameterGradient: ConvolutionParameterGradient,
     inputGradient: ConvolutionInputGradient?, scratch: UnsafeMutablePointer<Float>
   ) {
-    for m in 0..<span.microbatchCount {
+    for m in 0..<microbatches.microbatchCount {
       BLASConvolution.backward(
-        geometry, imageCount: span.images(of: m).count,
-        input: input.microbatch(m, of: span, geometry), weight: weight,
-        outputGradient: outputGradient.microbatch(m, of: span, geometry),
+        geometry, imageCount: microbatches.images(of: m).count,
+        input: input.microbatch(m, of: microbatches, geometry), weight: weight,
+        outputGradient: outputGradient.microbatch(m, of: microbatches, geometry),
         weightGradient: parameterGradient.weight(m),
         biasGradient: parameterGradient.bias(m, geometry),
-        inputGradient: inputGradient?.microbatch(m, of: span, geometry), scratch: scratch)
+        inputGradient: inputGradient?.microbatch(m, of: microbatches, geometry), scratch: scratch)
     }
   }
 }

@@ -14,72 +14,72 @@ public protocol ConvolutionEngine: Sendable {
 
   /// Returns how many floats the engine wants for a kernel in its own form for one direction, 0 if it reads `RSCK`
   /// directly.
-  func preparedWeightCount(_ geometry: ConvolutionGeometry) -> Int
+  func packedWeightCount(_ geometry: ConvolutionGeometry) -> Int
 
   /// Returns in how many parts a kernel is prepared, so that workers can share the work; 0 if there is none.
-  func preparationPartCount(_ geometry: ConvolutionGeometry) -> Int
+  func packingTaskCount(_ geometry: ConvolutionGeometry) -> Int
 
   /// Brings a part of a kernel into the engine's own form, before each pass over the layer.
   ///
   /// - Parameters:
   ///   - geometry: The convolution.
   ///   - direction: What the kernel is prepared for.
-  ///   - part: A part below ``preparationPartCount(_:)``.
+  ///   - part: A part below ``packingTaskCount(_:)``.
   ///   - weight: The kernel, `RSCK`.
-  ///   - prepared: Room for ``preparedWeightCount(_:)`` floats, for all parts together.
-  func prepareWeight(
+  ///   - packed: Room for ``packedWeightCount(_:)`` floats, for all parts together.
+  func packWeight(
     _ geometry: ConvolutionGeometry, for direction: ConvolutionDirection, part: Int,
-    _ weight: UnsafePointer<Float>, into prepared: UnsafeMutablePointer<Float>)
+    _ weight: UnsafePointer<Float>, into packed: UnsafeMutablePointer<Float>)
 
   /// Returns how many images one call had best be given, if that many are one thread's; fewer cost time only.
-  func imagesAtOnce(_ geometry: ConvolutionGeometry) -> Int
+  func preferredImageCount(_ geometry: ConvolutionGeometry) -> Int
 
   /// Returns how many floats of scratch memory one worker needs for `span` and shorter spans of equal microbatches.
-  func scratchCount(_ geometry: ConvolutionGeometry, _ span: MicrobatchSpan) -> Int
+  func scratchCount(_ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange) -> Int
 
   /// Computes y = conv(z, weight) + bias (+ addend), and Σy and Σy² per channel if asked.
   ///
   /// - Parameters:
   ///   - geometry: The convolution.
-  ///   - span: N, and which images are a microbatch.
+  ///   - microbatches: N, and which images are a microbatch.
   ///   - input: x, `NHWC`, and how z comes from it.
   ///   - weight: The kernel, `RSCK`.
-  ///   - prepared: The kernel as ``prepareWeight(_:for:part:_:into:)`` left it for this direction.
+  ///   - packed: The kernel as ``packWeight(_:for:part:_:into:)`` left it for this direction.
   ///   - bias: K numbers, or nil.
   ///   - output: y, `NPQK`.
   ///   - scratch: Room for ``scratchCount(_:_:)`` floats, 64-byte aligned; contents are lost.
   func forward(
-    _ geometry: ConvolutionGeometry, _ span: MicrobatchSpan, input: ConvolutionInput,
-    weight: UnsafePointer<Float>, prepared: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
+    _ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange, input: ConvolutionInput,
+    weight: UnsafePointer<Float>, packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
     output: ConvolutionOutput, scratch: UnsafeMutablePointer<Float>)
 
   /// Computes the gradients of the kernel, the bias and the input.
   ///
   /// - Parameters:
   ///   - geometry: The convolution.
-  ///   - span: N, and which images are a microbatch.
+  ///   - microbatches: N, and which images are a microbatch.
   ///   - input: What the forward pass read.
   ///   - weight: The kernel, `RSCK`.
-  ///   - prepared: The kernel as ``prepareWeight(_:for:part:_:into:)`` left it for this direction.
+  ///   - packed: The kernel as ``packWeight(_:for:part:_:into:)`` left it for this direction.
   ///   - outputGradient: dY, `NPQK`.
   ///   - parameterGradient: Where dW and dB of each microbatch go.
   ///   - inputGradient: Where the input's gradient goes; nil where nobody needs it.
   ///   - scratch: Room for ``scratchCount(_:_:)`` floats, 64-byte aligned; contents are lost.
   func backward(
-    _ geometry: ConvolutionGeometry, _ span: MicrobatchSpan, input: ConvolutionInput,
-    weight: UnsafePointer<Float>, prepared: UnsafePointer<Float>,
+    _ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange, input: ConvolutionInput,
+    weight: UnsafePointer<Float>, packed: UnsafePointer<Float>,
     outputGradient: ConvolutionOutputGradient, parameterGradient: ConvolutionParameterGradient,
     inputGradient: ConvolutionInputGradient?, scratch: UnsafeMutablePointer<Float>)
 }
 
 extension ConvolutionEngine {
   /// Brings a whole kernel into the engine's own form.
-  public func prepareWeight(
+  public func packWeight(
     _ geometry: ConvolutionGeometry, for direction: ConvolutionDirection,
-    _ weight: UnsafePointer<Float>, into prepared: UnsafeMutablePointer<Float>
+    _ weight: UnsafePointer<Float>, into packed: UnsafeMutablePointer<Float>
   ) {
-    for part in 0..<preparationPartCount(geometry) {
-      prepareWeight(geometry, for: direction, part: part, weight, into: prepared)
+    for part in 0..<packingTaskCount(geometry) {
+      packWeight(geometry, for: direction, part: part, weight, into: packed)
     }
   }
 }
@@ -96,12 +96,12 @@ extension ConvolutionEngine {
   ///   - microbatchCount: The microbatches of this rank.
   ///   - workerCount: The threads that share them.
   /// - Returns: At least 1.
-  package func microbatchesAtOnce(
+  package func microbatchesPerWorkItem(
     _ geometry: ConvolutionGeometry, imagesPerMicrobatch: Int, microbatchCount: Int, workerCount: Int
   ) -> Int {
     // What the busiest worker computes when microbatches are handed out one by one.
     let share = Self.quotient(microbatchCount, workerCount)
-    var length = longestSpan(geometry, imagesPerMicrobatch, share: share)
+    var length = maximumMicrobatches(geometry, imagesPerMicrobatch, share: share)
     while length > 1 {
       let spans = Self.quotient(microbatchCount, length)
       if length * Self.quotient(spans, workerCount) <= share { return length }
@@ -116,42 +116,20 @@ extension ConvolutionEngine {
   ) -> Int {
     let share = Self.quotient(microbatchCount, workerCount)
     return layers.map { layer in
-      let length = longestSpan(layer, imagesPerMicrobatch, share: share)
+      let length = maximumMicrobatches(layer, imagesPerMicrobatch, share: share)
       return scratchCount(
         layer,
-        MicrobatchSpan(
+        MicrobatchRange(
           imageCount: length * imagesPerMicrobatch, imagesPerMicrobatch: imagesPerMicrobatch))
     }.max() ?? 0
   }
 
   /// The microbatches that fill what the engine wants, but no more than a worker's share.
-  private func longestSpan(
+  private func maximumMicrobatches(
     _ geometry: ConvolutionGeometry, _ imagesPerMicrobatch: Int, share: Int
   ) -> Int {
-    max(1, min(imagesAtOnce(geometry) / imagesPerMicrobatch, share))
+    max(1, min(preferredImageCount(geometry) / imagesPerMicrobatch, share))
   }
 
   private static func quotient(_ a: Int, _ b: Int) -> Int { (a + b - 1) / b }
-}
-
-/// A pass over a layer, cut into spans of this rank's microbatches.
-struct SpanPass {
-  let run: MicrobatchRun
-  /// The microbatches of every span but possibly the last.
-  let microbatchesPerSpan: Int
-
-  /// The number of spans.
-  var count: Int { (run.localCount + microbatchesPerSpan - 1) / microbatchesPerSpan }
-
-  /// The first local microbatch of a span.
-  func firstMicrobatch(_ span: Int) -> Int { span * microbatchesPerSpan }
-
-  /// The images of a span.
-  func span(_ span: Int) -> MicrobatchSpan {
-    let first = firstMicrobatch(span)
-    let last = min(first + microbatchesPerSpan, run.localCount) - 1
-    return MicrobatchSpan(
-      imageCount: run.firstImage(last) + run.imageCount(last) - run.firstImage(first),
-      imagesPerMicrobatch: run.imagesPerMicrobatch)
-  }
 }

@@ -33,7 +33,7 @@ public enum InstructionSet: String, Sendable, CaseIterable {
   /// The kernels compiled for it.
   ///
   /// - Precondition: ``isSupported``; so much as making the table may use the wider instructions.
-  public var kernels: ConvolutionKernels {
+  public var kernels: ConvolutionKernelTable {
     precondition(isSupported, "kernels for \(rawValue) on a CPU without it")
     return switch self {
     #if arch(x86_64)
@@ -48,7 +48,7 @@ public enum InstructionSet: String, Sendable, CaseIterable {
   /// Loops compiled for it that measure what the CPU can do at most.
   ///
   /// - Precondition: ``isSupported``.
-  public var peakKernels: PeakKernels {
+  public var peakKernels: RooflineKernels {
     precondition(isSupported, "loops for \(rawValue) on a CPU without it")
     return switch self {
     #if arch(x86_64)

@@ -6,7 +6,7 @@ import Tensors
 public struct NativeConvolutionEngine: ConvolutionEngine {
   /// What the kernels are compiled for.
   public let instructionSet: InstructionSet
-  private let kernels: ConvolutionKernels
+  private let kernels: ConvolutionKernelTable
 
   /// Makes the engine.
   ///
@@ -16,7 +16,7 @@ public struct NativeConvolutionEngine: ConvolutionEngine {
   }
 
   /// Makes the engine of a table of kernels, whatever they do.
-  package init(_ instructionSet: InstructionSet, kernels: ConvolutionKernels) {
+  package init(_ instructionSet: InstructionSet, kernels: ConvolutionKernelTable) {
     self.instructionSet = instructionSet
     self.kernels = kernels
   }
@@ -31,48 +31,48 @@ public struct NativeConvolutionEngine: ConvolutionEngine {
   public func algorithm(_ geometry: ConvolutionGeometry) -> String { kernels.algorithm(geometry) }
 
   /// Returns the floats of a kernel that is transformed or packed for one direction.
-  public func preparedWeightCount(_ geometry: ConvolutionGeometry) -> Int {
-    kernels.preparedWeightCount(geometry)
+  public func packedWeightCount(_ geometry: ConvolutionGeometry) -> Int {
+    kernels.packedWeightCount(geometry)
   }
 
   /// Returns a part for every 16 channels, or one where a kernel is only packed.
-  public func preparationPartCount(_ geometry: ConvolutionGeometry) -> Int {
-    kernels.preparationPartCount(geometry)
+  public func packingTaskCount(_ geometry: ConvolutionGeometry) -> Int {
+    kernels.packingTaskCount(geometry)
   }
 
   /// Transforms or packs a part of a kernel.
-  public func prepareWeight(
+  public func packWeight(
     _ geometry: ConvolutionGeometry, for direction: ConvolutionDirection, part: Int,
-    _ weight: UnsafePointer<Float>, into prepared: UnsafeMutablePointer<Float>
+    _ weight: UnsafePointer<Float>, into packed: UnsafeMutablePointer<Float>
   ) {
-    kernels.prepareWeight(geometry, direction, part, weight, prepared)
+    kernels.packWeight(geometry, direction, part, weight, packed)
   }
 
   /// Returns the images of a unit of tiles, or one.
-  public func imagesAtOnce(_ geometry: ConvolutionGeometry) -> Int { kernels.imagesAtOnce(geometry) }
+  public func preferredImageCount(_ geometry: ConvolutionGeometry) -> Int { kernels.preferredImageCount(geometry) }
 
   /// Returns room for one unit of tiles or one image.
-  public func scratchCount(_ geometry: ConvolutionGeometry, _ span: MicrobatchSpan) -> Int {
-    kernels.scratchCount(geometry, span)
+  public func scratchCount(_ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange) -> Int {
+    kernels.scratchCount(geometry, microbatches)
   }
 
   /// Calls the kernels, with operands as in ``ConvolutionEngine``.
   public func forward(
-    _ geometry: ConvolutionGeometry, _ span: MicrobatchSpan, input: ConvolutionInput,
-    weight: UnsafePointer<Float>, prepared: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
+    _ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange, input: ConvolutionInput,
+    weight: UnsafePointer<Float>, packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
     output: ConvolutionOutput, scratch: UnsafeMutablePointer<Float>
   ) {
-    kernels.forward(geometry, span, input, prepared, bias, output, scratch)
+    kernels.forward(geometry, microbatches, input, packed, bias, output, scratch)
   }
 
   /// Calls the kernels, with operands as in ``ConvolutionEngine``.
   public func backward(
-    _ geometry: ConvolutionGeometry, _ span: MicrobatchSpan, input: ConvolutionInput,
-    weight: UnsafePointer<Float>, prepared: UnsafePointer<Float>,
+    _ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange, input: ConvolutionInput,
+    weight: UnsafePointer<Float>, packed: UnsafePointer<Float>,
     outputGradient: ConvolutionOutputGradient, parameterGradient: ConvolutionParameterGradient,
     inputGradient: ConvolutionInputGradient?, scratch: UnsafeMutablePointer<Float>
   ) {
     kernels.backward(
-      geometry, span, input, prepared, outputGradient, parameterGradient, inputGradient, scratch)
+      geometry, microbatches, input, packed, outputGradient, parameterGradient, inputGradient, scratch)
   }
 }

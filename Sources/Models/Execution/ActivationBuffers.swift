@@ -22,7 +22,7 @@ struct ActivationPlan {
   let groups: [GroupActivations]
 
   /// Allocates the activations of `imageCount` images.
-  init(_ network: WideResNet, imageCount: Int, purpose: NetworkPass.Purpose) {
+  init(_ network: WideResNet, imageCount: Int, purpose: ModelExecutor.Purpose) {
     func tensor(_ geometry: ConvolutionGeometry) -> Tensor {
       Tensor(
         Shape(imageCount, geometry.outputHeight, geometry.outputWidth, geometry.outputChannels))
@@ -60,14 +60,14 @@ struct ActivationPlan {
 
 extension WideResNet {
   /// Every batch normalisation in forward order, with the pixels of an image it sees.
-  var normalizationsInOrder: [(layer: NormalizationLayer, pixels: Int)] {
+  var normalizationLayers: [(layer: NormalizationLayer, pixels: Int)] {
     var result: [(NormalizationLayer, Int)] = []
     for block in groups.flatMap(\.blocks) {
       let (first, second) = (block.conv1.geometry, block.conv2.geometry)
       result.append((block.norm1, first.inputHeight * first.inputWidth))
       result.append((block.norm2, second.inputHeight * second.inputWidth))
     }
-    let last = layersInOrder[layersInOrder.count - 1].geometry
+    let last = convolutionLayers[convolutionLayers.count - 1].geometry
     return result + [(norm, last.outputHeight * last.outputWidth)]
   }
 }

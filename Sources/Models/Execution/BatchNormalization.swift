@@ -87,9 +87,9 @@ final class BatchNormalization {
 
   /// The map from the gradient behind this normalisation to the gradient before it, for local microbatch `m` and those
   /// after it.
-  func gradient(_ m: Int, activation: UnsafePointer<Float>) -> NormalizationGradient {
+  func gradient(_ m: Int, activation: UnsafePointer<Float>) -> NormalizationBackward {
     let row = row(m)
-    return NormalizationGradient(
+    return NormalizationBackward(
       activation: activation, gradientScale: gradientScales.pointer + row,
       activationScale: activationScales.pointer + row, constant: constants.pointer + row,
       microbatchStride: self.row(1))
@@ -110,7 +110,7 @@ final class BatchNormalization {
   ///
   /// - Parameter run: The microbatches of this batch.
   /// - Throws: ``CommunicationError`` if the exchange fails.
-  func startForward(_ run: MicrobatchRun) throws {
+  func startForward(_ run: LocalBatch) throws {
     guard scope == .global else { return }
     try run.normReduction.start(partialSums.pointer, count: 2 * channels)
   }
@@ -121,7 +121,7 @@ final class BatchNormalization {
   ///   - run: The microbatches of this batch.
   ///   - parameters: Scale and shift.
   /// - Throws: ``CommunicationError`` if the exchange fails.
-  func finishForward(_ run: MicrobatchRun, parameters: ParameterStore) throws {
+  func finishForward(_ run: LocalBatch, parameters: ParameterStore) throws {
     switch scope {
     case .global:
       try run.normReduction.finish(into: totals.pointer)
@@ -191,7 +191,7 @@ final class BatchNormalization {
   ///   - run: The microbatches of this batch.
   ///   - memory: Where the gradients go, shift then scale.
   /// - Throws: ``CommunicationError`` if the exchange fails.
-  func startBackward(_ run: MicrobatchRun, _ memory: GradientMemory) throws {
+  func startBackward(_ run: LocalBatch, _ memory: GradientBuffers) throws {
     for m in 0..<run.localCount {
       let variance = statistics.pointer + 2 * row(m) + channels
       let (source, target) = (sums(m), memory.leaf(m, of: layer.range, .normalization))
@@ -213,7 +213,7 @@ final class BatchNormalization {
   ///   - run: The microbatches of this batch.
   ///   - parameters: Scale and shift.
   /// - Throws: ``CommunicationError`` if the exchange fails.
-  func finishBackward(_ run: MicrobatchRun, parameters: ParameterStore) throws {
+  func finishBackward(_ run: LocalBatch, parameters: ParameterStore) throws {
     switch scope {
     case .global:
       try run.normReduction.finish(into: totals.pointer)

@@ -159,7 +159,7 @@ final class ClassifierHead {
 enum SoftmaxCrossEntropy {
   /// Returns −log softmax(logits)[label] and writes scale · (softmax(logits) − onehot(label)).
   ///
-  /// Computed in Double with ``ElementaryFunctions``, so its bits are the same on every machine. Logits that are not
+  /// Computed in Double with ``ReproducibleMath``, so its bits are the same on every machine. Logits that are not
   /// finite give NaN.
   static func evaluate(
     _ logits: UnsafePointer<Float>, classes: Int, label: Int, scale: Double,
@@ -176,12 +176,12 @@ enum SoftmaxCrossEntropy {
       return .nan
     }
     var sum = 0.0
-    for k in 0..<classes { sum += ElementaryFunctions.exp(Double(logits[k]) - Double(maximum)) }
+    for k in 0..<classes { sum += ReproducibleMath.exp(Double(logits[k]) - Double(maximum)) }
     for k in 0..<classes {
-      let probability = ElementaryFunctions.exp(Double(logits[k]) - Double(maximum)) / sum
+      let probability = ReproducibleMath.exp(Double(logits[k]) - Double(maximum)) / sum
       gradient[k] = Float(scale * (probability - (k == label ? 1 : 0)))
     }
-    return ElementaryFunctions.log(sum) - (Double(logits[label]) - Double(maximum))
+    return ReproducibleMath.log(sum) - (Double(logits[label]) - Double(maximum))
   }
 
   /// Returns the class of the largest logit, the lowest of several.

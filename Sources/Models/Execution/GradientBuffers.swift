@@ -4,7 +4,7 @@ import Tracing
 
 /// The memory of the way back: gradients of activations, the microbatches' gradients of one layer at a time, and the
 /// gradients of all parameters summed over this rank's microbatches.
-final class GradientMemory {
+final class GradientBuffers {
   /// Masked gradient behind a block's first normalisation (or the last one of the network).
   let outer: Tensor
   /// Masked gradient behind a block's second normalisation.
@@ -61,8 +61,8 @@ final class GradientMemory {
       otherCount += 1
       return .other(otherCount - 1)
     }
-    let largest = (network.layersInOrder.map(\.range.count) + [network.head.range.count]).max() ?? 0
-    let widest = network.normalizationsInOrder.map(\.layer.range.count).max() ?? 0
+    let largest = (network.convolutionLayers.map(\.range.count) + [network.head.range.count]).max() ?? 0
+    let widest = network.normalizationLayers.map(\.layer.range.count).max() ?? 0
     normalizationOffset = otherCount * largest
     others = AlignedBuffer(count: otherCount * (largest + widest))
     arrays = .allocate(capacity: microbatches.count)

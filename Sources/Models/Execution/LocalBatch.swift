@@ -1,7 +1,8 @@
 import Collectives
+import Tensors
 
 /// The microbatches of one batch that this rank computes, and the reductions that join them with the other ranks'.
-public struct MicrobatchRun {
+public struct LocalBatch {
   /// The number of microbatches of the global batch.
   public let globalCount: Int
   /// Which of them are this rank's.
@@ -11,12 +12,12 @@ public struct MicrobatchRun {
   /// The images of the global batch.
   public let globalImageCount: Int
   /// Joins the sums of one batch normalisation.
-  let normReduction: TreeReduction
+  let normReduction: TreeAllReduce
   /// Joins the losses; under way while the gradient goes back.
-  let lossReduction: TreeReduction
+  let lossReduction: TreeAllReduce
   /// Joins the statistics of all batch normalisations at once, where each microbatch has its own; under way while the
   /// gradient goes back.
-  let statisticsReduction: TreeReduction
+  let statisticsReduction: TreeAllReduce
 
   /// Describes the microbatches of a batch.
   ///
@@ -36,8 +37,8 @@ public struct MicrobatchRun {
     self.globalImageCount = globalImageCount
     self.imagesPerMicrobatch = imagesPerMicrobatch
     self.localRange = localRange
-    func reduction(_ maximum: Int, tag: Int) -> TreeReduction {
-      TreeReduction(tree: tree, communicator: communicator, maximumElementCount: maximum, tag: tag)
+    func reduction(_ maximum: Int, tag: Int) -> TreeAllReduce {
+      TreeAllReduce(tree: tree, communicator: communicator, maximumElementCount: maximum, tag: tag)
     }
     normReduction = reduction(network.largestNormalizationSumCount, tag: 0)
     lossReduction = reduction(1, tag: 1)
@@ -68,6 +69,28 @@ public struct MicrobatchRun {
 extension WideResNet {
   /// The most sums of one batch normalisation: two a channel of the widest.
   fileprivate var largestNormalizationSumCount: Int {
-    2 * (normalizationsInOrder.map(\.layer.channels).max() ?? 0)
+    2 * (normalizationLayers.map(\.layer.channels).max() ?? 0)
+  }
+}
+
+/// The microbatches of this rank, divided into work items of one layer's forward or backward pass.
+struct LayerWorkItems {
+  let batch: LocalBatch
+  /// The microbatches of every work item but possibly the last.
+  let microbatchesPerItem: Int
+
+  /// The number of work items.
+  var count: Int { (batch.localCount + microbatchesPerItem - 1) / microbatchesPerItem }
+
+  /// The first local microbatch of a work item.
+  func firstMicrobatch(_ item: Int) -> Int { item * microbatchesPerItem }
+
+  /// The images of a work item.
+  func microbatches(_ item: Int) -> MicrobatchRange {
+    let first = firstMicrobatch(item)
+    let last = min(first + microbatchesPerItem, batch.localCount) - 1
+    return MicrobatchRange(
+      imageCount: batch.firstImage(last) + batch.imageCount(last) - batch.firstImage(first),
+      imagesPerMicrobatch: batch.imagesPerMicrobatch)
   }
 }

@@ -1,10 +1,10 @@
 import Tensors
 
-extension NetworkPass {
+extension ModelExecutor {
   /// Computes the gradients of all parameters for the batch of the last forward pass, which must have used batch
   /// statistics.
   ///
-  /// The gradients of this rank's microbatches are left in ``gradientSegments``, one store for every subtree of the
+  /// The gradients of this rank's microbatches are left in ``subtreeGradients``, one store for every subtree of the
   /// reduction tree that lies wholly in this rank's run. Layers are visited from the last to the first. With batch
   /// statistics over the global batch, every rank must call it, in the same order.
   ///
@@ -16,7 +16,7 @@ extension NetworkPass {
   /// - Throws: ``CommunicationError`` if an exchange fails; what `gradientReady` throws.
   /// - Precondition: The pass is for training.
   public func backward(
-    _ images: UnsafePointer<Float>, run: MicrobatchRun,
+    _ images: UnsafePointer<Float>, run: LocalBatch,
     gradientReady: (Range<Int>) throws -> Void
   ) throws {
     guard let memory = gradients else { preconditionFailure("this pass keeps no activations") }
@@ -29,16 +29,16 @@ extension NetworkPass {
     }
     backward(
       network.stem, from: images, run: run, memory: memory,
-      arriving: GradientSource(
+      arriving: OutputGradientSource(
         memory.outer, through: norms[0], at: stemOutput, addend: memory.skip))
     try combine(network.stem.range, memory, gradientReady)
   }
 
   /// The gradients of this rank's microbatches, one store a subtree of the reduction tree.
-  public var gradientSegments: [ParameterStore] { gradients?.segments ?? [] }
+  public var subtreeGradients: [ParameterStore] { gradients?.segments ?? [] }
 
   private func backwardHead(
-    _ memory: GradientMemory, _ run: MicrobatchRun, _ gradientReady: (Range<Int>) throws -> Void
+    _ memory: GradientBuffers, _ run: LocalBatch, _ gradientReady: (Range<Int>) throws -> Void
   ) throws {
     let norm = norm(network.norm)
     let z = groupActivations[groupActivations.count - 1].last
@@ -68,7 +68,7 @@ extension NetworkPass {
   /// second normalisation.
   private func backward(
     _ group: ResidualGroup, _ activations: GroupActivations, _ x: Tensor,
-    _ memory: GradientMemory, _ run: MicrobatchRun, next: BatchNormalization, hasSkip: Bool,
+    _ memory: GradientBuffers, _ run: LocalBatch, next: BatchNormalization, hasSkip: Bool,
     _ gradientReady: (Range<Int>) throws -> Void
   ) throws {
     let last = group.blocks.count - 1
@@ -78,11 +78,11 @@ extension NetworkPass {
       let (inner, outer) = (activations.inner[b], activations.outer[b])
       // z and y are joints: what comes through the layers behind and what comes along the skip meet there, and the sum
       // is kept for the skip's other end.
-      let isJoint = b == last || b == 0
-      var arriving = GradientSource(
+      let isResidualAdd = b == last || b == 0
+      var arriving = OutputGradientSource(
         memory.outer, through: b == last ? next : norm(group.blocks[b + 1].norm1), at: outer,
-        addend: isJoint && (b < last || hasSkip) ? memory.skip : nil,
-        stored: isJoint ? memory.skip : nil)
+        addend: isResidualAdd && (b < last || hasSkip) ? memory.skip : nil,
+        stored: isResidualAdd ? memory.skip : nil)
       if last == 0 { arriving = doubled(arriving, into: memory.skip, run) }
       backward(
         block.conv2, from: inner.pointer, via: norm2, run: run, memory: memory,
@@ -93,14 +93,14 @@ extension NetworkPass {
       if b == 0 {
         backward(
           group.shortcut, from: x.pointer, run: run, memory: memory,
-          arriving: GradientSource(memory.skip), into: memory.nextSkip)
+          arriving: OutputGradientSource(memory.skip), into: memory.nextSkip)
         try combine(group.shortcut.range, memory, gradientReady)
       }
       try finish(norm2, memory, run, gradientReady)
       backward(
         block.conv1, from: b == 0 ? x.pointer : activations.outer[b - 1].pointer, via: norm1,
         run: run, memory: memory,
-        arriving: GradientSource(memory.inner, through: norm2, at: inner), into: memory.outer)
+        arriving: OutputGradientSource(memory.inner, through: norm2, at: inner), into: memory.outer)
       try norm1.startBackward(run, memory)
       try combine(block.conv1.range, memory, gradientReady)
       try finish(norm1, memory, run, gradientReady)
@@ -120,11 +120,11 @@ extension NetworkPass {
   ///   - target: Where the gradient of the input goes; nil if nobody needs it.
   private func backward(
     _ layer: ConvolutionLayer, from input: UnsafePointer<Float>, via norm: BatchNormalization? = nil,
-    run: MicrobatchRun, memory: GradientMemory, arriving source: GradientSource,
+    run: LocalBatch, memory: GradientBuffers, arriving source: OutputGradientSource,
     into target: Tensor? = nil
   ) {
-    if target != nil { prepareWeight(layer, for: .backward) }
-    let parts = spanPass(layer, run)
+    if target != nil { packWeight(layer, for: .backward) }
+    let parts = workItems(layer, run)
     let leaves = memory.leaves(of: layer.range)
     let context = (self, layer, input, norm, parts, leaves, source, target)
     let start = spans.now()
@@ -132,12 +132,12 @@ extension NetworkPass {
       let (pass, layer, input, norm, parts, leaves, source, target) = context
       let geometry = layer.geometry
       let m = parts.firstMicrobatch(part)
-      let first = parts.run.firstImage(m)
+      let first = parts.batch.firstImage(m)
       pass.engine.backward(
-        geometry, parts.span(part),
+        geometry, parts.microbatches(part),
         input: ConvolutionInput(
           activation: input + first * geometry.inputCount, normalization: norm?.normalizedReLU(m)),
-        weight: pass.weight(layer), prepared: pass.prepared,
+        weight: pass.weight(layer), packed: pass.packed,
         outputGradient: source.operand(m, offset: first * geometry.outputCount),
         parameterGradient: ConvolutionParameterGradient(
           addresses: leaves + m, hasBias: layer.bias != nil),
@@ -151,8 +151,8 @@ extension NetworkPass {
 
   /// Forms the gradient of y in a group of one block, where z = 2·y: twice the gradient of z.
   private func doubled(
-    _ source: GradientSource, into target: Tensor, _ run: MicrobatchRun
-  ) -> GradientSource {
+    _ source: OutputGradientSource, into target: Tensor, _ run: LocalBatch
+  ) -> OutputGradientSource {
     pool.run(run.localCount, with: (source, target, run)) { context, m, _ in
       let (source, target, run) = context
       let count = source.activationCountPerImage
@@ -167,12 +167,12 @@ extension NetworkPass {
         target.pointer[first + i] = 2 * (sum + (operand.addend?[i] ?? 0))
       }
     }
-    return GradientSource(target)
+    return OutputGradientSource(target)
   }
 
   /// Ends a batch normalisation's exchange and hands over its gradients.
   private func finish(
-    _ norm: BatchNormalization, _ memory: GradientMemory, _ run: MicrobatchRun,
+    _ norm: BatchNormalization, _ memory: GradientBuffers, _ run: LocalBatch,
     _ gradientReady: (Range<Int>) throws -> Void
   ) throws {
     let start = spans.now()
@@ -185,7 +185,7 @@ extension NetworkPass {
 
   /// Joins the microbatches' gradients of one layer and hands them over.
   private func combine(
-    _ range: Range<Int>, _ memory: GradientMemory, _ gradientReady: (Range<Int>) throws -> Void
+    _ range: Range<Int>, _ memory: GradientBuffers, _ gradientReady: (Range<Int>) throws -> Void
   ) throws {
     let start = spans.now()
     memory.combine(range, pool: pool, label: spans.addition)
@@ -195,7 +195,7 @@ extension NetworkPass {
 }
 
 /// Where the gradient of a convolution's output comes from: see ``ConvolutionOutputGradient``.
-struct GradientSource {
+struct OutputGradientSource {
   private let gradient: Tensor
   private let norm: BatchNormalization?
   private let activation: Tensor?

@@ -1,6 +1,6 @@
 import Tensors
 
-extension NetworkPass {
+extension ModelExecutor {
   /// Computes the logits of this rank's images; ``finishLoss(_:)`` then tells the loss.
   ///
   /// Every rank must call it, in the same order.
@@ -14,10 +14,10 @@ extension NetworkPass {
   ///     many elements of the flat buffer and tells how many are there. Without it all are.
   /// - Throws: ``CommunicationError`` if an exchange fails.
   public func forward(
-    _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, run: MicrobatchRun,
+    _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, run: LocalBatch,
     statistics: NormalizationStatistics, arrival: (Int) throws -> Int = { _ in .max }
   ) throws {
-    expectParameters()
+    resetArrivedParameters()
     if statistics == .running {
       try require(network.parameterCount, arrival)
       for norm in norms { norm.useRunningStatistics(runningStatistics, parameters: parameters) }
@@ -53,7 +53,7 @@ extension NetworkPass {
   ///
   /// - Returns: The mean cross entropy over the global batch, the same bits on every rank.
   /// - Throws: ``CommunicationError`` if an exchange fails.
-  public func finishLoss(_ run: MicrobatchRun) throws -> Double {
+  public func finishLoss(_ run: LocalBatch) throws -> Double {
     var lossSum = 0.0
     try run.lossReduction.finish(into: &lossSum)
     return lossSum / Double(run.globalImageCount)
@@ -67,7 +67,7 @@ extension NetworkPass {
 
   /// y = shortcut(x) + block₀(x); z = y + blockₙ₋₁(… block₁(y)).
   private func forward(
-    _ group: ResidualGroup, _ memory: GroupActivations, _ x: Tensor, _ run: MicrobatchRun,
+    _ group: ResidualGroup, _ memory: GroupActivations, _ x: Tensor, _ run: LocalBatch,
     _ statistics: NormalizationStatistics, next: BatchNormalization,
     _ arrival: (Int) throws -> Int
   ) throws -> Tensor {
@@ -108,23 +108,23 @@ extension NetworkPass {
   ///   - next: The normalisation that reads the result and needs its sums.
   private func convolve(
     _ layer: ConvolutionLayer, from input: UnsafePointer<Float>, via norm: BatchNormalization? = nil,
-    to output: Tensor, run: MicrobatchRun, adding addend: Tensor? = nil,
+    to output: Tensor, run: LocalBatch, adding addend: Tensor? = nil,
     feeding next: BatchNormalization? = nil
   ) {
-    prepareWeight(layer, for: .forward)
-    let parts = spanPass(layer, run)
+    packWeight(layer, for: .forward)
+    let parts = workItems(layer, run)
     let context = (self, layer, input, norm, output, parts, addend, next)
     let start = spans.now()
     pool.run(parts.count, with: context, label: spans.forward(layer)) { context, part, worker in
       let (pass, layer, input, norm, output, parts, addend, next) = context
       let geometry = layer.geometry
       let m = parts.firstMicrobatch(part)
-      let first = parts.run.firstImage(m)
+      let first = parts.batch.firstImage(m)
       pass.engine.forward(
-        geometry, parts.span(part),
+        geometry, parts.microbatches(part),
         input: ConvolutionInput(
           activation: input + first * geometry.inputCount, normalization: norm?.normalizedReLU(m)),
-        weight: pass.weight(layer), prepared: pass.prepared, bias: pass.bias(layer),
+        weight: pass.weight(layer), packed: pass.packed, bias: pass.bias(layer),
         output: ConvolutionOutput(
           activation: output.pointer + first * geometry.outputCount,
           addend: addend.map { UnsafePointer($0.pointer + first * geometry.outputCount) },
@@ -135,7 +135,7 @@ extension NetworkPass {
   }
 
   /// Makes z = 2·y in place: a group of one block adds y to an empty series, which is y itself.
-  private func double(_ y: Tensor, _ run: MicrobatchRun, feeding next: BatchNormalization) {
+  private func double(_ y: Tensor, _ run: LocalBatch, feeding next: BatchNormalization) {
     pool.run(run.localCount, with: (y, run, next)) { context, m, _ in
       let (y, run, next) = context
       let count = y.elementCountPerImage
@@ -146,13 +146,13 @@ extension NetworkPass {
   }
 
   private func start(
-    _ norm: BatchNormalization, _ run: MicrobatchRun, _ statistics: NormalizationStatistics
+    _ norm: BatchNormalization, _ run: LocalBatch, _ statistics: NormalizationStatistics
   ) throws {
     if statistics == .batch { try norm.startForward(run) }
   }
 
   private func finish(
-    _ norm: BatchNormalization, _ run: MicrobatchRun, _ statistics: NormalizationStatistics,
+    _ norm: BatchNormalization, _ run: LocalBatch, _ statistics: NormalizationStatistics,
     _ arrival: (Int) throws -> Int
   ) throws {
     guard statistics == .batch else { return }

@@ -7,7 +7,7 @@ import Tracing
 /// A pass over a layer hands one or several microbatches at a time to a worker; between layers the partial sums of a batch
 /// normalisation are joined over all microbatches, of all ranks. Parameters are read, gradients written; nothing else
 /// outlives a batch.
-public final class NetworkPass {
+public final class ModelExecutor {
   /// What a pass is for, which decides what memory it keeps.
   public enum Purpose: Sendable {
     /// Activations are kept for the way back.
@@ -25,11 +25,11 @@ public final class NetworkPass {
   let groupActivations: [GroupActivations]
   let norms: [BatchNormalization]
   let head: ClassifierHead
-  let gradients: GradientMemory?
-  let spans: PassSpans
+  let gradients: GradientBuffers?
+  let spans: ExecutorTraceLabels
   private let layers: [ConvolutionLayer]
   // One layer's kernel in the engine's own form: it is made when the layer is reached, and read while still in a cache.
-  private let preparedWeight: AlignedBuffer<Float>
+  private let packedWeight: AlignedBuffer<Float>
   private let scratch: [AlignedBuffer<Float>]
   private let scope: BatchNormalizationScope
   // In scope `microbatch`, every local microbatch's statistics of all layers; their sum then stands in the first row.
@@ -68,22 +68,22 @@ public final class NetworkPass {
     let activations = ActivationPlan(network, imageCount: images, purpose: purpose)
     stemOutput = activations.stemOutput
     groupActivations = activations.groups
-    norms = network.normalizationsInOrder.map { norm, pixels in
+    norms = network.normalizationLayers.map { norm, pixels in
       BatchNormalization(
         norm, pixels: pixels, microbatchCount: microbatches.count, scope: scope)
     }
-    layers = network.layersInOrder
-    spans = PassSpans(network, tracer)
+    layers = network.convolutionLayers
+    spans = ExecutorTraceLabels(network, tracer)
     let lastImage = layers.last?.geometry
     head = ClassifierHead(
       network.head, pixels: (lastImage?.outputHeight ?? 0) * (lastImage?.outputWidth ?? 0),
       imageCount: images, microbatchCount: microbatches.count)
     gradients =
       purpose == .training
-      ? GradientMemory(
+      ? GradientBuffers(
         network, imageCount: images, microbatches: microbatches, tree: tree, roundingLevel: roundingLevel) : nil
-    preparedWeight = AlignedBuffer(
-      count: network.convolutions.map(engine.preparedWeightCount).max() ?? 0)
+    packedWeight = AlignedBuffer(
+      count: network.convolutions.map(engine.packedWeightCount).max() ?? 0)
     microbatchStatistics = AlignedBuffer(
       count: scope == .microbatch && purpose == .training
         ? microbatches.count * network.statisticsLayout.elementCount : 0)
@@ -104,14 +104,14 @@ public final class NetworkPass {
     where counted.insert(ObjectIdentifier(tensor)).inserted {
       total += tensor.byteCount
     }
-    for buffer in [preparedWeight] + scratch { total += buffer.byteCount }
+    for buffer in [packedWeight] + scratch { total += buffer.byteCount }
     for norm in norms { total += norm.byteCount }
     total += microbatchStatistics.byteCount
     return total + head.byteCount + (gradients?.byteCount ?? 0)
   }
 
   /// Begins a batch: its parameters may still be on their way.
-  func expectParameters() { arrivedElementCount = 0 }
+  func resetArrivedParameters() { arrivedElementCount = 0 }
 
   /// Makes sure that the first `count` elements of the parameters are there.
   ///
@@ -125,13 +125,13 @@ public final class NetworkPass {
   }
 
   /// Brings the kernel of the layer that is computed next into the engine's own form.
-  func prepareWeight(_ layer: ConvolutionLayer, for direction: ConvolutionDirection) {
-    let parts = engine.preparationPartCount(layer.geometry)
+  func packWeight(_ layer: ConvolutionLayer, for direction: ConvolutionDirection) {
+    let parts = engine.packingTaskCount(layer.geometry)
     pool.run(parts, with: (self, layer, direction)) { context, part, _ in
       let (pass, layer, direction) = context
-      pass.engine.prepareWeight(
+      pass.engine.packWeight(
         layer.geometry, for: direction, part: part, pass.weight(layer),
-        into: pass.preparedWeight.pointer)
+        into: pass.packedWeight.pointer)
     }
   }
 
@@ -140,7 +140,7 @@ public final class NetworkPass {
   /// Every rank calls it, after a forward pass with batch statistics.
   ///
   /// - Throws: ``CommunicationError`` if an exchange fails.
-  public func startRunningStatistics(_ run: MicrobatchRun) throws {
+  public func startRunningStatistics(_ run: LocalBatch) throws {
     guard scope == .microbatch else { return }
     let count = network.statisticsLayout.elementCount
     for norm in norms { norm.copyStatistics(to: microbatchStatistics.pointer, stride: count) }
@@ -152,7 +152,7 @@ public final class NetworkPass {
   /// Every rank calls it.
   ///
   /// - Throws: ``CommunicationError`` if an exchange fails.
-  public func finishRunningStatistics(_ run: MicrobatchRun) throws {
+  public func finishRunningStatistics(_ run: LocalBatch) throws {
     if scope == .microbatch { try run.statisticsReduction.finish(into: microbatchStatistics.pointer) }
     for norm in norms {
       norm.updateRunningStatistics(
@@ -161,10 +161,10 @@ public final class NetworkPass {
   }
 
   /// Cuts a pass over a layer into spans of microbatches for the workers.
-  func spanPass(_ layer: ConvolutionLayer, _ run: MicrobatchRun) -> SpanPass {
-    SpanPass(
-      run: run,
-      microbatchesPerSpan: engine.microbatchesAtOnce(
+  func workItems(_ layer: ConvolutionLayer, _ run: LocalBatch) -> LayerWorkItems {
+    LayerWorkItems(
+      batch: run,
+      microbatchesPerItem: engine.microbatchesPerWorkItem(
         layer.geometry, imagesPerMicrobatch: run.imagesPerMicrobatch,
         microbatchCount: run.localCount, workerCount: pool.workerCount))
   }
@@ -183,7 +183,7 @@ public final class NetworkPass {
   }
 
   /// The kernel that was prepared last.
-  var prepared: UnsafePointer<Float> { UnsafePointer(preparedWeight.pointer) }
+  var packed: UnsafePointer<Float> { UnsafePointer(packedWeight.pointer) }
 
   /// A worker's scratch memory.
   func scratch(_ worker: Int) -> UnsafeMutablePointer<Float> { scratch[worker].pointer }
@@ -192,7 +192,7 @@ public final class NetworkPass {
 /// What passes through a network are made of, in a trace: a span for every layer and direction, and the waits between them.
 ///
 /// Without a tracer it reads no clock and records nothing.
-struct PassSpans {
+struct ExecutorTraceLabels {
   private let tracer: Tracer?
   private let forward: [TraceLabel]
   private let backward: [TraceLabel]
@@ -208,7 +208,7 @@ struct PassSpans {
   init(_ network: WideResNet, _ tracer: Tracer?) {
     func name(_ parameter: String) -> Substring { parameter.dropLast(".weight".count) }
     self.tracer = tracer
-    let layers = network.layersInOrder.sorted { $0.index < $1.index }.map { name($0.weight.name) }
+    let layers = network.convolutionLayers.sorted { $0.index < $1.index }.map { name($0.weight.name) }
     let head = name(network.head.weight.name)
     forward = layers.map { tracer.label("forward \($0)", "forward") }
     backward = layers.map { tracer.label("backward \($0)", "backward") }
@@ -231,7 +231,7 @@ struct PassSpans {
   func record(_ label: TraceLabel, since start: UInt64) { tracer.record(label, since: start) }
 
   /// Records a wait for batch statistics, if there are other ranks to wait for.
-  func recordStatisticsWait(_ run: MicrobatchRun, since start: UInt64) {
+  func recordStatisticsWait(_ run: LocalBatch, since start: UInt64) {
     if run.localCount < run.globalCount { tracer.record(statisticsWait, since: start) }
   }
 }

@@ -14,7 +14,7 @@ public final class WorkerPool: Sendable {
   /// The number of workers, the caller included.
   public let workerCount: Int
   // What the threads hold: if they held the pool itself it would never go.
-  private let crew: Crew
+  private let crew: PoolState
 
   /// Starts `workerCount` − 1 threads.
   ///
@@ -25,7 +25,7 @@ public final class WorkerPool: Sendable {
   public init(workerCount: Int, progressing communicator: (any Communicator)? = nil) {
     precondition(workerCount > 0, "a pool needs at least one worker")
     self.workerCount = workerCount
-    crew = Crew(communicator)
+    crew = PoolState(communicator)
     for worker in 1..<max(workerCount, 1) {
       let thread = Thread { [crew] in crew.serve(worker) }
       thread.name = "wrn-worker-\(worker)"
@@ -65,20 +65,20 @@ public final class WorkerPool: Sendable {
     }
     withUnsafePointer(to: context) { context in
       crew.share(
-        LentWork(context: context, body: body), itemCount, label, helpers: workerCount - 1)
+        BorrowedTask(context: context, body: body), itemCount, label, helpers: workerCount - 1)
     }
   }
 }
 
 /// Work of any type, as the workers see it.
-private protocol SharedWork {
+private protocol PoolTask {
   func perform(_ item: Int, worker: Int)
 }
 
 /// Work whose context lies on the stack of a caller that waits.
 ///
-/// Three words, so that `any SharedWork` holds it without an allocation.
-private struct LentWork<Context>: SharedWork {
+/// Three words, so that `any PoolTask` holds it without an allocation.
+private struct BorrowedTask<Context>: PoolTask {
   let context: UnsafePointer<Context>
   let body: (Context, Int, Int) -> Void
 
@@ -86,11 +86,11 @@ private struct LentWork<Context>: SharedWork {
 }
 
 /// The threads' side of a pool: the work of the current pass, and who is still at it.
-private final class Crew: @unchecked Sendable {
+private final class PoolState: @unchecked Sendable {
   /// Used by worker 0 alone: messages belong to the thread that started MPI.
   let communicator: (any Communicator)?
   // Written by worker 0 before `generation` moves on, read by the others after they see that.
-  private var work: (any SharedWork)?
+  private var work: (any PoolTask)?
   private var itemCount = 0
   private var label = TraceLabel.unknown
   var tracer: Tracer?
@@ -98,13 +98,13 @@ private final class Crew: @unchecked Sendable {
   private let nextItem = Atomic<Int>(0)
   private let busyCount = Atomic<Int>(0)
   private let isDismissed = Atomic<Bool>(false)
-  private let newWork = WaitingRoom()
-  private let allDone = WaitingRoom()
+  private let newWork = EventCount()
+  private let allDone = EventCount()
 
   init(_ communicator: (any Communicator)?) { self.communicator = communicator }
 
   /// Does some work together with all other workers; called by worker 0.
-  func share(_ work: some SharedWork, _ itemCount: Int, _ label: TraceLabel, helpers: Int) {
+  func share(_ work: some PoolTask, _ itemCount: Int, _ label: TraceLabel, helpers: Int) {
     self.work = work
     self.label = label
     self.itemCount = itemCount
@@ -143,7 +143,7 @@ private final class Crew: @unchecked Sendable {
     newWork.call()
   }
 
-  private func perform(_ work: some SharedWork, _ itemCount: Int, worker: Int) {
+  private func perform(_ work: some PoolTask, _ itemCount: Int, worker: Int) {
     while true {
       let item = nextItem.wrappingAdd(1, ordering: .relaxed).oldValue
       if item >= itemCount { return }
@@ -158,25 +158,25 @@ private final class Crew: @unchecked Sendable {
 /// A wait first watches the core go by, then offers it to others at every turn, then sleeps: passes over a layer are
 /// mostly shorter apart than a sleeper takes to wake (5 to 20 µs on an idle machine, longer in a virtual one), and a core
 /// that somebody else wants is given up at once.
-final class WaitingRoom: Sendable {
+final class EventCount: Sendable {
   private let condition = NSCondition()
   private let sleeperCount = Atomic<Int>(0)
 
   // About 2 µs of watching.
-  private static let watchTurns = 64
+  private static let spinCount = 64
   // About 100 µs of offering the core where nobody takes it.
-  private static let offerTurns = 256
+  private static let yieldCount = 256
 
   /// Returns when `isTrue` does; it is called over and over.
   ///
   /// Whoever makes it true must call ``call()`` afterwards. Both sides use sequentially consistent operations, so that
   /// either the waiter sees the change or the caller sees the sleeper.
   func wait(until isTrue: () -> Bool) {
-    for _ in 0..<Self.watchTurns {
+    for _ in 0..<Self.spinCount {
       if isTrue() { return }
       CHints_pause()
     }
-    for _ in 0..<Self.offerTurns {
+    for _ in 0..<Self.yieldCount {
       if isTrue() { return }
       sched_yield()
     }

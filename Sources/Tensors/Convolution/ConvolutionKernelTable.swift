@@ -2,7 +2,7 @@
 ///
 /// The program picks a build at start and calls it through this table, so that no instruction of a wider build can slip
 /// into code that runs everywhere. The functions have no state; operands are those of the convolution engines.
-public struct ConvolutionKernels: Sendable {
+public struct ConvolutionKernelTable: Sendable {
   /// Brings a part of a kernel into the build's own form: geometry, direction, part, `RSCK`, target.
   public typealias PrepareWeight =
     @Sendable (
@@ -12,13 +12,13 @@ public struct ConvolutionKernels: Sendable {
   /// Forward: geometry, span, input, prepared kernel, bias, output, scratch.
   public typealias Forward =
     @Sendable (
-      ConvolutionGeometry, MicrobatchSpan, ConvolutionInput, UnsafePointer<Float>, UnsafePointer<Float>?,
+      ConvolutionGeometry, MicrobatchRange, ConvolutionInput, UnsafePointer<Float>, UnsafePointer<Float>?,
       ConvolutionOutput, UnsafeMutablePointer<Float>
     ) -> Void
   /// Backward: geometry, span, input, prepared kernel, output gradient, dW and dB, input gradient, scratch.
   public typealias Backward =
     @Sendable (
-      ConvolutionGeometry, MicrobatchSpan, ConvolutionInput, UnsafePointer<Float>,
+      ConvolutionGeometry, MicrobatchRange, ConvolutionInput, UnsafePointer<Float>,
       ConvolutionOutputGradient, ConvolutionParameterGradient, ConvolutionInputGradient?,
       UnsafeMutablePointer<Float>
     ) -> Void
@@ -26,15 +26,15 @@ public struct ConvolutionKernels: Sendable {
   /// The algorithm for a geometry, `winograd`, `polyphase` or `direct`.
   public let algorithm: @Sendable (ConvolutionGeometry) -> String
   /// The floats of a kernel in the build's own form, whatever the direction.
-  public let preparedWeightCount: @Sendable (ConvolutionGeometry) -> Int
+  public let packedWeightCount: @Sendable (ConvolutionGeometry) -> Int
   /// The parts in which a kernel is prepared, each on its own.
-  public let preparationPartCount: @Sendable (ConvolutionGeometry) -> Int
+  public let packingTaskCount: @Sendable (ConvolutionGeometry) -> Int
   /// Brings a part of a kernel into the build's own form.
-  public let prepareWeight: PrepareWeight
+  public let packWeight: PrepareWeight
   /// The images that one call had best be given, if that many are one thread's; fewer cost time only.
-  public let imagesAtOnce: @Sendable (ConvolutionGeometry) -> Int
+  public let preferredImageCount: @Sendable (ConvolutionGeometry) -> Int
   /// The floats of scratch memory for a geometry and spans up to this one.
-  public let scratchCount: @Sendable (ConvolutionGeometry, MicrobatchSpan) -> Int
+  public let scratchCount: @Sendable (ConvolutionGeometry, MicrobatchRange) -> Int
   /// Computes y and its sums.
   public let forward: Forward
   /// Computes the gradients.
@@ -43,18 +43,18 @@ public struct ConvolutionKernels: Sendable {
   /// Makes a table.
   public init(
     algorithm: @escaping @Sendable (ConvolutionGeometry) -> String,
-    preparedWeightCount: @escaping @Sendable (ConvolutionGeometry) -> Int,
-    preparationPartCount: @escaping @Sendable (ConvolutionGeometry) -> Int,
-    prepareWeight: @escaping PrepareWeight,
-    imagesAtOnce: @escaping @Sendable (ConvolutionGeometry) -> Int,
-    scratchCount: @escaping @Sendable (ConvolutionGeometry, MicrobatchSpan) -> Int,
+    packedWeightCount: @escaping @Sendable (ConvolutionGeometry) -> Int,
+    packingTaskCount: @escaping @Sendable (ConvolutionGeometry) -> Int,
+    packWeight: @escaping PrepareWeight,
+    preferredImageCount: @escaping @Sendable (ConvolutionGeometry) -> Int,
+    scratchCount: @escaping @Sendable (ConvolutionGeometry, MicrobatchRange) -> Int,
     forward: @escaping Forward, backward: @escaping Backward
   ) {
     self.algorithm = algorithm
-    self.preparedWeightCount = preparedWeightCount
-    self.preparationPartCount = preparationPartCount
-    self.prepareWeight = prepareWeight
-    self.imagesAtOnce = imagesAtOnce
+    self.packedWeightCount = packedWeightCount
+    self.packingTaskCount = packingTaskCount
+    self.packWeight = packWeight
+    self.preferredImageCount = preferredImageCount
     self.scratchCount = scratchCount
     self.forward = forward
     self.backward = backward
@@ -68,19 +68,19 @@ public struct ConvolutionKernels: Sendable {
   /// - Returns: The table.
   public func replacing(
     forward: @escaping Forward, backward: Backward? = nil
-  ) -> ConvolutionKernels {
-    ConvolutionKernels(
-      algorithm: algorithm, preparedWeightCount: preparedWeightCount,
-      preparationPartCount: preparationPartCount, prepareWeight: prepareWeight,
-      imagesAtOnce: imagesAtOnce, scratchCount: scratchCount, forward: forward,
+  ) -> ConvolutionKernelTable {
+    ConvolutionKernelTable(
+      algorithm: algorithm, packedWeightCount: packedWeightCount,
+      packingTaskCount: packingTaskCount, packWeight: packWeight,
+      preferredImageCount: preferredImageCount, scratchCount: scratchCount, forward: forward,
       backward: backward ?? self.backward)
   }
 }
 
 /// Loops of one build that do nothing but what limits kernels: multiply-adds in registers, streams of memory.
-public struct PeakKernels: Sendable {
+public struct RooflineKernels: Sendable {
   /// The multiply-adds of one turn of ``multiplyAdd``.
-  public let multiplyAddsPerTurn: Int
+  public let multiplyAddsPerIteration: Int
   /// Makes so many turns of independent multiply-adds and returns a number that depends on all of them.
   public let multiplyAdd: @Sendable (Int) -> Float
   /// Computes a = b + ½·c for so many numbers, a multiple of 16: a, b, c, count.
@@ -88,13 +88,13 @@ public struct PeakKernels: Sendable {
 
   /// Makes a table.
   public init(
-    multiplyAddsPerTurn: Int, multiplyAdd: @escaping @Sendable (Int) -> Float,
+    multiplyAddsPerIteration: Int, multiplyAdd: @escaping @Sendable (Int) -> Float,
     triad:
       @escaping @Sendable (
         UnsafeMutablePointer<Float>, UnsafePointer<Float>, UnsafePointer<Float>, Int
       ) -> Void
   ) {
-    self.multiplyAddsPerTurn = multiplyAddsPerTurn
+    self.multiplyAddsPerIteration = multiplyAddsPerIteration
     self.multiplyAdd = multiplyAdd
     self.triad = triad
   }

@@ -42,10 +42,10 @@ public struct ConvolutionInput {
 
   /// The input of microbatch `m` of a span.
   public func microbatch(
-    _ m: Int, of span: MicrobatchSpan, _ g: ConvolutionGeometry
+    _ m: Int, of microbatches: MicrobatchRange, _ g: ConvolutionGeometry
   ) -> ConvolutionInput {
     ConvolutionInput(
-      activation: activation + span.images(of: m).lowerBound * g.inputCount,
+      activation: activation + microbatches.images(of: m).lowerBound * g.inputCount,
       normalization: normalization?.microbatch(m))
   }
 }
@@ -72,9 +72,9 @@ public struct ConvolutionOutput {
 
   /// The output of microbatch `m` of a span.
   public func microbatch(
-    _ m: Int, of span: MicrobatchSpan, _ g: ConvolutionGeometry
+    _ m: Int, of microbatches: MicrobatchRange, _ g: ConvolutionGeometry
   ) -> ConvolutionOutput {
-    let offset = span.images(of: m).lowerBound * g.outputCount
+    let offset = microbatches.images(of: m).lowerBound * g.outputCount
     return ConvolutionOutput(
       activation: activation + offset, addend: addend.map { $0 + offset },
       sums: sums.map { $0 + m * 2 * g.outputChannels })
@@ -83,7 +83,7 @@ public struct ConvolutionOutput {
 
 /// The map from the gradient behind a batch normalisation and ReLU to the gradient before it: ca·g + cb·y + cc, with g
 /// already masked by the ReLU (Ioffe and Szegedy, arXiv 1502.03167, section 3, collected per channel).
-public struct NormalizationGradient {
+public struct NormalizationBackward {
   /// y, the tensor that was normalised, `NPQK`.
   public let activation: UnsafePointer<Float>
   /// ca, K numbers.
@@ -108,9 +108,9 @@ public struct NormalizationGradient {
   }
 
   /// The map of microbatch `m`, whose first element is at `offset`.
-  fileprivate func microbatch(_ m: Int, offset: Int) -> NormalizationGradient {
+  fileprivate func microbatch(_ m: Int, offset: Int) -> NormalizationBackward {
     let row = m * microbatchStride
-    return NormalizationGradient(
+    return NormalizationBackward(
       activation: activation + offset, gradientScale: gradientScale + row,
       activationScale: activationScale + row, constant: constant + row)
   }
@@ -121,7 +121,7 @@ public struct ConvolutionOutputGradient {
   /// g, `NPQK`.
   public let gradient: UnsafePointer<Float>
   /// The batch normalisation between g and y; nil if g is the gradient of y.
-  public let normalization: NormalizationGradient?
+  public let normalization: NormalizationBackward?
   /// Added to every element if there is one: what reaches y by a skip connection.
   public let addend: UnsafePointer<Float>?
   /// Where dY is kept for a skip connection; may be `gradient` or `addend`; nil if nobody needs it.
@@ -129,7 +129,7 @@ public struct ConvolutionOutputGradient {
 
   /// Makes an output gradient.
   public init(
-    gradient: UnsafePointer<Float>, normalization: NormalizationGradient? = nil,
+    gradient: UnsafePointer<Float>, normalization: NormalizationBackward? = nil,
     addend: UnsafePointer<Float>? = nil, stored: UnsafeMutablePointer<Float>? = nil
   ) {
     self.gradient = gradient
@@ -140,9 +140,9 @@ public struct ConvolutionOutputGradient {
 
   /// The output gradient of microbatch `m` of a span.
   public func microbatch(
-    _ m: Int, of span: MicrobatchSpan, _ g: ConvolutionGeometry
+    _ m: Int, of microbatches: MicrobatchRange, _ g: ConvolutionGeometry
   ) -> ConvolutionOutputGradient {
-    let offset = span.images(of: m).lowerBound * g.outputCount
+    let offset = microbatches.images(of: m).lowerBound * g.outputCount
     return ConvolutionOutputGradient(
       gradient: gradient + offset, normalization: normalization?.microbatch(m, offset: offset),
       addend: addend.map { $0 + offset }, stored: stored.map { $0 + offset })
@@ -199,10 +199,10 @@ public struct ConvolutionInputGradient {
 
   /// The destination of microbatch `m` of a span.
   public func microbatch(
-    _ m: Int, of span: MicrobatchSpan, _ g: ConvolutionGeometry
+    _ m: Int, of microbatches: MicrobatchRange, _ g: ConvolutionGeometry
   ) -> ConvolutionInputGradient {
     ConvolutionInputGradient(
-      gradient: gradient + span.images(of: m).lowerBound * g.inputCount,
+      gradient: gradient + microbatches.images(of: m).lowerBound * g.inputCount,
       mean: mean.map { $0 + m * microbatchStride }, sums: sums.map { $0 + m * 2 * g.inputChannels })
   }
 }
@@ -210,7 +210,7 @@ public struct ConvolutionInputGradient {
 /// The images of one microbatch or of several that follow one another, which one call of a convolution engine computes.
 ///
 /// Sums over images never cross a microbatch, so how many are computed at once does not change a bit.
-public struct MicrobatchSpan: Sendable {
+public struct MicrobatchRange: Sendable {
   /// All images.
   public let imageCount: Int
   /// The images of every microbatch but possibly the last.

@@ -10,8 +10,8 @@ extension Checkpoint {
       throw CheckpointError(
         .bad, "\(path) holds weights only, so a run cannot be resumed from it; use --init \(path).")
     }
-    let weights = try Matched(model.modelTensors, in: SafetensorsFile(modelPath), optional: [])
-    let moments = try Matched(
+    let weights = try TensorMatches(model.modelTensors, in: SafetensorsFile(modelPath), optional: [])
+    let moments = try TensorMatches(
       model.optimizerTensors, in: SafetensorsFile(optimizerPath), optional: [])
     weights.copy()
     moments.copy()
@@ -28,7 +28,7 @@ extension Checkpoint {
     let statistics = Set(model.network.statisticsLayout.parameters.map(\.name))
     let file = try SafetensorsFile(modelPath)
     let hasStatistics = file.entries.contains { statistics.contains($0.name) }
-    try Matched(model.modelTensors, in: file, optional: hasStatistics ? [] : statistics).copy()
+    try TensorMatches(model.modelTensors, in: file, optional: hasStatistics ? [] : statistics).copy()
     return hasStatistics
   }
 
@@ -51,7 +51,7 @@ extension Checkpoint {
 }
 
 /// Tensors of a model and their counterparts in a file, all checked, none copied yet.
-private struct Matched {
+private struct TensorMatches {
   private let file: SafetensorsFile
   private let pairs: [(tensor: FileTensor, entry: SafetensorsFile.Entry)]
 

@@ -72,7 +72,7 @@ public struct Checkpoint: Sendable {
     }
     if !FileManager.default.fileExists(atPath: "\(path)/\(Self.stateFile)") {
       for folder in [path, "\(path)/checkpoints"] {
-        if let latest = try CheckpointFolder(folder).latest().checkpoint {
+        if let latest = try CheckpointDirectory(folder).latest().checkpoint {
           self = latest
           return
         }

@@ -6,7 +6,7 @@ import Models
 ///
 /// A checkpoint is written under a hidden name and renamed when the disk has all of it, so that whatever happens, a folder with
 /// a checkpoint's name is complete; older ones are removed only after that.
-package struct CheckpointFolder {
+package struct CheckpointDirectory {
   /// The folder.
   package let path: String
 

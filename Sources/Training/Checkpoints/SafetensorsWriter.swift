@@ -84,8 +84,8 @@ struct FileTensor {
   var shape: Shape {
     let e = parameter.shape.extents
     return switch parameter.kind {
-    case .convolutionKernel: Shape(e[3], e[2], e[0], e[1])
-    case .denseKernel: Shape(e[1], e[0])
+    case .convolutionWeight: Shape(e[3], e[2], e[0], e[1])
+    case .denseWeight: Shape(e[1], e[0])
     default: parameter.shape
     }
   }
@@ -114,14 +114,14 @@ struct FileTensor {
   private func forEachElement(_ body: (_ memory: Int, _ file: Int) -> Void) {
     let e = parameter.shape.extents
     switch parameter.kind {
-    case .convolutionKernel:
+    case .convolutionWeight:
       let (taps, inputs, filters) = (e[0] * e[1], e[2], e[3])
       for k in 0..<filters {
         for c in 0..<inputs {
           for t in 0..<taps { body((t * inputs + c) * filters + k, (k * inputs + c) * taps + t) }
         }
       }
-    case .denseKernel:
+    case .denseWeight:
       for o in 0..<e[1] { for i in 0..<e[0] { body(i * e[1] + o, o * e[0] + i) } }
     default: for i in 0..<parameter.range.count { body(i, i) }
     }

@@ -32,7 +32,7 @@ extension TrainingConfiguration {
         ? 0
         : plannedEvaluationByteCount(
           network, engine: engine, workerCount: workerCount,
-          takesPart: evalRanks == .all || rank == 0))
+          participates: evalRanks == .all || rank == 0))
   }
 
   /// The bytes of a ``TrainingStep``: its pass, the exchange between ranks, and the moments that this rank keeps.
@@ -40,10 +40,10 @@ extension TrainingConfiguration {
     _ network: WideResNet, _ plan: MicrobatchPlan, engine: any ConvolutionEngine,
     workerCount: Int, rank: Int, hosts: [Int]
   ) -> Int {
-    let pass = network.passByteCount(
+    let pass = network.executorByteCount(
       engine: engine, workerCount: workerCount, imagesPerMicrobatch: plan.imagesPerMicrobatch,
       microbatches: plan.localMicrobatches, tree: plan.tree, scope: batchNorm, purpose: .training)
-    let exchange = GradientExchange.size(
+    let exchange = GradientReducer.size(
       BucketPlan(elementCount: network.parameterCount, bucketByteCount: bucketByteCount),
       tree: plan.tree, wire: wire, rank: rank, hosts: hosts)
     let moments =
@@ -57,14 +57,14 @@ extension TrainingConfiguration {
   ///   - network: The layers.
   ///   - engine: Computes convolutions.
   ///   - workerCount: The threads of the rank.
-  ///   - takesPart: Whether the rank computes batches.
+  ///   - participates: Whether the rank computes batches.
   /// - Returns: Bytes.
   public func plannedEvaluationByteCount(
-    _ network: WideResNet, engine: any ConvolutionEngine, workerCount: Int, takesPart: Bool
+    _ network: WideResNet, engine: any ConvolutionEngine, workerCount: Int, participates: Bool
   ) -> Int {
-    let count = takesPart ? microbatches : 0
+    let count = participates ? microbatches : 0
     let images = count * (batchSize / microbatches)
-    let pass = network.passByteCount(
+    let pass = network.executorByteCount(
       engine: engine, workerCount: workerCount, imagesPerMicrobatch: batchSize / microbatches,
       microbatches: 0..<count, tree: ReductionTree(leafCount: microbatches), scope: batchNorm,
       purpose: .inference)
@@ -93,7 +93,7 @@ public struct HostMemory: Sendable, Hashable {
     guard let available = files.field("MemAvailable", in: "proc/meminfo") else { return nil }
     // meminfo counts in units of 1024 bytes.
     let candidates =
-      [(available * 1024, "available")] + files.groupRests.map { ($0, "left of the control group's limit") }
+      [(available * 1024, "available")] + files.cgroupHeadrooms.map { ($0, "left of the control group's limit") }
     guard let (bytes, words) = candidates.min(by: { $0.0 < $1.0 }) else { return nil }
     availableByteCount = bytes
     limit = words
@@ -105,7 +105,7 @@ private struct SystemFiles {
   let root: String
 
   /// What is left of the limit of every control group that this process is in, its ancestors included.
-  var groupRests: [Int] {
+  var cgroupHeadrooms: [Int] {
     text("proc/self/cgroup").split(separator: "\n").flatMap { line -> [Int] in
       let parts = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
       guard parts.count == 3 else { return [] }

@@ -82,7 +82,7 @@ public struct TrainingConfiguration: Sendable, Hashable {
   /// The bytes of a gradient bucket; changes speed alone.
   public var bucketByteCount = BucketPlan.defaultByteCount
   /// Who moves messages on while a rank computes; changes speed alone.
-  public var progress = MessageProgress.poll
+  public var progress = ProgressMode.poll
   /// In what form partial sums of gradients travel between ranks; decides the bits even of a single rank.
   public var wire = WireFormat.fp32
   /// Who keeps the optimizer's moments; changes speed and memory alone.

@@ -5,7 +5,7 @@ public struct OutputDirectory: Sendable {
   /// The folder's path.
   public let path: String
 
-  private let lock: FolderLock
+  private let lock: DirectoryLock
 
   /// Makes the folder and those inside it, and keeps other runs out of it as long as this value lives.
   ///
@@ -23,7 +23,7 @@ public struct OutputDirectory: Sendable {
           "the output folder \(folder) cannot be written; give another one with --output-dir.")
       }
     }
-    lock = try FolderLock(path)
+    lock = try DirectoryLock(path)
   }
 
   /// The path of a file or folder inside.
@@ -48,7 +48,7 @@ public struct OutputDirectory: Sendable {
   public static func latestCheckpoint(
     in path: String
   ) throws -> (checkpoint: Checkpoint?, warnings: [String]) {
-    try CheckpointFolder("\(path)/checkpoints").latest()
+    try CheckpointDirectory("\(path)/checkpoints").latest()
   }
 
   /// Tells whether a folder holds something of a run.
@@ -60,7 +60,7 @@ public struct OutputDirectory: Sendable {
 }
 
 /// Keeps two runs from writing to one folder: the lock of the folder itself, which the system releases with the process.
-final class FolderLock: Sendable {
+final class DirectoryLock: Sendable {
   private let descriptor: Int32
 
   /// Takes the lock.

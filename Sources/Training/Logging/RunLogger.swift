@@ -11,14 +11,14 @@ public protocol Console: AnyObject {
 }
 
 /// Rank 0's record of a run: report lines, `metrics.jsonl`, TensorBoard files, checkpoints.
-public final class RunRecorder {
+public final class RunLogger {
   private let configuration: TrainingConfiguration
   private let networkName: String
   private let output: OutputDirectory
   private let console: any Console
   private let metrics: MetricLog
-  private let trainEvents: EventFile
-  private let evalEvents: EventFile
+  private let trainEvents: TensorBoardWriter
+  private let evalEvents: TensorBoardWriter
   private let trainingCount: Int
   private let dataFingerprint: String
   private let clock = ContinuousClock()
@@ -61,8 +61,8 @@ public final class RunRecorder {
     self.trainingCount = trainingCount
     self.dataFingerprint = dataFingerprint
     metrics = try MetricLog(output.path("metrics.jsonl"), keepingStepsThrough: completedSteps)
-    trainEvents = try EventFile(directory: output.path("train"), startingAfter: completedSteps)
-    evalEvents = try EventFile(directory: output.path("eval"), startingAfter: completedSteps)
+    trainEvents = try TensorBoardWriter(directory: output.path("train"), startingAfter: completedSteps)
+    evalEvents = try TensorBoardWriter(directory: output.path("eval"), startingAfter: completedSteps)
     runStart = clock.now
     lastStep = runStart
     windowStart = runStart
@@ -114,7 +114,7 @@ public final class RunRecorder {
       lastLive = now
       let perStep = (now - windowStart).inSeconds / Double(window.steps)
       console.showLive(
-        ProgressReport.live(
+        TraxReport.live(
           step: step, of: configuration.steps, loss: result.loss,
           imagesPerSecond: Double(configuration.batchSize) / perStep,
           communicationShare: hasPeers ? window.communicationSeconds / window.stepSeconds : nil,
@@ -129,7 +129,7 @@ public final class RunRecorder {
       network: networkName, dataFingerprint: dataFingerprint,
       configuration: Dictionary(
         uniqueKeysWithValues: configuration.settings.map { ($0.name, $0.value) }))
-    try CheckpointFolder(output.path("checkpoints")).save(
+    try CheckpointDirectory(output.path("checkpoints")).save(
       model, state: state, keeping: configuration.keepCheckpoints)
     // Writing is no training: it must not look like a slow step.
     lastStep = clock.now
@@ -142,13 +142,13 @@ public final class RunRecorder {
     let loss = window.lossSum / Double(window.steps)
     if step == 1 {
       let count = model.network.parameterCount
-      ProgressReport.weights(step: step, count: count).forEach(console.write)
+      TraxReport.weights(step: step, count: count).forEach(console.write)
     } else {
       console.write("")
     }
-    console.write(ProgressReport.ran(step: step, steps: window.steps, seconds: seconds))
+    console.write(TraxReport.ran(step: step, steps: window.steps, seconds: seconds))
     console.write(
-      ProgressReport.metric(step: step, task: "train", name: "CrossEntropyLoss", value: loss))
+      TraxReport.metric(step: step, task: "train", name: "CrossEntropyLoss", value: loss))
     let weights = model.parameters.elements.reduce(0.0) { $0 + Double($1) * Double($1) }
     try trainEvents.write(
       [
@@ -165,9 +165,9 @@ public final class RunRecorder {
   func record(_ result: Evaluation.Result, step: Int) throws {
     lastEvaluation = result
     console.write(
-      ProgressReport.metric(step: step, task: "eval", name: "CrossEntropyLoss", value: result.loss))
+      TraxReport.metric(step: step, task: "eval", name: "CrossEntropyLoss", value: result.loss))
     console.write(
-      ProgressReport.metric(step: step, task: "eval", name: "Accuracy", value: result.accuracy))
+      TraxReport.metric(step: step, task: "eval", name: "Accuracy", value: result.accuracy))
     try metrics.write(result, step: step, statistics: configuration.evalStatistics.rawValue)
     try evalEvents.write(
       [
@@ -212,7 +212,7 @@ extension Duration {
 }
 
 /// The lines of a report, in Trax's form (trax/supervised/training.py).
-package enum ProgressReport {
+package enum TraxReport {
   /// The blank line and the line with the number of weights that Trax prints at step 1.
   static func weights(step: Int, count: Int) -> [String] {
     ["", prefix(step) + "Total number of trainable weights: \(count)"]

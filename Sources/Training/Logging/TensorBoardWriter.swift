@@ -2,7 +2,7 @@ import Foundation
 import SwiftProtobuf
 
 /// A TensorBoard event file: `events.out.tfevents.SECONDS.HOST`, records of length, check, event, check.
-package final class EventFile {
+package final class TensorBoardWriter {
   private let file: OutputFile
 
   /// Creates a new file in a folder.

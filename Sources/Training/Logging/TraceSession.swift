@@ -35,7 +35,7 @@ public final class TraceSession {
     let lines = try communicator.allGather(
       boot.filter { !$0.isWhitespace } + " " + times.map(String.init).joined(separator: " "))
     let words = lines.map { $0.split(separator: " ") }
-    let offsets = ClockOffsets.relativeToRank0(
+    let offsets = ClockAlignment.relativeToRank0(
       times: words.map { $0.dropFirst().compactMap { UInt64($0) } }, boots: words.map { String($0.first ?? "") })
     let zero = words.first?.dropFirst().first.flatMap { UInt64($0) } ?? 0
     origin = zero &+ UInt64(bitPattern: offsets[communicator.rank])
@@ -56,22 +56,22 @@ public final class TraceSession {
   ///
   /// - Throws: `CommunicationError` if the exchange fails, ``CheckpointError`` on rank 0 if it cannot write.
   public func write() throws {
-    let mine = TraceJSON.events(tracer, rank: communicator.rank, host: host, origin: origin)
+    let mine = ChromeTrace.events(tracer, rank: communicator.rank, host: host, origin: origin)
     let lengths = try communicator.allGather(String(mine.count)).map { Int($0) ?? 0 }
     let temporary = communicator.rank == 0 ? try OutputFile.temporaryPath(for: path) : nil
     let file = try temporary.map { try OutputFile($0) }
-    try file?.write(TraceJSON.header)
+    try file?.write(ChromeTrace.header)
     try mine.withUnsafeBytes { try file?.write($0) }
     var buffer = [UInt8]()
     for rank in lengths.indices.dropFirst() {
-      try file?.write(TraceJSON.separator)
+      try file?.write(ChromeTrace.separator)
       for first in stride(from: 0, to: lengths[rank], by: Self.pieceByteCount) {
         let range = first..<min(first + Self.pieceByteCount, lengths[rank])
         try move(range, of: mine, from: rank, into: &buffer)
         try buffer.withUnsafeBytes { try file?.write($0) }
       }
     }
-    try file?.write(TraceJSON.footer)
+    try file?.write(ChromeTrace.footer)
     try file?.close()
     if let temporary { try OutputFile.finish(temporary, at: path) }
   }
@@ -112,8 +112,8 @@ extension Trainer {
   public func run(writing trace: TraceSession?) throws {
     do { try run() } catch {
       // Errors that every rank meets leave all of them here; after any other a rank is gone, and would be waited for.
-      let isOnEveryRank = error is TrainingStopped || error is TrainingDiverged || error is RanksDesynchronized
-      if isOnEveryRank { try trace?.write() }
+      let isCollective = error is TrainingStopped || error is TrainingDiverged || error is RanksDesynchronized
+      if isCollective { try trace?.write() }
       throw error
     }
     try trace?.write()

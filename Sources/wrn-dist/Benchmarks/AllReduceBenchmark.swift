@@ -27,7 +27,7 @@ struct AllReduceBenchmark {
 
   private let world: MPICommunicator
   private let pool: WorkerPool
-  private let exchange: GradientExchange
+  private let exchange: GradientReducer
   private let buffer: AlignedBuffer<Float>
 
   /// Allocates the buffers.
@@ -35,7 +35,7 @@ struct AllReduceBenchmark {
     self.world = world
     pool = WorkerPool(workerCount: threadCount, progressing: world)
     buffer = AlignedBuffer(count: elementCount)
-    exchange = GradientExchange(
+    exchange = GradientReducer(
       plan: BucketPlan(elementCount: elementCount, bucketByteCount: bucketByteCount),
       tree: ReductionTree(leafCount: world.worldSize), wire: .fp32, communicator: world,
       segments: [buffer.pointer],
@@ -51,16 +51,16 @@ struct AllReduceBenchmark {
   ///
   /// - Parameter repetitions: The sums of each kind that are timed.
   /// - Returns: The times, on every rank.
-  /// - Throws: `LayoutDigest.Mismatch` if ranks were asked for different sizes; `CommunicationError` if an exchange fails.
+  /// - Throws: `ConsistencyDigest.Mismatch` if ranks were asked for different sizes; `CommunicationError` if an exchange fails.
   func run(repetitions: Int) throws -> Times {
     try exchange.requireEqualPlans()
     var (tree, plain): ([Double], [Double]) = ([], [])
     var sentByteCount = 0
     for number in 0..<repetitions + Self.warmUpCount {
       let sentBefore = world.statistics.sentByteCount
-      let first = try time { try addInTreeOrder() }
+      let first = try time { try reduceInTreeOrder() }
       sentByteCount = world.statistics.sentByteCount - sentBefore
-      let second = try time { try world.addInAnyOrder(buffer.elements) }
+      let second = try time { try world.allReduceSum(buffer.elements) }
       if number >= Self.warmUpCount {
         tree.append(first)
         plain.append(second)
@@ -92,11 +92,11 @@ struct AllReduceBenchmark {
   }
 
   /// What a training step does with gradients, without the update.
-  private func addInTreeOrder() throws {
+  private func reduceInTreeOrder() throws {
     exchange.begin()
     try exchange.gradientReady(0..<buffer.count)
-    while let bucket = try exchange.nextArrived(waiting: true) {
-      let slice = exchange.ownSlice(bucket)
+    while let bucket = try exchange.nextReducedBucket(waiting: true) {
+      let slice = exchange.ownedShard(bucket)
       pool.run(
         (slice.count + Self.pieceCount - 1) / Self.pieceCount, with: (exchange, bucket, slice)
       ) { context, i, _ in

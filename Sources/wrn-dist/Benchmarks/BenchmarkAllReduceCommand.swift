@@ -23,7 +23,7 @@ struct BenchmarkAllReduceCommand: ParsableCommand {
   var widenFactor: Int?
   @Option(help: "Bytes exchanged at once, such as 512KiB or 4MiB. (default: 4MiB)") var bucketSize: ByteCount?
   @Option(help: "Who moves messages on while a rank computes: poll or thread.") var progress =
-    MessageProgress.poll
+    ProgressMode.poll
   @Option(help: "Threads of each rank. (default: the cores it may use / the ranks sharing them)")
   var threads: Int?
   @Option(help: "Times of each kind, after three that are not timed.") var repetitions = 20
@@ -33,9 +33,9 @@ struct BenchmarkAllReduceCommand: ParsableCommand {
   private static let elementCounts = 1...1 << 29
 
   func run() throws {
-    try Ranks.run(progress: progress) { communicator in
-      let threads = try Threads(communicator)
-      let (world, count, bucket, threadCount) = try Ranks.together(communicator) {
+    try RankSession.run(progress: progress) { communicator in
+      let threads = try ThreadBudget(communicator)
+      let (world, count, bucket, threadCount) = try RankSession.together(communicator) {
         guard let world = communicator as? MPICommunicator, world.worldSize > 1 else {
           throw UsageError(
             "benchmark allreduce needs two ranks or more: start it as mpirun -np 2 wrn-dist benchmark allreduce."
@@ -45,7 +45,7 @@ struct BenchmarkAllReduceCommand: ParsableCommand {
           world, try elementCount(), try bucketByteCount(), try threads.count(asked: self.threads)
         )
       }
-      try MemoryCheck.requireRoom(
+      try MemoryCheck.requireFits(
         for: AllReduceBenchmark.byteCount(elementCount: count), communicator)
       let benchmark = AllReduceBenchmark(
         elementCount: count, bucketByteCount: bucket, threadCount: threadCount, world)
@@ -123,7 +123,7 @@ struct AllReduceReport {
         bytesSentPerRank: times.sentByteCount,
         leastBytesSentPerRank: leastByteCount, exchange: exchange, mpiAllreduce: plain,
         ratio: ratio,
-        cpu: Machine.cpuModel))
+        cpu: HostInfo.cpuModel))
   }
 
   private func line(_ kind: Kind) -> String {

@@ -37,7 +37,7 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
     let engines = chosen.name == "native" ? [chosen, BLASConvolutionEngine()] : [chosen]
     // Where no native kernels run there are no loops to measure the peaks with either.
     let set = try InstructionSet.choose(asked: environment["WRN_ISA"])
-    let peak = set.map { MachinePeak($0.peakKernels) }
+    let peak = set.map { MachineRoofline($0.peakKernels) }
     let report = ConvolutionReport(
       batchSize: batchSize, microbatches: microbatches, repetitions: repetitions,
       engines: engines, instructionSet: set, peak: peak)
@@ -69,7 +69,7 @@ struct ConvolutionReport {
   let repetitions: Int
   let engines: [any ConvolutionEngine]
   let instructionSet: InstructionSet?
-  let peak: MachinePeak?
+  let peak: MachineRoofline?
 
   /// One pass of one engine over one shape.
   struct Pass: Encodable {
@@ -142,7 +142,7 @@ struct ConvolutionReport {
         + "memory \(decimal($0.bytesPerSecond / 1e9)) GB/s"
     }
     return [
-      "\(Machine.cpuModel), one thread, engines \(names)",
+      "\(HostInfo.cpuModel), one thread, engines \(names)",
       "batch \(batchSize) in \(microbatches) microbatches, medians of n = \(repetitions); "
         + (peaks ?? "peaks not measured: no native kernels on this CPU"),
     ]
@@ -179,7 +179,7 @@ struct ConvolutionReport {
   func json(_ layers: [Layer]) throws -> String {
     try JSONLine.render(
       Object(
-        batchSize: batchSize, microbatches: microbatches, n: repetitions, cpu: Machine.cpuModel,
+        batchSize: batchSize, microbatches: microbatches, n: repetitions, cpu: HostInfo.cpuModel,
         isa: instructionSet?.rawValue, fmaPeakGflops: peak.map { $0.flops / 1e9 },
         memoryGigabytesPerSecond: peak.map { $0.bytesPerSecond / 1e9 }, layers: layers))
   }

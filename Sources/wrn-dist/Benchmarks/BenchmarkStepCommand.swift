@@ -29,7 +29,7 @@ struct BenchmarkStepCommand: ParsableCommand {
   @Option(help: "Bytes of gradients exchanged at once, such as 512KiB or 4MiB. (default: 4MiB)")
   var bucketSize: ByteCount?
   @Option(help: "Who moves messages on while a rank computes: poll or thread.")
-  var progress = MessageProgress.poll
+  var progress = ProgressMode.poll
   @Option(help: "Adam's moments on every rank or divided among them: replicated or sharded.")
   var optimizerState = OptimizerStateMode.sharded
   @Option(help: "Partial sums of gradients travel as fp32 or rounded to bf16, which changes bits.")
@@ -38,19 +38,19 @@ struct BenchmarkStepCommand: ParsableCommand {
   @Flag(help: "Print one JSON object as the last line.") var json = false
 
   func run() throws {
-    try Ranks.run(progress: progress) { communicator in
-      let threads = try Threads(communicator)
-      let chosen = try ChosenEngine(engine, communicator)
-      let (threadCount, plan) = try Ranks.together(communicator) {
+    try RankSession.run(progress: progress) { communicator in
+      let threads = try ThreadBudget(communicator)
+      let chosen = try EngineSelection(engine, communicator)
+      let (threadCount, plan) = try RankSession.together(communicator) {
         guard steps > 0 else { throw UsageError("--steps must be at least 1.") }
         return (try threads.count(asked: self.threads), try trainingConfiguration.microbatchPlan(communicator))
       }
-      let byteCount = try Ranks.together(communicator) {
+      let byteCount = try RankSession.together(communicator) {
         try trainingConfiguration.plannedByteCount(
           plan, engine: chosen.engine, workerCount: threadCount, rank: communicator.rank,
           hosts: communicator.hosts)
       }
-      try MemoryCheck.requireRoom(for: byteCount, communicator)
+      try MemoryCheck.requireFits(for: byteCount, communicator)
       let benchmark = try StepBenchmark(
         trainingConfiguration, plan, engine: chosen.engine, threadCount: threadCount, communicator)
       let times = try benchmark.run(steps: steps)
@@ -80,7 +80,7 @@ struct BenchmarkStepCommand: ParsableCommand {
 struct StepReport {
   let options: TrainingConfiguration
   let times: StepBenchmark.Times
-  let engine: ChosenEngine
+  let engine: EngineSelection
   let worldSize: Int
 
   private var median: Double { StepBenchmark.Times.median(times.steps) }
@@ -123,7 +123,7 @@ struct StepReport {
         wire: options.wire.rawValue, exposedCommunicationMilliseconds: exposed * 1e3,
         bytesSentPerRank: times.sentByteCount, bytesSentToOtherHosts: times.sentToOtherHostsByteCount,
         plannedMemoryBytes: times.plannedByteCount, keptActivationBytes: times.keptByteCount,
-        peakMemoryBytes: times.peakByteCount, firstStepSeconds: times.first, cpu: Machine.cpuModel))
+        peakMemoryBytes: times.peakByteCount, firstStepSeconds: times.first, cpu: HostInfo.cpuModel))
   }
 
   private struct Line: Encodable {

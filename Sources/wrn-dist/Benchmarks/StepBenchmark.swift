@@ -91,7 +91,7 @@ struct StepBenchmark {
       let began = ContinuousClock.now
       let result = try step(images.pointer, labels: labels.pointer, step: number)
       let ended = ContinuousClock.now
-      if number == 1 { first = Machine.secondsSinceStart }
+      if number == 1 { first = HostInfo.secondsSinceStart }
       if number > Self.warmUpCount {
         times.append((ended - began).seconds)
         waits.append(result.communicationSeconds)
@@ -99,13 +99,13 @@ struct StepBenchmark {
     }
     try step.finish()
     let sent = (sentByteCounts.0 - sentBefore.0, sentByteCounts.1 - sentBefore.1)
-    let peak = Machine.peakMemory
+    let peak = HostInfo.peakMemory
     return Times(
       threads: pool.workerCount, network: model.network, first: first, steps: times.sorted(),
       waits: waits.sorted(), sentByteCount: sent.0 / steps,
       sentToOtherHostsByteCount: try sumOverHost(sent.1) / steps,
       evaluations: try timeEvaluation(count: steps).sorted(), plannedByteCount: step.byteCount,
-      keptByteCount: model.network.keptActivationByteCount(imageCount: plan.localBatchSize),
+      keptByteCount: model.network.savedActivationByteCount(imageCount: plan.localBatchSize),
       peakByteCount: peak)
   }
 
@@ -124,14 +124,14 @@ struct StepBenchmark {
   private func timeEvaluation(count: Int) throws -> [Double] {
     let microbatches = 0..<plan.localMicrobatches.count
     let tree = ReductionTree(leafCount: microbatches.count)
-    let pass = NetworkPass(
+    let pass = ModelExecutor(
       model.network, engine: engine, pool: pool, parameters: model.parameters,
       runningStatistics: model.runningStatistics, imagesPerMicrobatch: plan.imagesPerMicrobatch,
       microbatches: microbatches, tree: tree, scope: configuration.batchNorm, purpose: .inference)
-    let run = MicrobatchRun(
+    let run = LocalBatch(
       model.network, globalImageCount: plan.localBatchSize,
       imagesPerMicrobatch: plan.imagesPerMicrobatch, localRange: microbatches, tree: tree,
-      communicator: SoloCommunicator())
+      communicator: SingleProcessCommunicator())
     var times: [Double] = []
     for number in 0...count {
       try communicator.barrier()

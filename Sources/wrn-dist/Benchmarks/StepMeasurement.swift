@@ -4,7 +4,7 @@ import Models
 import Tensors
 
 /// How fast cores compute, from a line of `benchmark step --json`.
-struct ComputeMeasurement {
+struct StepMeasurement {
   /// The network that was timed.
   let network: String
   /// The seconds that one core takes for one image.
@@ -44,11 +44,11 @@ struct ComputeMeasurement {
   /// Reads all such lines of a file.
   ///
   /// - Throws: ``UsageError`` if it cannot be read or has none.
-  static func read(_ path: String) throws -> [ComputeMeasurement] {
+  static func read(_ path: String) throws -> [StepMeasurement] {
     guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
       throw UsageError("--from \(path) cannot be read; is the path right?")
     }
-    let found = try text.split(whereSeparator: \.isNewline).compactMap { try ComputeMeasurement(line: String($0)) }
+    let found = try text.split(whereSeparator: \.isNewline).compactMap { try StepMeasurement(line: String($0)) }
     guard !found.isEmpty else {
       throw UsageError("--from \(path) has no line of `wrn-dist benchmark step --json`; make one with --json >\(path).")
     }
@@ -58,7 +58,7 @@ struct ComputeMeasurement {
   /// Runs `benchmark step` in a process of its own.
   ///
   /// - Throws: ``UsageError`` if it fails.
-  static func run(_ flags: [String]) throws -> ComputeMeasurement {
+  static func run(_ flags: [String]) throws -> StepMeasurement {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
     process.arguments = ["benchmark", "step", "--json"] + flags
@@ -68,7 +68,7 @@ struct ComputeMeasurement {
     let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
     process.waitUntilExit()
     let last = text.split(whereSeparator: \.isNewline).last.map(String.init) ?? ""
-    guard process.terminationStatus == 0, let found = try ComputeMeasurement(line: last) else {
+    guard process.terminationStatus == 0, let found = try StepMeasurement(line: last) else {
       throw UsageError(
         "`wrn-dist benchmark step \(flags.joined(separator: " "))` failed; see above, or give --from FILE.")
     }
@@ -76,21 +76,21 @@ struct ComputeMeasurement {
   }
 
   /// Chooses the measurement whose network has most nearly as much work.
-  static func nearest(to cost: NetworkCost, in all: [ComputeMeasurement]) -> ComputeMeasurement? {
-    func distance(_ measured: ComputeMeasurement) -> Double {
+  static func nearest(to cost: ModelCost, in all: [StepMeasurement]) -> StepMeasurement? {
+    func distance(_ measured: StepMeasurement) -> Double {
       abs(log(Double(measured.multiplyAdds) / Double(cost.multiplyAdds)))
     }
     return all.min { distance($0) < distance($1) }
   }
 }
 
-extension NetworkCost {
+extension ModelCost {
   /// Describes a Wide ResNet.
   init(_ network: WideResNet) {
     // Kernels stand in the layout in the order of the convolutions.
     var convolutions = network.convolutions[...]
     let tensors = network.parameterLayout.parameters.map { parameter in
-      let isKernel = parameter.kind == .convolutionKernel
+      let isKernel = parameter.kind == .convolutionWeight
       return Tensor(
         elementCount: parameter.range.count,
         multiplyAdds: isKernel ? convolutions.removeFirst().multiplyAdds : 0,

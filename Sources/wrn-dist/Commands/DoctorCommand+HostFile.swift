@@ -23,7 +23,7 @@ struct HostFileOptions: ParsableArguments {
   /// Refuses values that cannot be, and flags that only a host file gives a meaning.
   ///
   /// - Throws: ``UsageError``.
-  func requireSense() throws {
+  func checkConsistency() throws {
     for (name, value) in [("slots-per-host", slotsPerHost), ("ranks", ranks), ("microbatches", microbatches)] {
       if let value, value < 1 { throw UsageError("--\(name) \(value) must be at least 1.") }
     }
@@ -48,7 +48,7 @@ struct HostFileOptions: ParsableArguments {
     }
     let interfaces = NetworkInterface.current()
     let explanation = try interface.map { choice in
-      do { return try InterfaceCheck.explain(choice, interfaces: interfaces) } catch {
+      do { return try InterfaceCheck.describeSelection(choice, interfaces: interfaces) } catch {
         throw UsageError("\(error)")
       }
     }
@@ -57,21 +57,21 @@ struct HostFileOptions: ParsableArguments {
     let converted = file.rendered(slotsPerHost: slotsPerHost, comment: comment)
     if !quiet {
       say("\(path): \(form) form, \(summary(file))")
-      if file.convertible != nil || slotsPerHost != nil { say(converted.trimmingCharacters(in: .newlines)) }
+      if file.needsConversion != nil || slotsPerHost != nil { say(converted.trimmingCharacters(in: .newlines)) }
       explanation.map(say)
     }
     try warn(file, path, interfaces)
     if let write {
       try OutputFile.replace(write, with: converted)
       if !quiet { say("written to \(write)") }
-    } else if let problem = file.convertible {
+    } else if let problem = file.needsConversion {
       throw StartupFailure(
         exitCode: ExitCodes.usage,
         message: "the host file \(path), \(problem.sentence); "
           + "wrn-dist doctor --hostfile \(path) --write OUT converts the whole file.")
     }
     // After writing: a file for a cluster may be converted where its hosts are unknown.
-    try requireReach(file, path, interfaces)
+    try checkReachable(file, path, interfaces)
     if !quiet { say("every host is known\(reach ? " and can be reached" : "")") }
   }
 
@@ -89,7 +89,7 @@ struct HostFileOptions: ParsableArguments {
   private func warn(_ file: HostFile, _ path: String, _ interfaces: [NetworkInterface]) throws {
     var findings = file.findings.filter { $0.severity == .warning }
     if let ranks {
-      let cores = CoreBinding.current().onlineCoreCount
+      let cores = CPUAffinity.current().onlineCoreCount
       findings += file.warnings(
         ranks: ranks, microbatches: microbatches, slotsPerHost: slotsPerHost ?? cores)
     }
@@ -100,8 +100,8 @@ struct HostFileOptions: ParsableArguments {
   }
 
   /// Looks every host up and, if asked, starts something on those that are not this one.
-  private func requireReach(_ file: HostFile, _ path: String, _ interfaces: [NetworkInterface]) throws {
-    let results = HostLookup.all(file.hosts.map(\.address))
+  private func checkReachable(_ file: HostFile, _ path: String, _ interfaces: [NetworkInterface]) throws {
+    let results = HostResolver.all(file.hosts.map(\.address))
     var findings = file.findings(results, network: interface.flatMap(NetworkRange.init))
     for finding in findings where finding.severity == .warning { warn("\(path), \(finding.sentence)") }
     findings.removeAll { $0.severity == .warning }
@@ -112,7 +112,7 @@ struct HostFileOptions: ParsableArguments {
         return !addresses.contains { $0.bits >> 24 == 127 || mine.contains($0) }
       }
       let agent = ProcessInfo.processInfo.environment["OMPI_MCA_plm_rsh_agent"]
-      findings = HostReach(agent: agent).findings(others)
+      findings = HostProbe(agent: agent).findings(others)
     }
     guard let first = findings.first else { return }
     let more = findings.count > 1 ? " (and \(findings.count - 1) more)" : ""

@@ -20,15 +20,15 @@ struct DoctorCommand: ParsableCommand {
   @OptionGroup(title: "Host files") var hosts: HostFileOptions
 
   func run() throws {
-    try hosts.requireSense()
-    try Ranks.run { communicator in
+    try hosts.checkConsistency()
+    try RankSession.run { communicator in
       if let path = hosts.hostfile {
-        return try Ranks.together(communicator) { if communicator.rank == 0 { try hosts.check(path) } }
+        return try RankSession.together(communicator) { if communicator.rank == 0 { try hosts.check(path) } }
       }
-      let binding = CoreBinding.current()
+      let binding = CPUAffinity.current()
       let placements = try RankPlacement.gather(binding.placement, communicator: communicator)
       let networks = try interfaceAdvice(communicator)
-      let engine = try ChosenEngine(.native, communicator)
+      let engine = try EngineSelection(.native, communicator)
       let threads = placements.indices.map {
         RankPlacement.defaultThreadCount(rank: $0, placements: placements)
       }
@@ -36,7 +36,7 @@ struct DoctorCommand: ParsableCommand {
       // Ranks of one host share its CPU; what was found is said even if a kernel then fails.
       let isFirstOfHost =
         placements.firstIndex { $0.hostHash == binding.placement.hostHash } == communicator.rank
-      let kernels = try Ranks.together(communicator) {
+      let kernels = try RankSession.together(communicator) {
         isFirstOfHost ? try KernelReport() : nil
       }
       guard communicator.rank == 0 else { return }
@@ -47,25 +47,25 @@ struct DoctorCommand: ParsableCommand {
   }
 
   private func render(
-    _ binding: CoreBinding, _ placements: [RankPlacement], _ threads: [Int], _ engine: ChosenEngine
+    _ binding: CPUAffinity, _ placements: [RankPlacement], _ threads: [Int], _ engine: EngineSelection
   ) -> String {
     let hosts = Dictionary(grouping: placements.indices) { placements[$0].hostHash }.values
     let perHost = hosts.map(\.count).sorted().map(String.init).joined(separator: ", ")
     let rows = [
       ("host", binding.hostName),
-      ("CPU", Machine.cpuModel),
-      ("vector units", Machine.vectorUnits.isEmpty ? "none known" : Machine.vectorUnits),
+      ("CPU", HostInfo.cpuModel),
+      ("vector units", HostInfo.vectorUnits.isEmpty ? "none known" : HostInfo.vectorUnits),
       ("cores", "\(binding.onlineCoreCount) online, rank 0 may use \(binding.usableCores.count)"),
-      ("memory", Machine.memory),
-      ("BLAS", "\(BLASLibrary.configuration), kernels for \(BLASLibrary.coreName)"),
+      ("memory", HostInfo.memory),
+      ("BLAS", "\(BLASLibrary.configuration), kernels for \(BLASLibrary.microarchitecture)"),
       ("ISA", KernelReport.choice),
       ("engine", engine.description),
       ("MPI", MPIEnvironment.libraryVersion),
       ("ranks", "\(placements.count) on \(hosts.count) host\(hosts.count == 1 ? "" : "s") (\(perHost))"),
       ("threads", "by default " + threads.map(String.init).joined(separator: ", ") + " (rank 0, 1, …)"),
-      ("open files", Machine.limit(.openFiles)),
-      ("file size", Machine.limit(.fileSize)),
-      ("locked memory", Machine.limit(.lockedMemory)),
+      ("open files", HostInfo.limit(.openFiles)),
+      ("file size", HostInfo.limit(.fileSize)),
+      ("locked memory", HostInfo.limit(.lockedMemory)),
     ]
     return rows.map(Self.row).joined(separator: "\n")
   }
@@ -75,7 +75,7 @@ struct DoctorCommand: ParsableCommand {
   }
 
   private func advice(
-    _ binding: CoreBinding, _ placements: [RankPlacement], _ threads: [Int]
+    _ binding: CPUAffinity, _ placements: [RankPlacement], _ threads: [Int]
   ) -> [String] {
     var result: [String] = []
     let local = placements.filter { $0.hostHash == binding.placement.hostHash }
@@ -107,7 +107,7 @@ extension DoctorCommand {
   /// - Returns: Advice, one sentence each with its full stop; the same on every rank of a host.
   /// - Throws: `CommunicationError` if the exchange fails.
   func interfaceAdvice(_ communicator: any Communicator) throws -> [String] {
-    let mine = HostInterfaces(host: CoreBinding.current().hostName, interfaces: NetworkInterface.current())
+    let mine = HostInterfaces(host: CPUAffinity.current().hostName, interfaces: NetworkInterface.current())
     let all = try communicator.allGather(mine.line).compactMap(HostInterfaces.init(line:))
     var hosts: [HostInterfaces] = []
     for host in all where !hosts.contains(where: { $0.host == host.host }) { hosts.append(host) }
@@ -127,20 +127,20 @@ struct KernelReport {
 
   /// Checks the portable engine and the kernels of every instruction set that this CPU can run.
   ///
-  /// - Throws: `KernelDisagreement` if one computes wrongly; `StartupFailure` if a test's fault is not allowed.
+  /// - Throws: `KernelMismatch` if one computes wrongly; `StartupFailure` if a test's fault is not allowed.
   init() throws {
-    let isSpoiled = try TestSwitch.wrongKernel.isOn(ProcessInfo.processInfo.environment)
+    let injectsFault = try TestSwitch.wrongKernel.isOn(ProcessInfo.processInfo.environment)
     let check = KernelSelfCheck()
     var lines: [String] = []
-    var first: (name: String, findings: KernelSelfCheck.Findings)?
+    var first: (name: String, findings: KernelSelfCheck.Summary)?
     for instructionSet in InstructionSet.allCases.filter(\.isSupported) {
       let kernels = instructionSet.kernels
       let engine = NativeConvolutionEngine(
-        instructionSet, kernels: isSpoiled ? kernels.withOneWrongNumber() : kernels)
+        instructionSet, kernels: injectsFault ? kernels.corruptingOneValue() : kernels)
       let findings = try check(engine)
       lines.append(Self.line(engine, findings))
       if let first {
-        try KernelSelfCheck.requireEqualBits(first, (instructionSet.rawValue, findings))
+        try KernelSelfCheck.verifyBitwiseEqual(first, (instructionSet.rawValue, findings))
         lines[lines.count - 1] += ", the bits of \(first.name)"
       } else {
         first = (instructionSet.rawValue, findings)
@@ -152,7 +152,7 @@ struct KernelReport {
   }
 
   private static func line(
-    _ engine: any ConvolutionEngine, _ findings: KernelSelfCheck.Findings
+    _ engine: any ConvolutionEngine, _ findings: KernelSelfCheck.Summary
   ) -> String {
     "\(engine.name) (\(engine.instructions)): all \(findings.comparisonCount) results right, largest relative error "
       + "\(String(format: "%.1e", findings.largestError)) (\(findings.place))"

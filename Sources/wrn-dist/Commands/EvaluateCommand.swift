@@ -36,18 +36,18 @@ struct EvaluateCommand: ParsableCommand {
   @Flag(help: "Print one JSON object.") var json = false
 
   func run() throws {
-    try Ranks.run { communicator in
-      let threads = try Threads(communicator)
-      let prepared = try Ranks.together(communicator) {
+    try RankSession.run { communicator in
+      let threads = try ThreadBudget(communicator)
+      let prepared = try RankSession.together(communicator) {
         try Prepared(self, threadCount: threads.count(asked: self.threads))
       }
-      let chosen = try ChosenEngine(engine, communicator)
+      let chosen = try EngineSelection(engine, communicator)
       _ = try prepared.source.agreedFingerprint(on: communicator)
       let model = try loadModel(communicator)
       let byteCount = prepared.configuration.plannedEvaluationByteCount(
         model.network, engine: chosen.engine, workerCount: prepared.pool.workerCount,
-        takesPart: evalRanks == .all || communicator.rank == 0)
-      try MemoryCheck.requireRoom(for: byteCount, communicator)
+        participates: evalRanks == .all || communicator.rank == 0)
+      try MemoryCheck.requireFits(for: byteCount, communicator)
       let evaluation = Evaluation(
         model, split: prepared.source.dataset.test, configuration: prepared.configuration,
         engine: chosen.engine, pool: prepared.pool, communicator: communicator)
@@ -85,13 +85,13 @@ struct EvaluateCommand: ParsableCommand {
         worldSize: 1)
       self.configuration = configuration
       source = try DataSource(options.data)
-      try options.requireNoImageTwice(of: source.dataset.test.count)
+      try options.rejectRepeatedImages(of: source.dataset.test.count)
       pool = WorkerPool(workerCount: threadCount)
     }
   }
 
   /// Refuses more batches than the test set has: the stream that they are taken from is endless.
-  private func requireNoImageTwice(of imageCount: Int) throws {
+  private func rejectRepeatedImages(of imageCount: Int) throws {
     let most = imageCount / batchSize
     guard case .next(let count) = evalBatches, count > most else { return }
     throw UsageError(
@@ -103,7 +103,7 @@ struct EvaluateCommand: ParsableCommand {
   ///
   /// Every rank calls it.
   private func loadModel(_ communicator: any Communicator) throws -> ModelState {
-    let loaded = try Ranks.together(communicator) { () -> ModelState? in
+    let loaded = try RankSession.together(communicator) { () -> ModelState? in
       guard communicator.rank == 0 else { return nil }
       let opened = try Checkpoint(checkpoint)
       let model = ModelState(WideResNet(try opened.configuration()), holdingMoments: false)

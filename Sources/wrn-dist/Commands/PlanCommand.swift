@@ -33,12 +33,12 @@ struct PlanCommand: ParsableCommand {
 
   func run() throws {
     let request = try Request(self)
-    let measurements = try from.map(ComputeMeasurement.read) ?? measure(request)
+    let measurements = try from.map(StepMeasurement.read) ?? measure(request)
     var panels: [[EfficiencyChart.Series]] = [[], []]
     for factor in request.widenFactors {
       let network = try WideResNet(WideResNet.Configuration(depth: depth, widenFactor: factor))
-      let cost = NetworkCost(network)
-      guard let measured = ComputeMeasurement.nearest(to: cost, in: measurements) else {
+      let cost = ModelCost(network)
+      guard let measured = StepMeasurement.nearest(to: cost, in: measurements) else {
         throw UsageError("--from \(from ?? "") has no line of benchmark step --json; make one with --json >>FILE.")
       }
       let seconds = measured.coreSecondsPerImage * Double(cost.multiplyAdds) / Double(measured.multiplyAdds)
@@ -61,19 +61,19 @@ struct PlanCommand: ParsableCommand {
       title: "Predicted efficiency of data parallelism, WRN-\(depth)-k",
       subtitle:
         "\(ranks) a host, \(request.coresPerHost) cores each, \(bandwidth)/s, \(latency), batch norm \(batchNorm.rawValue); "
-        + "computing as measured on \(Machine.cpuModel)",
-      panels: zip(titles, panels).map { EfficiencyChart.Panel(title: $0, series: $1) })
+        + "computing as measured on \(HostInfo.cpuModel)",
+      panels: zip(titles, panels).map { EfficiencyChart.Subplot(title: $0, series: $1) })
     try OutputFile.replace(path, with: chart.svg)
     print("picture in \(path)")
   }
 
   /// Runs `benchmark step` on this machine, a few images of every network.
-  private func measure(_ request: Request) throws -> [ComputeMeasurement] {
-    let cores = CoreBinding.current().usableCores.count
+  private func measure(_ request: Request) throws -> [StepMeasurement] {
+    let cores = CPUAffinity.current().usableCores.count
     return try request.widenFactors.map { factor in
       // Work for about a second a step and core at a usual speed; a microbatch of several images, as in a real step.
       let images = factor > 6 ? 4 : 8
-      return try ComputeMeasurement.run([
+      return try StepMeasurement.run([
         "--depth", "\(depth)", "--widen-factor", "\(factor)", "--batch-size", "\(images * cores)",
         "--microbatches", "\(cores)", "--threads", "\(cores)", "--steps", factor > 6 ? "2" : "5",
       ])
@@ -82,7 +82,7 @@ struct PlanCommand: ParsableCommand {
 
   /// The flags, checked.
   struct Request {
-    let clusters: [ClusterDescription]
+    let clusters: [Cluster]
     let widenFactors: [Int]
     let coresPerHost: Int
 
@@ -107,7 +107,7 @@ struct PlanCommand: ParsableCommand {
       for (name, value) in counts where !(1...1_000_000).contains(value) {
         throw UsageError("--\(name) \(value) must lie between 1 and 1000000.")
       }
-      let cores = options.coresPerHost ?? CoreBinding.current().onlineCoreCount
+      let cores = options.coresPerHost ?? CPUAffinity.current().onlineCoreCount
       guard options.ranksPerHost <= cores else {
         throw UsageError(
           "--ranks-per-host \(options.ranksPerHost) is more than --cores-per-host \(cores); give each rank a core.")
@@ -115,7 +115,7 @@ struct PlanCommand: ParsableCommand {
       widenFactors = factors
       coresPerHost = cores
       clusters = hosts.map {
-        ClusterDescription(
+        Cluster(
           hostCount: $0, ranksPerHost: options.ranksPerHost, coresPerHost: cores, bytesPerSecond: bandwidth,
           latency: latency)
       }
@@ -139,7 +139,7 @@ struct PlanTable {
   let text: String
 
   /// Predicts every cluster.
-  init(_ model: StepModel, clusters: [ClusterDescription], _ mode: Mode) {
+  init(_ model: StepModel, clusters: [Cluster], _ mode: Mode) {
     var rows = [
       [
         "hosts", "ranks", "batch", "step ms", "compute", "statistics", "exposed", "img/s", "efficiency", "bucket",
@@ -179,7 +179,7 @@ struct PlanTable {
   }
 
   /// What stands above the tables of a network.
-  static func heading(_ model: StepModel, _ measured: ComputeMeasurement) -> String {
+  static func heading(_ model: StepModel, _ measured: StepMeasurement) -> String {
     let network = model.network
     let count = String(format: "%.2f", Double(network.parameterCount) / 1e6)
     let time = String(format: "%.2f", 1e3 * model.coreSecondsPerImage)

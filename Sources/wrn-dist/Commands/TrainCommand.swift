@@ -21,28 +21,28 @@ struct TrainCommand: ParsableCommand {
   @OptionGroup var options: TrainingOptions
 
   func run() throws {
-    let options = try options.joinedWithFile()
+    let options = try options.mergedWithConfigFile()
     let configuration = try options.configuration()
-    let fault = try FaultPoint(environment: ProcessInfo.processInfo.environment)
+    let fault = try FaultInjection(environment: ProcessInfo.processInfo.environment)
     let stop = StopSignals.install()
-    try Ranks.run(progress: configuration.progress) { communicator in
-      try RunAgreement.requireEqualPrograms(on: communicator)
-      try RunAgreement.requireEqualFlags(configuration, options, on: communicator)
-      let threads = try Threads(communicator)
-      let chosen = try ChosenEngine(configuration.engine, communicator)
-      let threadCount = try Ranks.together(communicator) {
+    try RankSession.run(progress: configuration.progress) { communicator in
+      try RunConsistency.requireEqualPrograms(on: communicator)
+      try RunConsistency.requireEqualFlags(configuration, options, on: communicator)
+      let threads = try ThreadBudget(communicator)
+      let chosen = try EngineSelection(configuration.engine, communicator)
+      let threadCount = try RankSession.together(communicator) {
         try threads.count(asked: configuration.threads)
       }
       try requireMemory(configuration, chosen.engine, threadCount: threadCount, communicator)
-      var run = try Ranks.together(communicator) {
-        try PreparedRun(configuration, options, threadCount: threadCount, communicator)
+      var run = try RankSession.together(communicator) {
+        try TrainingRun(configuration, options, threadCount: threadCount, communicator)
       }
       let completedSteps = try run.start(communicator)
       let trace = try options.output.trace.map {
         try TraceSession(
-          $0, host: CoreBinding.current().hostName, workerCount: run.pool.workerCount, communicator: communicator)
+          $0, host: CPUAffinity.current().hostName, workerCount: run.pool.workerCount, communicator: communicator)
       }
-      let trainer = try Ranks.together(communicator) {
+      let trainer = try RankSession.together(communicator) {
         try Trainer(
           run.configuration, model: run.model, completedSteps: completedSteps,
           dataset: run.source.dataset, engine: chosen.engine, pool: run.pool,
@@ -64,12 +64,12 @@ struct TrainCommand: ParsableCommand {
     _ configuration: TrainingConfiguration, _ engine: any ConvolutionEngine, threadCount: Int,
     _ communicator: any Communicator
   ) throws {
-    let byteCount = try Ranks.together(communicator) {
+    let byteCount = try RankSession.together(communicator) {
       try configuration.plannedByteCount(
         configuration.microbatchPlan(communicator), engine: engine, workerCount: threadCount, rank: communicator.rank,
         hosts: communicator.hosts)
     }
-    try MemoryCheck.requireRoom(for: byteCount, communicator)
+    try MemoryCheck.requireFits(for: byteCount, communicator)
   }
 }
 
@@ -77,7 +77,7 @@ extension TrainingOptions {
   /// Puts the settings of `--config` before the flags of the command line, so that the flags win.
   ///
   /// - Throws: ``UsageError`` if the file cannot be used.
-  func joinedWithFile() throws -> TrainingOptions {
+  func mergedWithConfigFile() throws -> TrainingOptions {
     guard let config else { return self }
     let settings = try ConfigurationFile.arguments(config)
     do {

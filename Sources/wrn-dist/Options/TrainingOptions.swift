@@ -68,7 +68,7 @@ struct TrainingOptions: ParsableArguments {
       help: """
         Who moves messages on while a rank computes: poll (the computing thread) or thread (one of its own, for \
         hosts with a core to spare); changes no bits. (default: poll)
-        """) var progress: MessageProgress?
+        """) var progress: ProgressMode?
     @Option(
       help: """
         Adam's moments on every rank (replicated) or divided among the ranks (sharded: less memory, less work); \
@@ -118,7 +118,7 @@ extension TrainingConfiguration.EvaluationBatches: ExpressibleByArgument {
   /// Reads `20` or `all`.
   public init?(argument: String) { self.init(argument) }
 }
-extension MessageProgress: ExpressibleByArgument {}
+extension ProgressMode: ExpressibleByArgument {}
 extension OptimizerStateMode: ExpressibleByArgument {}
 extension WireFormat: ExpressibleByArgument {}
 extension BatchNormalizationScope: ExpressibleByArgument {}

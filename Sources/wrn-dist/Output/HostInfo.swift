@@ -2,7 +2,7 @@ import Foundation
 import Training
 
 /// What the operating system says about this machine.
-enum Machine {
+enum HostInfo {
   /// The CPU's name, for example `AMD EPYC 9634`.
   static var cpuModel: String { cpuField("model name") ?? cpuField("CPU part") ?? "unknown" }
 

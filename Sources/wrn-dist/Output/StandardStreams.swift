@@ -1,4 +1,3 @@
-@preconcurrency import Glibc
 import Collectives
 import Foundation
 import Training
@@ -43,16 +42,6 @@ final class StandardConsole: Console {
   private func put(_ text: String) {
     // One write a line keeps lines whole when mpirun collects them. A closed pipe must not end a run.
     try? FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
-  }
-}
-
-/// What `print` writes to.
-enum StandardOutput {
-  /// Writes what is still held back and tells whether a report did not get where it should.
-  ///
-  /// - Returns: The reason; nil if all is well.
-  static func failure() -> String? {
-    fflush(stdout) == 0 && ferror(stdout) == 0 ? nil : String(cString: strerror(errno))
   }
 }
 

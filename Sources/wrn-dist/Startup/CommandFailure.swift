@@ -7,7 +7,7 @@ import Models
 import Training
 
 /// An error as the user sees it: one sentence and an exit code.
-struct Failure {
+struct CommandFailure {
   private let error: any Error
 
   /// Wraps an error of any kind.
@@ -17,14 +17,14 @@ struct Failure {
   var exitCode: Int32 {
     switch error {
     case let failure as StartupFailure: failure.exitCode
-    case let failure as AgreedFailure: failure.verdict.failure.exitCode
+    case let failure as CollectiveFailure: failure.verdict.failure.exitCode
     case let failure as DatasetError:
       failure.kind == .bad ? ExitCodes.badData : ExitCodes.cannotCreate
     case let failure as CheckpointError: failure.exitCode
-    case is CommunicationError, is LayoutDigest.Mismatch: ExitCodes.peerFailure
-    case let failure as SettingsAgreement.Difference: failure.subject.exitCode
+    case is CommunicationError, is ConsistencyDigest.Mismatch: ExitCodes.peerFailure
+    case let failure as SettingsConsistency.Difference: failure.subject.exitCode
     case is UsageError, is WideResNet.InvalidConfiguration, is MicrobatchPlan.InvalidPlan,
-      is WorldSizeError, is InstructionSet.Unavailable, is FaultPoint.Refused:
+      is WorldSizeError, is InstructionSet.Unavailable, is FaultInjection.Refused:
       ExitCodes.usage
     case is TrainingStopped: ExitCodes.stopped
     case is TrainingDiverged: ExitCodes.diverged
@@ -46,8 +46,8 @@ struct Failure {
   }
 
   /// Tells whether every rank meets this error, so that rank 0 speaks for all.
-  var isOnEveryRank: Bool {
-    error is AgreedFailure || error is LayoutDigest.Mismatch || error is SettingsAgreement.Difference
+  var isCollective: Bool {
+    error is CollectiveFailure || error is ConsistencyDigest.Mismatch || error is SettingsConsistency.Difference
       || error is TrainingStopped || error is TrainingDiverged || error is RanksDesynchronized
   }
 
@@ -80,9 +80,9 @@ struct Failure {
 }
 
 /// A failure at the start of some rank, known to all.
-struct AgreedFailure: Error, CustomStringConvertible {
+struct CollectiveFailure: Error, CustomStringConvertible {
   /// Who failed, and why.
-  let verdict: StartupAgreement.Verdict
+  let verdict: StartupConsensus.FirstFailure
 
   /// The sentence, with the rank if it is not the one that speaks.
   var description: String {
@@ -91,7 +91,7 @@ struct AgreedFailure: Error, CustomStringConvertible {
   }
 }
 
-extension SettingsAgreement.Subject {
+extension SettingsConsistency.Subject {
   /// What the process exits with when ranks differ in it.
   var exitCode: Int32 {
     switch self {

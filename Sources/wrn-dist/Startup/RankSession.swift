@@ -4,7 +4,7 @@ import Foundation
 import OpenMPI
 
 /// The ranks of this job, connected for the length of one command.
-enum Ranks {
+enum RankSession {
   /// Connects with the other ranks, runs a command on each, and disconnects.
   ///
   /// Without a launcher the world has one rank and Open MPI is not touched. An error that all ranks meet is printed once,
@@ -15,21 +15,21 @@ enum Ranks {
   ///   - body: The command; every rank runs it.
   /// - Throws: What `body` throws, or `ExitCode` if it has been printed already.
   static func run(
-    progress: MessageProgress = .poll, _ body: (any Communicator) throws -> Void
+    progress: ProgressMode = .poll, _ body: (any Communicator) throws -> Void
   ) throws {
     let environment = LaunchEnvironment(ProcessInfo.processInfo.environment)
     guard environment.isLaunchedByMPI else {
-      try requireCompany(environment, worldSize: 1)
-      return try body(SoloCommunicator())
+      try rejectSilentSingleton(environment, worldSize: 1)
+      return try body(SingleProcessCommunicator())
     }
     let isOff = try TestSwitch.noProgress.isOn(ProcessInfo.processInfo.environment)
     let communicator = try MPIEnvironment.initialize(progress: isOff ? nil : progress)
     do {
-      try requireCompany(environment, worldSize: communicator.worldSize)
+      try rejectSilentSingleton(environment, worldSize: communicator.worldSize)
       try body(communicator)
     } catch {
-      let failure = Failure(error)
-      if failure.isOnEveryRank || communicator.worldSize == 1 {
+      let failure = CommandFailure(error)
+      if failure.isCollective || communicator.worldSize == 1 {
         if communicator.rank == 0 { write(failure.line) }
         try MPIEnvironment.finalize()
         throw ExitCode(failure.exitCode)
@@ -45,24 +45,24 @@ enum Ranks {
   ///
   /// Every rank calls it.
   ///
-  /// - Throws: ``AgreedFailure`` on every rank if `body` throws on any.
+  /// - Throws: ``CollectiveFailure`` on every rank if `body` throws on any.
   static func together<Value>(
     _ communicator: any Communicator, _ body: () throws -> Value
   ) throws -> Value {
     let result = Result { try body() }
     var failure: StartupFailure?
     if case .failure(let error) = result {
-      let described = Failure(error)
+      let described = CommandFailure(error)
       failure = StartupFailure(exitCode: described.exitCode, message: described.sentence)
     }
-    if let verdict = try StartupAgreement.agree(on: failure, communicator: communicator) {
-      throw AgreedFailure(verdict: verdict)
+    if let verdict = try StartupConsensus.agree(on: failure, communicator: communicator) {
+      throw CollectiveFailure(verdict: verdict)
     }
     return try result.get()
   }
 
   /// Refuses to be one of many that each believe to be alone.
-  private static func requireCompany(_ environment: LaunchEnvironment, worldSize: Int) throws {
+  private static func rejectSilentSingleton(_ environment: LaunchEnvironment, worldSize: Int) throws {
     if let problem = environment.silentSingletonProblem(worldSize: worldSize) {
       throw StartupFailure(exitCode: ExitCodes.peerFailure, message: problem)
     }

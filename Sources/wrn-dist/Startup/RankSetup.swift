@@ -7,28 +7,28 @@ import OpenMPI
 import Training
 
 /// What all ranks of a run must have alike before the first step.
-enum RunAgreement {
+enum RunConsistency {
   /// Refuses ranks that run different builds of the program.
   ///
   /// Every rank calls it.
   ///
-  /// - Throws: `SettingsAgreement.Difference` on every rank (exit code 70); `CommunicationError` if the exchange fails.
+  /// - Throws: `SettingsConsistency.Difference` on every rank (exit code 70); `CommunicationError` if the exchange fails.
   static func requireEqualPrograms(on communicator: any Communicator) throws {
     var program = [(name: "version of wrn-dist", value: WRNDist.configuration.version)]
     // The kernel's name for the running file, which stays right when the path is another one on each host.
     if let data = try? Data(contentsOf: URL(fileURLWithPath: "/proc/self/exe"), options: .alwaysMapped) {
-      var digest = LayoutDigest()
+      var digest = ConsistencyDigest()
       data.withUnsafeBytes { digest.combine($0) }
       program.append((name: "build of wrn-dist", value: String(digest.value, radix: 16)))
     }
-    try SettingsAgreement.requireEqual(program, .program, on: communicator)
+    try SettingsConsistency.requireEqual(program, .program, on: communicator)
   }
 
   /// Refuses ranks that were started with different flags.
   ///
   /// Every rank calls it.
   ///
-  /// - Throws: `SettingsAgreement.Difference` on every rank (exit code 64); `CommunicationError` if the exchange fails.
+  /// - Throws: `SettingsConsistency.Difference` on every rank (exit code 64); `CommunicationError` if the exchange fails.
   static func requireEqualFlags(
     _ configuration: TrainingConfiguration, _ options: TrainingOptions, on communicator: any Communicator
   ) throws {
@@ -38,7 +38,7 @@ enum RunAgreement {
     if let epochs = options.length.epochs { flags.append((name: "epochs", value: String(epochs))) }
     // A trace is gathered from all ranks, or from none.
     flags.append((name: "trace", value: options.output.trace ?? "not set"))
-    try SettingsAgreement.requireEqual(flags, .flags, on: communicator)
+    try SettingsConsistency.requireEqual(flags, .flags, on: communicator)
   }
 }
 
@@ -48,20 +48,20 @@ extension DataSource {
   /// Every rank calls it.
   ///
   /// - Returns: The data set's fingerprint.
-  /// - Throws: `SettingsAgreement.Difference` on every rank if two differ (exit code 65), `AgreedFailure` if one meets a bad
+  /// - Throws: `SettingsConsistency.Difference` on every rank if two differ (exit code 65), `CollectiveFailure` if one meets a bad
   ///   record, `CommunicationError` if the exchange fails.
   func agreedFingerprint(on communicator: any Communicator) throws -> String {
-    let fingerprint = try Ranks.together(communicator) { try dataset.fingerprint() }
+    let fingerprint = try RankSession.together(communicator) { try dataset.fingerprint() }
     // Alone there is nobody to differ from, and no reason to hash the whole set before the first step.
     if communicator.worldSize > 1 {
-      try SettingsAgreement.requireEqual(dataset.manifest(), .data, on: communicator)
+      try SettingsConsistency.requireEqual(dataset.manifest(), .data, on: communicator)
     }
     return fingerprint
   }
 }
 
 /// The convolution engine that all ranks compute with.
-struct ChosenEngine {
+struct EngineSelection {
   /// The engine of this rank.
   let engine: any ConvolutionEngine
   /// Its name and instruction set, those of other ranks where they differ, `native (avx512; avx2 on 1 of 4 ranks)`, and
@@ -73,13 +73,13 @@ struct ChosenEngine {
   /// Every rank calls it. Ranks may run on different instruction sets, which give the same bits, but not on different
   /// engines: `native` falls back to `blas` on a CPU that it is not built for.
   ///
-  /// - Throws: `AgreedFailure` if a rank cannot run what `WRN_ISA` asks for, `LayoutDigest.Mismatch` if engines differ,
+  /// - Throws: `CollectiveFailure` if a rank cannot run what `WRN_ISA` asks for, `ConsistencyDigest.Mismatch` if engines differ,
   ///   `CommunicationError` if the exchange fails.
   init(_ wanted: TrainingConfiguration.Engine, _ communicator: any Communicator) throws {
-    let engine = try Ranks.together(communicator) {
+    let engine = try RankSession.together(communicator) {
       try wanted.make(environment: ProcessInfo.processInfo.environment)
     }
-    var digest = LayoutDigest()
+    var digest = ConsistencyDigest()
     digest.combine(engine.name)
     try digest.requireEqual(
       "the convolution engine (native needs AVX2, --engine blas runs everywhere)", on: communicator)
@@ -107,9 +107,9 @@ struct ChosenEngine {
 }
 
 /// How many worker threads a rank may and should run.
-struct Threads {
+struct ThreadBudget {
   private let rank: Int
-  private let binding = CoreBinding.current()
+  private let binding = CPUAffinity.current()
   private let placements: [RankPlacement]
 
   /// Asks all ranks where they run.
@@ -149,9 +149,9 @@ enum MemoryCheck {
   /// - Parameters:
   ///   - byteCount: What this rank will allocate.
   ///   - communicator: The ranks.
-  /// - Throws: ``AgreedFailure`` on every rank if it does not fit on some host.
-  static func requireRoom(for byteCount: Int, _ communicator: any Communicator) throws {
-    let binding = CoreBinding.current()
+  /// - Throws: ``CollectiveFailure`` on every rank if it does not fit on some host.
+  static func requireFits(for byteCount: Int, _ communicator: any Communicator) throws {
+    let binding = CPUAffinity.current()
     let host = binding.placement.hostHash
     let record = [host, UInt64(byteCount)]
     var records = [UInt64](repeating: 0, count: record.count * communicator.worldSize)
@@ -163,13 +163,13 @@ enum MemoryCheck {
     }
     let here = stride(from: 0, to: records.count, by: 2).filter { records[$0] == host }
     let total = here.reduce(0) { $0 + Int(records[$1 + 1]) }
-    try Ranks.together(communicator) {
+    try RankSession.together(communicator) {
       guard let memory = HostMemory(), total > memory.availableByteCount else { return }
       let fewerRanks = here.count > 1 ? ", start fewer ranks on a host" : ""
       throw StartupFailure(
         exitCode: ExitCodes.peerFailure,
-        message: "\(here.count) rank(s) on \(binding.hostName) would need \(Machine.gibibytes(total)) of memory but "
-          + "only \(Machine.gibibytes(memory.availableByteCount)) are \(memory.limit); lower --batch-size or "
+        message: "\(here.count) rank(s) on \(binding.hostName) would need \(HostInfo.gibibytes(total)) of memory but "
+          + "only \(HostInfo.gibibytes(memory.availableByteCount)) are \(memory.limit); lower --batch-size or "
           + "--widen-factor\(fewerRanks), or use a machine with more memory.")
     }
   }

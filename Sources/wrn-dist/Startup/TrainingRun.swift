@@ -7,7 +7,7 @@ import Tensors
 import Training
 
 /// What a training run needs before its first step: data, network, threads, a folder, a state to start from.
-struct PreparedRun {
+struct TrainingRun {
   /// The configuration with everything filled in.
   private(set) var configuration: TrainingConfiguration
   /// Where the images come from.
@@ -17,7 +17,7 @@ struct PreparedRun {
   /// This rank's threads.
   let pool: WorkerPool
   /// Writes reports; on rank 0 alone, after ``start(_:)``.
-  private(set) var recorder: RunRecorder?
+  private(set) var recorder: RunLogger?
   private let console: StandardConsole?
   private let tracePath: String?
   // Else rank 0 holds them until the trainer hands them to their owners.
@@ -57,17 +57,17 @@ struct PreparedRun {
   /// Rank 0 alone reads and writes files, so the others need not see its disk.
   ///
   /// - Returns: The steps already done.
-  /// - Throws: `AgreedFailure` on every rank if rank 0 fails; `SettingsAgreement.Difference` if ranks see different data.
+  /// - Throws: `CollectiveFailure` on every rank if rank 0 fails; `SettingsConsistency.Difference` if ranks see different data.
   mutating func start(_ communicator: any Communicator) throws -> Int {
     let fingerprint = try source.agreedFingerprint(on: communicator)
-    var completedSteps = try Ranks.together(communicator) {
+    var completedSteps = try RankSession.together(communicator) {
       communicator.rank == 0 ? try load(dataFingerprint: fingerprint) : 0
     }
     try withUnsafeMutableBytes(of: &completedSteps) { try communicator.broadcast($0, root: 0) }
     try model.broadcast(root: 0, momentsToo: everyRankHoldsMoments, on: communicator)
-    try SettingsAgreement.requireEqual(layoutSettings(), .layout, on: communicator)
+    try SettingsConsistency.requireEqual(layoutSettings(), .layout, on: communicator)
     let steps = completedSteps
-    let opened = try Ranks.together(communicator) {
+    let opened = try RankSession.together(communicator) {
       communicator.rank == 0
         ? try openRecorder(completedSteps: steps, dataFingerprint: fingerprint) : nil
     }
@@ -77,7 +77,7 @@ struct PreparedRun {
 
   /// The network's tensors and a digest of the numbers that the run starts from.
   private func layoutSettings() -> [(name: String, value: String)] {
-    var digest = LayoutDigest()
+    var digest = ConsistencyDigest()
     for store in everyRankHoldsMoments ? model.stores : model.weights {
       digest.combine(UnsafeRawBufferPointer(store.bytes))
     }
@@ -90,7 +90,7 @@ struct PreparedRun {
     model.network.initialize(
       model.parameters, model.runningStatistics, seed: configuration.seed)
     if let checkpoint = try checkpointToResume() {
-      try requireSameIdentity(checkpoint, dataFingerprint: dataFingerprint)
+      try requireResumable(checkpoint, dataFingerprint: dataFingerprint)
       try checkpoint.load(into: model)
       return checkpoint.state?.step ?? 0
     }
@@ -122,7 +122,7 @@ struct PreparedRun {
   }
 
   /// Refuses a checkpoint that was made under settings which decide the bits.
-  private func requireSameIdentity(_ checkpoint: Checkpoint, dataFingerprint: String) throws {
+  private func requireResumable(_ checkpoint: Checkpoint, dataFingerprint: String) throws {
     guard let state = checkpoint.state else { return }
     let saved = state.configuration
     for (name, value) in configuration.identity where saved[name] != value {
@@ -145,7 +145,7 @@ struct PreparedRun {
     }
   }
 
-  private func openRecorder(completedSteps: Int, dataFingerprint: String) throws -> RunRecorder? {
+  private func openRecorder(completedSteps: Int, dataFingerprint: String) throws -> RunLogger? {
     guard let console else { return nil }
     // A trace may go where the output does, which must not be made in vain.
     let isInside = tracePath?.hasPrefix(configuration.outputDirectory + "/") ?? false
@@ -154,7 +154,7 @@ struct PreparedRun {
     if isInside { try tracePath.map(TraceSession.check) }
     try output.write(ConfigurationFile.render(configuration.settings), to: "config.yaml")
     console.write(source.description)
-    return try RunRecorder(
+    return try RunLogger(
       configuration, networkName: model.network.configuration.name, output: output,
       completedSteps: completedSteps, trainingCount: source.dataset.training.count,
       dataFingerprint: dataFingerprint, console: console)
