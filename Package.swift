@@ -38,26 +38,27 @@ let libraries: [Target] = [
   .systemLibrary(name: "CHints"),
   .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
   .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
-  .target(name: "Tensors", swiftSettings: strict),
-  .target(name: "Collectives", swiftSettings: strict),
-  .target(name: "Clusters", swiftSettings: strict),
-  .target(name: "Tracing", swiftSettings: strict),
-  .target(name: "BLASKernels", dependencies: ["Tensors", "COpenBLAS"], swiftSettings: strict),
-  .target(name: "OpenMPI", dependencies: ["Collectives", "COpenMPI"], swiftSettings: strict),
+  .target(name: "Support", swiftSettings: strict),
+  .target(name: "Tensors", dependencies: ["Support"], swiftSettings: strict),
+  .target(name: "Collectives", dependencies: ["Support"], swiftSettings: strict),
+  .target(name: "Clusters", dependencies: ["Support"], swiftSettings: strict),
+  .target(name: "Tracing", dependencies: ["Support"], swiftSettings: strict),
+  .target(name: "BLASKernels", dependencies: ["Support", "Tensors", "COpenBLAS"], swiftSettings: strict),
+  .target(name: "OpenMPI", dependencies: ["Support", "Collectives", "COpenMPI"], swiftSettings: strict),
   .target(
     name: "Models",
-    dependencies: ["Tensors", "Collectives", "Tracing", "BLASKernels", "CCPUID", "CHints"]
+    dependencies: ["Support", "Tensors", "Collectives", "Tracing", "BLASKernels", "CCPUID", "CHints"]
       + kernels,
     swiftSettings: strict),
-  .target(name: "Optimizers", dependencies: ["Tensors"], swiftSettings: strict),
-  .target(name: "Datasets", dependencies: ["Tensors", crypto], swiftSettings: strict),
+  .target(name: "Optimizers", dependencies: ["Support", "Tensors"], swiftSettings: strict),
+  .target(name: "Datasets", dependencies: ["Support", "Tensors", crypto], swiftSettings: strict),
   .target(
-    name: "DataParallel", dependencies: ["Tensors", "Collectives", "Tracing"], swiftSettings: strict
+    name: "DataParallel", dependencies: ["Support", "Tensors", "Collectives", "Tracing"], swiftSettings: strict
   ),
   .target(
     name: "Training",
     dependencies: [
-      "Tensors", "Collectives", "Tracing", "Models", "Optimizers", "Datasets", "DataParallel", crypto,
+      "Support", "Tensors", "Collectives", "Tracing", "Models", "Optimizers", "Datasets", "DataParallel", crypto,
       protobuf,
     ],
     exclude: ["Protos/event.proto", "Protos/generate"], swiftSettings: strict),
@@ -67,7 +68,7 @@ let libraries: [Target] = [
 let reference: [Target] = [
   .target(name: "ReferenceImplementation", dependencies: ["Tensors"], swiftSettings: strict),
   .target(
-    name: "KernelDiagnostics", dependencies: ["Tensors", "Models", "ReferenceImplementation"],
+    name: "KernelDiagnostics", dependencies: ["Support", "Tensors", "Models", "ReferenceImplementation"],
     swiftSettings: strict),
 ]
 
@@ -75,7 +76,7 @@ let program: [Target] = [
   .executableTarget(
     name: "wrn-dist",
     dependencies: [
-      "Tensors", "Collectives", "Clusters", "BLASKernels", "OpenMPI", "Models", "Datasets", "DataParallel",
+      "Support", "Tensors", "Collectives", "Clusters", "BLASKernels", "OpenMPI", "Models", "Datasets", "DataParallel",
       "Training", "KernelDiagnostics", argumentParser, yams,
     ],
     swiftSettings: strict)

@@ -1,0 +1,19 @@
+/// The 64-bit hash FNV-1a (Fowler, Noll and Vo; RFC 9923): equal on every machine and in every process.
+///
+/// Swift's `Hasher` is seeded anew in every process. FNV-1a finds accidents, not attacks.
+public struct FNV1a: Hashable, Sendable {
+  /// The hash of everything combined so far.
+  public private(set) var value: UInt64 = 0xcbf2_9ce4_8422_2325
+
+  /// Creates the hash of nothing.
+  public init() {}
+
+  /// Creates the hash of a string's UTF-8 bytes.
+  public init(_ text: String) {
+    for byte in text.utf8 { combine(UInt64(byte)) }
+  }
+
+  /// Combines one value: a byte, or eight bytes at once where long buffers are hashed.
+  @inline(__always)
+  public mutating func combine(_ word: UInt64) { value = (value ^ word) &* 0x100_0000_01b3 }
+}
