@@ -164,7 +164,7 @@ public final class ConvolutionTiming {
   }
 }
 
-extension WideResNet {
+extension ModelGraph {
   /// The different shapes among the network's convolutions, in forward order, with how often each occurs.
   public var distinctConvolutions: [(geometry: ConvolutionGeometry, count: Int)] {
     var result: [(geometry: ConvolutionGeometry, count: Int)] = []

@@ -57,7 +57,7 @@ public final class Trainer {
     trainingStep = TrainingStep(
       model, plan: plan, configuration: configuration, engine: engine, pool: pool,
       communicator: communicator, tracer: tracer)
-    pool.record(into: tracer)
+    pool.trace(into: tracer)
     evaluation =
       configuration.evalEvery == 0
       ? nil
