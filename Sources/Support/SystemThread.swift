@@ -57,8 +57,9 @@ public enum SystemThread {
     return nil
   }
 
-  /// Names the calling thread. Linux takes the name as a file; `pthread_setname_np` is a GNU extension that Swift does not
-  /// import.
+  /// Names the calling thread.
+  ///
+  /// Linux takes the name as a file; `pthread_setname_np` is a GNU extension that Swift does not import.
   private static func setName(_ name: String) {
     guard let file = fopen("/proc/thread-self/comm", "w") else { return }
     fputs(name, file)

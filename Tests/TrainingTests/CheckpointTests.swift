@@ -12,7 +12,7 @@ import Training
 
   init() throws {
     folder = try TemporaryDirectory()
-    model = ModelState(WideResNet(try WideResNet.Configuration(depth: 10, widenFactor: 1)))
+    model = ModelState(TraxWideResNet.graph(try WideResNetConfiguration(depth: 10, widenFactor: 1)))
     for (s, store) in model.stores.enumerated() {
       RandomStream(seed: 1, purpose: "store \(s)").fillNormal(store.elements, standardDeviation: 1)
     }

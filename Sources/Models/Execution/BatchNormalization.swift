@@ -84,14 +84,14 @@ final class BatchNormalization {
       scale: scales.pointer + row, shift: shifts.pointer + row, microbatchStride: self.row(1))
   }
 
-  /// The destination of the gradient w.r.t. the ReLU's argument, for local microbatch `m` and those after it.
+  /// The destination of the gradient of the ReLU's argument, for local microbatch `m` and those after it.
   func inputGradient(_ m: Int, _ gradient: UnsafeMutablePointer<Float>) -> ConvolutionInputGradient {
     ConvolutionInputGradient(
       gradient: gradient, mean: UnsafePointer(means.pointer + row(m)), sums: sums(m),
       microbatchStride: row(1))
   }
 
-  /// The map from the gradient w.r.t. this normalization's output to that w.r.t. its input, for local microbatch `m` and
+  /// The map from the gradient of this normalization's output to that of its input, for local microbatch `m` and
   /// those after it.
   func gradient(_ m: Int, activation: UnsafePointer<Float>) -> NormalizationBackward {
     let row = row(m)

@@ -73,6 +73,7 @@ extension ModelGraph {
   ///   - tree: The tree over all microbatches of a full batch.
   ///   - scope: How batch statistics are formed.
   ///   - purpose: Whether activations are saved for the backward pass.
+  /// - Returns: Bytes.
   public func executorByteCount(
     engine: any ConvolutionEngine, workerCount: Int, imagesPerMicrobatch: Int, microbatches: Range<Int>,
     tree: ReductionTree, scope: BatchNormalizationScope, purpose: ModelExecutor.Purpose

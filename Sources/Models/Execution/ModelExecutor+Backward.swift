@@ -83,7 +83,7 @@ extension ModelExecutor {
     labels.record(labels.backward(layer), since: start)
   }
 
-  /// The gradient w.r.t. the input of a scaling: factor · the gradient w.r.t. its output.
+  /// Computes the gradient of the input of a scaling: factor · the gradient of its output.
   private func backward(
     _ operation: ScalingOperation, _ outputGradient: TensorGradient, _ target: UnsafeMutablePointer<Float>,
     _ batch: LocalBatch

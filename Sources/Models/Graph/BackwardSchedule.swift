@@ -9,9 +9,9 @@
 struct BackwardSchedule: Sendable {
   /// A step of the backward pass.
   enum Step: Sendable {
-    /// Leaves the gradient w.r.t. the classifier's input, before batch normalization and after the ReLU mask.
+    /// Leaves the gradient of the classifier's input, before batch normalization and after the ReLU mask.
     case classifier(ClassifierOperation, inputGradient: GradientValue)
-    /// Leaves the gradient w.r.t. the convolution's input, after the ReLU mask if there is one; `nil` for the images.
+    /// Leaves the gradient of the convolution's input, after the ReLU mask if there is one; `nil` for the images.
     case convolution(ConvolutionOperation, outputGradient: TensorGradient, inputGradient: GradientValue?)
     case scaling(ScalingOperation, outputGradient: TensorGradient, inputGradient: GradientValue)
     case startNormalization(NormalizationLayer)
@@ -42,10 +42,10 @@ struct GradientValue: Hashable, Sendable {
   let elementCount: Int
 }
 
-/// The gradient w.r.t. one tensor, as its readers left it.
+/// The gradient of one tensor, as its readers left it.
 struct TensorGradient: Sendable {
   let tensor: GraphTensor
-  /// g: w.r.t. the ReLU's argument, masked, if a normalization reads the tensor; otherwise w.r.t. the tensor.
+  /// The gradient of the ReLU's argument, masked, if a normalization reads the tensor; otherwise that of the tensor.
   fileprivate(set) var gradient: GradientValue
   fileprivate(set) var normalization: NormalizationLayer?
   /// The contribution of a second reader.

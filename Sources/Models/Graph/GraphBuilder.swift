@@ -95,6 +95,7 @@ struct GraphBuilder {
   ///   - input: The last activation, read through a batch normalization.
   ///   - classes: The number of classes.
   ///   - model: The network's name.
+  /// - Returns: The graph.
   mutating func classifier(_ name: String, _ input: Operand, classes: Int, model: String) -> ModelGraph {
     let inputs = input.tensor.channels
     let layer = DenseLayer(
