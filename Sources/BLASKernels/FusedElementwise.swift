@@ -48,7 +48,7 @@ enum FusedElementwise {
     if let addend = operand.addend.map({ $0 + offset }) {
       for i in 0..<count { dY[i] += addend[i] }
     }
-    if let stored = operand.stored { (stored + offset).update(from: dY, count: count) }
+    if let savedGradient = operand.savedGradient { (savedGradient + offset).update(from: dY, count: count) }
   }
 
   /// Masks dZ by the ReLU in place, g' = z > 0 ? dZ : 0, and adds Σg' and Σg'·(x − mean) row by row.

@@ -3,7 +3,7 @@
 /// Activations are `NHWC`, so image `n` starts at `pointer + n * elementCountPerImage` and a microbatch is a contiguous
 /// run of the buffer.
 public final class Tensor: Sendable {
-  /// The extents, outermost first.
+  /// The dimensions, outermost first.
   public let shape: Shape
   private let buffer: AlignedBuffer<Float>
 
@@ -23,36 +23,36 @@ public final class Tensor: Sendable {
   public var elementCountPerImage: Int { shape.elementCount / shape[0] }
 }
 
-/// The extents of a tensor, outermost dimension first.
+/// The dimensions of a tensor, outermost dimension first.
 ///
 /// Layout letters used throughout the project: N images, H rows, W columns, C channels of an activation (`NHWC`);
 /// R × S kernel extent, C input channels, K filters of a convolution kernel in memory (`RSCK`).
 public struct Shape: Hashable, Sendable, CustomStringConvertible {
-  /// The extents, outermost first.
+  /// The dimensions, outermost first.
   ///
   /// Never negative.
-  public let extents: [Int]
+  public let dimensions: [Int]
 
-  /// Makes a shape from its extents, outermost first.
+  /// Makes a shape from its dimensions, outermost first.
   ///
   /// - Precondition: no extent is negative.
-  public init(_ extents: [Int]) {
-    precondition(extents.allSatisfy { $0 >= 0 }, "a shape has no negative extent: \(extents)")
-    self.extents = extents
+  public init(_ dimensions: [Int]) {
+    precondition(dimensions.allSatisfy { $0 >= 0 }, "a shape has no negative extent: \(dimensions)")
+    self.dimensions = dimensions
   }
 
-  /// Makes a shape from its extents, outermost first.
-  public init(_ extents: Int...) { self.init(extents) }
+  /// Makes a shape from its dimensions, outermost first.
+  public init(_ dimensions: Int...) { self.init(dimensions) }
 
   /// The number of dimensions.
-  public var rank: Int { extents.count }
+  public var rank: Int { dimensions.count }
 
-  /// The number of elements: the product of the extents, 1 for a scalar.
-  public var elementCount: Int { extents.reduce(1, *) }
+  /// The number of elements: the product of the dimensions, 1 for a scalar.
+  public var elementCount: Int { dimensions.reduce(1, *) }
 
   /// For example `[3, 3, 16, 16]`.
-  public var description: String { "[" + extents.map(String.init).joined(separator: ", ") + "]" }
+  public var description: String { "[" + dimensions.map(String.init).joined(separator: ", ") + "]" }
 
   /// The extent of one dimension, 0 being the outermost.
-  public subscript(dimension: Int) -> Int { extents[dimension] }
+  public subscript(dimension: Int) -> Int { dimensions[dimension] }
 }

@@ -140,7 +140,7 @@ extension ModelExecutor {
         weight: pass.weight(layer), packed: pass.packed,
         outputGradient: source.operand(m, offset: first * geometry.outputCount),
         parameterGradient: ConvolutionParameterGradient(
-          addresses: leaves + m, hasBias: layer.bias != nil),
+          destinations: leaves + m, hasBias: layer.bias != nil),
         inputGradient: target.map { target in
           let gradient = target.pointer + first * geometry.inputCount
           return norm?.inputGradient(m, gradient) ?? ConvolutionInputGradient(gradient: gradient)
@@ -235,6 +235,6 @@ struct OutputGradientSource {
       normalization: activation.flatMap { activation in
         norm?.gradient(m, activation: activation.pointer + offset)
       }, addend: addend.map { UnsafePointer($0.pointer + offset) },
-      stored: stored.map { $0.pointer + offset })
+      savedGradient: stored.map { $0.pointer + offset })
   }
 }

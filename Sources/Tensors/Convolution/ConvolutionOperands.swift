@@ -125,17 +125,17 @@ public struct ConvolutionOutputGradient {
   /// Added to every element if there is one: what reaches y by a skip connection.
   public let addend: UnsafePointer<Float>?
   /// Where dY is kept for a skip connection; may be `gradient` or `addend`; nil if nobody needs it.
-  public let stored: UnsafeMutablePointer<Float>?
+  public let savedGradient: UnsafeMutablePointer<Float>?
 
   /// Makes an output gradient.
   public init(
     gradient: UnsafePointer<Float>, normalization: NormalizationBackward? = nil,
-    addend: UnsafePointer<Float>? = nil, stored: UnsafeMutablePointer<Float>? = nil
+    addend: UnsafePointer<Float>? = nil, savedGradient: UnsafeMutablePointer<Float>? = nil
   ) {
     self.gradient = gradient
     self.normalization = normalization
     self.addend = addend
-    self.stored = stored
+    self.savedGradient = savedGradient
   }
 
   /// The output gradient of microbatch `m` of a span.
@@ -145,29 +145,29 @@ public struct ConvolutionOutputGradient {
     let offset = microbatches.images(of: m).lowerBound * g.outputCount
     return ConvolutionOutputGradient(
       gradient: gradient + offset, normalization: normalization?.microbatch(m, offset: offset),
-      addend: addend.map { $0 + offset }, stored: stored.map { $0 + offset })
+      addend: addend.map { $0 + offset }, savedGradient: savedGradient.map { $0 + offset })
   }
 }
 
 /// Where the gradients of a convolution's kernel and bias go: to a place of each microbatch's own.
 public struct ConvolutionParameterGradient {
   /// For each microbatch the address of dW, `RSCK`, and behind it that of dB, K numbers, if there is a bias; overwritten.
-  public let addresses: UnsafePointer<UnsafeMutablePointer<Float>>
+  public let destinations: UnsafePointer<UnsafeMutablePointer<Float>>
   /// Whether the convolution has a bias.
   public let hasBias: Bool
 
   /// Makes a destination.
-  public init(addresses: UnsafePointer<UnsafeMutablePointer<Float>>, hasBias: Bool) {
-    self.addresses = addresses
+  public init(destinations: UnsafePointer<UnsafeMutablePointer<Float>>, hasBias: Bool) {
+    self.destinations = destinations
     self.hasBias = hasBias
   }
 
   /// dW of microbatch `m`.
-  public func weight(_ m: Int) -> UnsafeMutablePointer<Float> { addresses[m] }
+  public func weight(_ m: Int) -> UnsafeMutablePointer<Float> { destinations[m] }
 
   /// dB of microbatch `m`: the sum of dY per channel; nil without a bias.
   public func bias(_ m: Int, _ g: ConvolutionGeometry) -> UnsafeMutablePointer<Float>? {
-    hasBias ? addresses[m] + g.weightCount : nil
+    hasBias ? destinations[m] + g.weightCount : nil
   }
 }
 
