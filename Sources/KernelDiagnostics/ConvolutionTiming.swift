@@ -152,7 +152,7 @@ public final class ConvolutionTiming {
             normalization: NormalizationBackward(
               activation: y.pointer + offset, gradientScale: coefficients.pointer,
               activationScale: coefficients.pointer, constant: coefficients.pointer)),
-          parameterGradient: ConvolutionParameterGradient(addresses: addresses, hasBias: true),
+          parameterGradient: ConvolutionParameterGradient(destinations: addresses, hasBias: true),
           inputGradient: isStem
             ? nil
             : ConvolutionInputGradient(

@@ -62,7 +62,7 @@ import Training
         parameter.kind == .runningMean || parameter.kind == .runningVariance
         ? model.runningStatistics : model.parameters
       let values = store[parameter]
-      let e = parameter.shape.extents
+      let e = parameter.shape.dimensions
       for j in 0..<values.count {
         let found = bytes.withUnsafeBytes {
           UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: start + 4 * j, as: UInt32.self))

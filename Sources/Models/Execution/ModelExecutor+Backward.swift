@@ -74,7 +74,7 @@ extension ModelExecutor {
         weight: executor.weight(context.layer), packed: executor.packed,
         outputGradient: context.source.operand(m, offset: first * geometry.outputCount),
         parameterGradient: ConvolutionParameterGradient(
-          addresses: context.destinations + m, hasBias: context.layer.bias != nil),
+          destinations: context.destinations + m, hasBias: context.layer.bias != nil),
         inputGradient: context.target.map { target in
           let gradient = target + first * geometry.inputCount
           return norm?.inputGradient(m, gradient) ?? ConvolutionInputGradient(gradient: gradient)
@@ -152,6 +152,6 @@ private struct OutputGradientSource {
   func operand(_ m: Int, offset: Int) -> ConvolutionOutputGradient {
     ConvolutionOutputGradient(
       gradient: gradient + offset, normalization: norm?.gradient(m, activation: activation + offset),
-      addend: addend.map { UnsafePointer($0 + offset) }, stored: saved.map { $0 + offset })
+      addend: addend.map { UnsafePointer($0 + offset) }, savedGradient: saved.map { $0 + offset })
   }
 }
