@@ -113,7 +113,7 @@ let tests: [Target] = [
   .testTarget(
     name: "TrainingTests",
     dependencies: [
-      "Tensors", "Collectives", "Models", "Datasets", "DataParallel", "Training", "TestSupport",
+      "Tensors", "Collectives", "Models", "Optimizers", "Datasets", "DataParallel", "Training", "TestSupport",
     ]),
   .testTarget(name: "DatasetsTests", dependencies: ["Tensors", "Datasets", "TestSupport", crypto]),
   .testTarget(

@@ -19,9 +19,9 @@ final class DesyncCheck {
   private let counts: [Int]
   private var totals: [UInt64]
 
-  /// Plans the check of parameters and running statistics; of moments each rank may hold a part of its own.
+  /// Plans the check of parameters and running statistics; optimizer states may be sharded.
   init(_ model: ModelState, pool: WorkerPool, communicator: any Communicator) {
-    stores = [model.parameters, model.runningStatistics]
+    stores = model.replicatedStores
     let all = stores.enumerated().flatMap { s, store in store.layout.parameters.map { (parameter: $0, store: s) } }
     parameters = all
     hashes = AlignedBuffer(count: all.count)

@@ -43,7 +43,7 @@ public struct FaultInjection: Sendable, Hashable {
   /// - Precondition: The model has the tensor, and the tensor the element.
   func strike(_ model: ModelState, rank: Int, after step: Int) {
     guard rank == self.rank, step == self.step else { return }
-    for store in [model.parameters, model.runningStatistics] {
+    for store in model.replicatedStores {
       guard let parameter = store.layout[tensor] else { continue }
       let value = store[parameter][element]
       store[parameter][element] = Float(bitPattern: value.bitPattern ^ 1 << UInt32(bit))

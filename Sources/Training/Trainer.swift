@@ -77,7 +77,7 @@ public final class Trainer {
 
   /// The bytes of all memory that this rank planned for the run.
   public var plannedByteCount: Int {
-    model.weights.reduce(0) { $0 + $1.bytes.count } + trainingStep.byteCount + loader.byteCount
+    model.replicatedStores.reduce(0) { $0 + $1.bytes.count } + trainingStep.byteCount + loader.byteCount
       + (evaluation?.byteCount ?? 0)
   }
 
@@ -153,7 +153,7 @@ public final class Trainer {
 
   /// Calls a body with the model as a checkpoint holds it.
   ///
-  /// Every rank calls it; on rank 0 all moments are there.
+  /// Every rank calls it; on rank 0 all optimizer states are there.
   ///
   /// - Throws: `CommunicationError` if an exchange fails, and what `body` throws.
   package func withGatheredState(_ body: (ModelState) throws -> Void) throws {

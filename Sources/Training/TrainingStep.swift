@@ -18,13 +18,14 @@ public final class TrainingStep {
   private let run: LocalBatch
   private let exchange: GradientReducer
   private let summary: StepSummary
-  private let moments: OptimizerStateShard
-  private let optimizer: Adam
+  private let optimizer: Optimizer
+  private let optimizerState: OptimizerStateShard
   private let schedule: LearningRateSchedule
   private let model: ModelState
   private let mode: OptimizerStateMode
-  /// The gradient of the last step, averaged over the global batch: of this rank's slices, or with replicated moments
-  /// of all.
+  /// The gradient of the last step, averaged over the global batch.
+  ///
+  /// With sharded optimizer state only this rank's shards are valid.
   package let gradients: ParameterStore
   private let pool: WorkerPool
   private let communicator: any Communicator
@@ -64,16 +65,17 @@ public final class TrainingStep {
   /// It does not communicate; ``begin()`` follows on every rank.
   ///
   /// - Parameters:
-  ///   - model: Parameters, running statistics and moments; updated by every step.
+  ///   - model: Parameters, running statistics and optimizer states; updated by every step.
   ///   - plan: How the batch is divided.
   ///   - configuration: Batch norm, optimizer, learning rate, exchange.
+  ///   - rule: The update rule. If `nil`, the configuration's.
   ///   - engine: What computes convolutions.
   ///   - pool: This rank's threads.
   ///   - communicator: The ranks.
   ///   - tracer: Records what takes how long.
   public init(
     _ model: ModelState, plan: MicrobatchPlan, configuration: TrainingConfiguration,
-    engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator,
+    rule: (any UpdateRule)? = nil, engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator,
     tracer: Tracer? = nil
   ) {
     self.model = model
@@ -102,26 +104,26 @@ public final class TrainingStep {
       segments: pass.subtreeGradients.map(\.pointer),
       target: mode == .sharded ? model.parameters.pointer : gradients.pointer, tracer: tracer)
     summary = StepSummary(exchange, communicator: communicator)
-    moments = OptimizerStateShard(model, mode: mode, exchange: exchange, communicator: communicator)
-    optimizer = Adam(
-      configuration.optimizer, firstMoment: moments.first, secondMoment: moments.second)
+    optimizer = Optimizer(rule ?? configuration.optimizer.rule, layout: network.parameterLayout)
+    optimizerState = OptimizerStateShard(
+      model, names: optimizer.rule.stateNames, mode: mode, shards: exchange.shards, communicator: communicator)
     schedule = .constant(configuration.learningRate)
   }
 
-  /// The bytes of all memory that the step planned, moments included, without parameters and running statistics.
-  public var byteCount: Int { pass.byteCount + exchange.byteCount + moments.byteCount }
+  /// The bytes of all memory that the step planned, optimizer states included, without parameters and running statistics.
+  public var byteCount: Int { pass.byteCount + exchange.byteCount + optimizerState.byteCount }
 
   /// The logits of this rank's images of the last step, `[images, classes]`.
   package var logits: UnsafePointer<Float> { pass.logits }
 
-  /// Gives every rank the moments of its slices, and checks that all ranks cut the gradient alike.
+  /// Gives every rank the optimizer states of its shards, and checks that all ranks cut the gradient alike.
   ///
   /// Every rank calls it once, before the first step.
   ///
   /// - Throws: `ConsistencyDigest.Mismatch` on every rank if the cuts differ; ``CommunicationError`` if an exchange fails.
   public func begin() throws {
     try exchange.requireEqualPlans()
-    try moments.take(from: model)
+    try optimizerState.scatter(from: model)
   }
 
   /// Computes step `step` (the first is 1) on this rank's images and updates the model.
@@ -178,7 +180,7 @@ public final class TrainingStep {
   /// - Throws: ``CommunicationError`` if an exchange fails.
   public func finish() throws { try exchange.finish() }
 
-  /// Calls a body with the model as a checkpoint holds it: on rank 0 all moments are in it.
+  /// Calls a body with the model as a checkpoint holds it: on rank 0 all optimizer states are in it.
   ///
   /// Every rank calls it.
   ///
@@ -186,8 +188,8 @@ public final class TrainingStep {
   /// - Throws: ``CommunicationError`` if an exchange fails, and what `body` throws.
   public func withGatheredState(_ body: (ModelState) throws -> Void) throws {
     try finish()
-    try moments.collect(into: model)
-    defer { moments.releaseGathered(model) }
+    try optimizerState.gather(into: model)
+    defer { optimizerState.releaseGathered(model) }
     try body(model)
   }
 
@@ -229,10 +231,10 @@ public final class TrainingStep {
   }
 
   private func optimize(_ update: Update, _ elements: Range<Int>, _ bucket: Int) {
-    optimizer.step(
-      parameters: model.parameters, gradients: gradients, learningRate: update.learningRate,
-      step: update.step, range: elements,
-      momentsAt: moments.place(of: elements.lowerBound, bucket: bucket))
+    let operands = UpdateOperands(
+      elements, parameters: model.parameters, gradients: gradients, states: optimizerState.states,
+      stateOffset: optimizerState.offset(of: elements.lowerBound, bucket: bucket))
+    optimizer.update(operands, step: update.step, learningRate: update.learningRate)
   }
 
   private static func seconds(_ nanoseconds: UInt64) -> Double { Double(nanoseconds) * 1e-9 }

@@ -28,7 +28,7 @@ extension RankWorker {
     defer { try? FileManager.default.removeItem(atPath: folder) }
     configuration.outputDirectory = folder
     let dataset = SyntheticCIFAR10.dataset()
-    let model = ModelState(network, holdingMoments: ranks == 1)
+    let model = ModelState(network)
     network.initialize(model.parameters, model.runningStatistics, seed: 0)
     let recorder = try RunLogger(
       configuration, networkName: network.configuration.name, output: OutputDirectory(creating: folder),

@@ -2,7 +2,7 @@ import Models
 import Tensors
 
 extension Checkpoint {
-  /// Copies everything into a model: parameters, running statistics and moments.
+  /// Copies everything into a model: parameters, running statistics and optimizer states.
   ///
   /// - Throws: ``CheckpointError`` if a tensor is missing, too many or of another shape; the model is as it was then.
   public func load(into model: ModelState) throws {
@@ -11,10 +11,10 @@ extension Checkpoint {
         .bad, "\(path) holds weights only, so a run cannot be resumed from it; use --init \(path).")
     }
     let weights = try TensorMatches(model.modelTensors, in: SafetensorsFile(modelPath), optional: [])
-    let moments = try TensorMatches(
+    let states = try TensorMatches(
       model.optimizerTensors, in: SafetensorsFile(optimizerPath), optional: [])
     weights.copy()
-    moments.copy()
+    states.copy()
   }
 
   /// Copies parameters, and running statistics if there are any, into a model.

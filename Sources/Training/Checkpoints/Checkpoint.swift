@@ -5,7 +5,7 @@ import Tensors
 
 /// A checkpoint: a folder with everything a run needs to go on, or a bare file of weights.
 ///
-/// `model.safetensors` holds parameters and running statistics, `optimizer.safetensors` Adam's `m.NAME` and `v.NAME`,
+/// `model.safetensors` holds parameters and running statistics, `optimizer.safetensors` the optimizer's states as `STATE.NAME`,
 /// `state.json` (written last) the step, the configuration, and length and SHA-256 of both. Nothing in it depends on the
 /// number of ranks or threads.
 public struct Checkpoint: Sendable {
@@ -53,7 +53,7 @@ public struct Checkpoint: Sendable {
 
   /// The file with the parameters.
   var modelPath: String { state == nil ? path : "\(path)/\(Self.modelFile)" }
-  /// The file with the moments; nil for a bare file.
+  /// The file with the optimizer's states; nil for a bare file.
   var optimizerPath: String? { state == nil ? nil : "\(path)/\(Self.optimizerFile)" }
 
   /// Opens a checkpoint folder, a bare `.safetensors` file, or the latest checkpoint of a run's folder, and verifies
@@ -123,10 +123,10 @@ extension ModelState {
       + network.statisticsLayout.parameters.map { FileTensor($0.name, $0, in: runningStatistics) }
   }
 
-  /// The optimizer's moments under their names in a file.
+  /// The optimizer's states under their names in a file, `<state>.<parameter>`.
   var optimizerTensors: [FileTensor] {
-    [("m", firstMoment), ("v", secondMoment)].flatMap { prefix, store in
-      network.parameterLayout.parameters.map { FileTensor("\(prefix).\($0.name)", $0, in: store) }
+    optimizerStates.flatMap { name, store in
+      network.parameterLayout.parameters.map { FileTensor("\(name).\($0.name)", $0, in: store) }
     }
   }
 }

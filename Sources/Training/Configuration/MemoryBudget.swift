@@ -35,7 +35,7 @@ extension TrainingConfiguration {
           participates: evalRanks == .all || rank == 0))
   }
 
-  /// The bytes of a ``TrainingStep``: its pass, the exchange between ranks, and the moments that this rank keeps.
+  /// The bytes of a ``TrainingStep``: its pass, the exchange between ranks, and the optimizer states that this rank keeps.
   func plannedStepByteCount(
     _ network: WideResNet, _ plan: MicrobatchPlan, engine: any ConvolutionEngine,
     workerCount: Int, rank: Int, hosts: [Int]
@@ -46,9 +46,9 @@ extension TrainingConfiguration {
     let exchange = GradientReducer.size(
       BucketPlan(elementCount: network.parameterCount, bucketByteCount: bucketByteCount),
       tree: plan.tree, wire: wire, rank: rank, hosts: hosts)
-    let moments =
+    let elementCount =
       optimizerState == .sharded ? exchange.ownedElementCount : network.parameterCount
-    return pass + exchange.byteCount + 4 * 2 * moments
+    return pass + exchange.byteCount + 4 * optimizer.rule.stateNames.count * elementCount
   }
 
   /// Returns what an ``Evaluation`` will allocate.
@@ -73,7 +73,7 @@ extension TrainingConfiguration {
 }
 
 extension WideResNet {
-  /// The bytes of a ``ModelState`` without moments: parameters and running statistics.
+  /// The bytes of a ``ModelState`` without optimizer states: parameters and running statistics.
   var weightByteCount: Int { 4 * (parameterCount + statisticsLayout.elementCount) }
 }
 

@@ -85,7 +85,7 @@ public struct TrainingConfiguration: Sendable, Hashable {
   public var progress = ProgressMode.poll
   /// In what form partial sums of gradients travel between ranks; decides the bits even of a single rank.
   public var wire = WireFormat.fp32
-  /// Who keeps the optimizer's moments; changes speed and memory alone.
+  /// Which ranks keep the optimizer's states; affects speed and memory alone.
   public var optimizerState = OptimizerStateMode.sharded
   /// How batch statistics are formed.
   public var batchNorm = BatchNormalizationScope.global

@@ -106,7 +106,7 @@ struct EvaluateCommand: ParsableCommand {
     let loaded = try RankSession.together(communicator) { () -> ModelState? in
       guard communicator.rank == 0 else { return nil }
       let opened = try Checkpoint(checkpoint)
-      let model = ModelState(WideResNet(try opened.configuration()), holdingMoments: false)
+      let model = ModelState(WideResNet(try opened.configuration()))
       // Where a file has no running statistics the fresh ones stay.
       model.network.initialize(model.parameters, model.runningStatistics, seed: 0)
       let hasStatistics = try opened.loadWeights(into: model)
@@ -122,10 +122,8 @@ struct EvaluateCommand: ParsableCommand {
     try size.withUnsafeMutableBytes { try communicator.broadcast($0, root: 0) }
     let model =
       try loaded
-      ?? ModelState(
-        WideResNet(WideResNet.Configuration(depth: size[0], widenFactor: size[1])),
-        holdingMoments: false)
-    try model.broadcast(root: 0, momentsToo: false, on: communicator)
+      ?? ModelState(WideResNet(WideResNet.Configuration(depth: size[0], widenFactor: size[1])))
+    try model.broadcast(root: 0, on: communicator)
     return model
   }
 }
