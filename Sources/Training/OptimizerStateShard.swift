@@ -75,7 +75,7 @@ package final class OptimizerStateShard {
     try withUnsafeMutableBytes(of: &hasStates) { try communicator.broadcast($0, root: 0) }
     defer { model.releaseOptimizerStates() }
     guard hasStates != 0 else { return }
-    try exchange(model) { requests, whole, shard, count, owner in
+    try transfer(model) { requests, whole, shard, count, owner in
       if communicator.rank == 0 {
         try requests.send(whole, count: count, to: owner, tag: Self.tag)
       } else {
@@ -94,7 +94,7 @@ package final class OptimizerStateShard {
   package func gather(into model: ModelState) throws {
     guard isSharded else { return }
     if communicator.rank == 0 { model.allocateOptimizerStates(names) }
-    try exchange(model) { requests, whole, shard, count, owner in
+    try transfer(model) { requests, whole, shard, count, owner in
       if communicator.rank == 0 {
         try requests.receive(into: whole, count: count, from: owner, tag: Self.tag)
       } else {
@@ -111,7 +111,7 @@ package final class OptimizerStateShard {
   private typealias Values = UnsafeMutablePointer<Float>
 
   /// Starts a message per state and shard between rank 0 and the shard's owner, and waits for all.
-  private func exchange(
+  private func transfer(
     _ model: ModelState, message: (any RequestSet, Values, Values, Int, Int) throws -> Void,
     own: (Values, Values, Int) -> Void
   ) throws {

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 import Training
 
-/// Checkpoints: what is in the files, what comes back, and what a damaged one leaves.
+/// Checkpoints: contents of the files, loading, and damaged ones.
 @Suite struct CheckpointTests {
   private let folder: TemporaryDirectory
   private let model: ModelState
@@ -33,7 +33,7 @@ import Training
 
   private func bits(_ model: ModelState) -> [[UInt32]] { model.stores.map { $0.elements.map(\.bitPattern) } }
 
-  @Test func everythingComesBackBitForBit() throws {
+  @Test func loadedCheckpointsAreBitwiseIdentical() throws {
     model.parameters.elements[0] = .nan
     model.parameters.elements[1] = -0.0
     model.optimizerStates[1].store.elements[2] = .leastNonzeroMagnitude
@@ -47,7 +47,7 @@ import Training
     #expect(try checkpoint.configuration() == model.network.configuration)
   }
 
-  /// Kernels are OIHW and dense kernels [outputs, inputs] in the file, element by element.
+  /// Convolution weights are OIHW and dense weights [outputs, inputs] in the file, element by element.
   @Test func filesHavePyTorchsLayout() throws {
     try save([1])
     let path = folder.path + "/step-00000001/model.safetensors"
@@ -85,7 +85,7 @@ import Training
     #expect(states["m.stem.weight"] != nil && states["v.head.bias"] != nil)
   }
 
-  @Test func digestsAreEqualIfAndOnlyIfBitsAre() throws {
+  @Test func digestsAreEqualIfAndOnlyIfAllBitsAre() throws {
     try save([1, 2])
     let digests = try [1, 2].map { try Checkpoint(folder.path + "/step-0000000\($0)").digest() }
     #expect(digests[0] == digests[1])
@@ -112,7 +112,7 @@ import Training
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted() == names)
   }
 
-  @Test func aDamagedOneIsPassedOver() throws {
+  @Test func aDamagedOneIsSkipped() throws {
     try save([1, 2])
     try damage("step-00000002/optimizer.safetensors")
     let (found, warnings) = try CheckpointDirectory(folder.path).latest()

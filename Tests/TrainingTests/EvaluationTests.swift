@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 import Training
 
-/// Evaluations: exact counts, no image twice, the same result on any ranks.
+/// Evaluations: exact counts, no image twice, the same result for any number of ranks.
 ///
 /// And training in more ranks than `mpirun` tests start.
 @Suite struct EvaluationTests {
@@ -73,7 +73,7 @@ import Training
   }
 
   /// Trax never rewinds its test stream: evaluation j takes the 5 batches from 16 + 80·j on.
-  @Test func theEndlessStreamGoesOn() throws {
+  @Test func theEndlessStreamContinues() throws {
     let configuration = Self.configuration(.next(5), batchSize: 16)
     let split = SyntheticCIFAR10.dataset().test
     let pixels = AlignedBuffer<Float>(count: 3072)
@@ -118,7 +118,7 @@ import Training
     let trainer = try Trainer(
       configuration, model: model, completedSteps: 0, dataset: SyntheticCIFAR10.dataset(),
       engine: BLASConvolutionEngine(), pool: WorkerPool(workerCount: 1 + communicator.rank % 2),
-      communicator: communicator, recorder: nil,
+      communicator: communicator, logger: nil,
       stop: StopRequest())
     try trainer.run()
     var (weights, states) = (ConsistencyDigest(), ConsistencyDigest())

@@ -53,7 +53,7 @@ import Training
     #expect(model.runningStatistics.elements.elementsEqual(untouched.runningStatistics.elements))
   }
 
-  @Test func pyTorchsCounterIsPassedOver() throws {
+  @Test func pyTorchsCounterIsSkipped() throws {
     let file = try write { $0.append(("norm.num_batches_tracked", .bias, Shape(1))) }
     #expect(try file.loadWeights(into: fresh()))
   }

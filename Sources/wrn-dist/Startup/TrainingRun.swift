@@ -127,7 +127,7 @@ struct TrainingRun {
   private func requireResumable(_ checkpoint: Checkpoint, dataFingerprint: String) throws {
     guard let state = checkpoint.state else { return }
     let saved = state.configuration
-    for (name, value) in configuration.identity where saved[name] != value {
+    for (name, value) in configuration.resumeSettings where saved[name] != value {
       throw CheckpointError(
         .bad,
         "\(checkpoint.path) was made with --\(name) \(saved[name] ?? "unknown") but this run has --\(name) "
