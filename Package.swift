@@ -114,14 +114,14 @@ let tests: [Target] = [
   .testTarget(
     name: "TrainingTests",
     dependencies: [
-      "Tensors", "Collectives", "Models", "Datasets", "DataParallel", "Training", "TestSupport",
+      "Tensors", "Collectives", "Models", "Optimizers", "Datasets", "DataParallel", "Training", "TestSupport",
     ]),
   .testTarget(name: "DatasetsTests", dependencies: ["Tensors", "Datasets", "TestSupport", crypto]),
   .testTarget(
     name: "DataParallelTests",
     dependencies: ["Tensors", "Collectives", "DataParallel", "TestSupport"]),
   .testTarget(name: "OptimizersTests", dependencies: ["Tensors", "Optimizers", "ReferenceImplementation"]),
-  .testTarget(name: "ModelsTests", dependencies: ["Tensors", "Models"]),
+  .testTarget(name: "ModelsTests", dependencies: ["Support", "Tensors", "Models"]),
   .testTarget(
     name: "ConvolutionEngineTests",
     dependencies: ["Tensors", "Models", "ReferenceImplementation", "TestSupport"]),

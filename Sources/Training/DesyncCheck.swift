@@ -3,10 +3,10 @@ import DataParallel
 import Models
 import Tensors
 
-/// Makes sure, now and then, that all ranks still hold the same numbers.
+/// A check at intervals that all ranks still hold bitwise identical parameters.
 ///
-/// They do by construction; a damaged memory cell, a bad cable or a defect of this program can end that, and nothing else
-/// would ever show it. A 64-bit hash of every tensor is cheap enough to compare each hundredth step and before each checkpoint.
+/// They do by construction. A memory fault, a bad cable or a defect of this program can desynchronize ranks, and nothing
+/// else would show it. A 64-bit hash of every tensor is cheap enough for every hundredth step and every checkpoint.
 final class DesyncCheck {
   /// The steps between checks.
   static let interval = 100
@@ -19,9 +19,9 @@ final class DesyncCheck {
   private let counts: [Int]
   private var totals: [UInt64]
 
-  /// Plans the check of parameters and running statistics; of moments each rank may hold a part of its own.
+  /// Plans the check of parameters and running statistics; optimizer states may be sharded and are not compared.
   init(_ model: ModelState, pool: WorkerPool, communicator: any Communicator) {
-    stores = [model.parameters, model.runningStatistics]
+    stores = model.replicatedStores
     let all = stores.enumerated().flatMap { s, store in store.layout.parameters.map { (parameter: $0, store: s) } }
     parameters = all
     hashes = AlignedBuffer(count: all.count)
@@ -31,13 +31,13 @@ final class DesyncCheck {
     totals = [UInt64](repeating: 0, count: communicator.worldSize)
   }
 
-  /// Compares all ranks' numbers.
+  /// Collective: compares the numbers of all ranks; blocks until every rank has contributed its hash.
   ///
-  /// Every rank calls it. Reads every parameter once, sends eight bytes a rank, allocates nothing.
+  /// Reads every parameter once, sends eight bytes per rank, allocates nothing.
   ///
-  /// - Parameter step: The step done last.
-  /// - Throws: ``RanksDesynchronized`` on every rank if any two differ; ``CommunicationError`` if the exchange fails.
-  func requireEqual(step: Int) throws {
+  /// - Parameter step: The last step done.
+  /// - Throws: ``RanksDesynchronized`` on every rank if any two differ; `CommunicationError` if an all-gather fails.
+  func verify(step: Int) throws {
     guard communicator.worldSize > 1 else { return }
     pool.parallelFor(parameters.count, with: self) { check, i, _ in check.hash(i) }
     var total = ConsistencyDigest()
@@ -54,7 +54,7 @@ final class DesyncCheck {
     hashes.pointer[i] = digest.value
   }
 
-  /// Finds the first tensor that differs, and who is alone with it; every rank calls it.
+  /// Collective: finds the tensors that differ, and the ranks that differ from the majority.
   private func describe(step: Int) throws -> RanksDesynchronized {
     var tables = [UInt64](repeating: 0, count: hashes.elements.count * communicator.worldSize)
     try tables.withUnsafeMutableBytes {
@@ -73,21 +73,21 @@ final class DesyncCheck {
   }
 }
 
-/// Ranks whose parameters or running statistics are no longer the same.
+/// Ranks whose parameters or running statistics are no longer bitwise identical.
 public struct RanksDesynchronized: Error, CustomStringConvertible {
-  /// The step after which it was found.
+  /// The step after which the check failed.
   public let step: Int
   /// The first tensor that differs.
   public let tensor: String
-  /// The ranks that differ from most others; all of them if there is no majority.
+  /// The ranks that differ from more than half of all; all ranks if there is no such majority.
   public let ranks: [Int]
   private let differingCount: Int
 
-  /// Describes what was found.
+  /// Finds the majority in the hashes of the first tensor.
   ///
   /// - Parameters:
-  ///   - step: The step done last.
-  ///   - differing: Each tensor that differs with its hash on every rank, in the order of the model.
+  ///   - step: The last step done.
+  ///   - differing: Each tensor that differs with its hash on every rank, in the model's order.
   init(step: Int, differing: [(name: String, hashes: [UInt64])]) {
     self.step = step
     differingCount = differing.count
@@ -99,12 +99,12 @@ public struct RanksDesynchronized: Error, CustomStringConvertible {
     ranks = hashes.indices.filter { !(majority?.contains($0) ?? false) }
   }
 
-  /// One sentence: where, what, who, and how to go on.
+  /// One sentence: after which step, which tensor and ranks, and how to continue.
   public var description: String {
     let more = differingCount > 1 ? " and \(differingCount - 1) more tensors" : ""
     return
       "after step \(step) \(tensor)\(more) of \(RankList.text(ranks)) differs from the other ranks', which a fault of "
-      + "memory or network can cause; no checkpoint was written, start again to go on from the last one, and without that host "
-      + "if it happens again."
+      + "memory or network can cause; no checkpoint was written, start again to resume from the last one, and without that "
+      + "host if it happens again."
   }
 }

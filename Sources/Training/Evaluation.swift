@@ -1,29 +1,30 @@
 import Collectives
 import Datasets
 import Models
+import Support
 import Tensors
 
-/// Loss and accuracy on test images, computed by whole batches that are dealt out to the ranks.
+/// Loss and accuracy on test images, in batches that are distributed over the ranks.
 ///
-/// A batch is computed by one rank alone, cut into the same microbatches as in training, so its numbers do not depend on
-/// who computes it; counts are integers and losses are summed in batch order. No image is counted twice.
+/// One rank computes a whole batch, in the same microbatches as in training, so the result does not depend on the number
+/// of ranks. Counts are integers, losses are summed in batch order, and no image is counted twice.
 public final class Evaluation {
-  /// What an evaluation found.
+  /// The result of an evaluation.
   public struct Result: Sendable, Hashable {
     /// The mean cross entropy over the images.
     public let loss: Double
-    /// Labels and predictions of all images.
+    /// The predictions of all images, by label.
     public let confusion: ConfusionMatrix
 
-    /// The images.
+    /// The number of images.
     public var exampleCount: Int { confusion.exampleCount }
-    /// Images whose largest logit is at their label.
+    /// The number of images whose largest logit is at their label.
     public var correctCount: Int { confusion.correctCount }
-    /// Correct images, 0 … 1.
+    /// The fraction of correct images, 0 … 1.
     public var accuracy: Double { Double(correctCount) / Double(exampleCount) }
   }
 
-  private let pass: ModelExecutor
+  private let executor: ModelExecutor
   private let split: CIFAR10.Split
   private let configuration: TrainingConfiguration
   private let communicator: any Communicator
@@ -31,16 +32,16 @@ public final class Evaluation {
   private let images: Tensor
   private let labels: AlignedBuffer<UInt8>
   private let network: ModelGraph
-  /// The ranks that take part: the first so many.
+  /// The number of ranks that evaluate, from rank 0 on.
   private let evaluatorCount: Int
 
-  /// Plans an evaluation; ranks that take no part need no memory for it.
+  /// Allocates the memory of an evaluation; ranks that do not participate need none.
   ///
   /// - Parameters:
   ///   - model: Parameters and running statistics.
   ///   - split: The test images.
   ///   - configuration: Batch size, microbatches and the `eval-` settings.
-  ///   - engine: What computes convolutions.
+  ///   - engine: The convolution engine.
   ///   - pool: This rank's threads.
   ///   - communicator: The ranks.
   public init(
@@ -59,7 +60,7 @@ public final class Evaluation {
         capacity * imagesPerMicrobatch, network.imageSize, network.imageSize,
         network.imageChannels))
     labels = AlignedBuffer(count: capacity * imagesPerMicrobatch)
-    pass = ModelExecutor(
+    executor = ModelExecutor(
       network, engine: engine, pool: pool, parameters: model.parameters,
       runningStatistics: model.runningStatistics, imagesPerMicrobatch: imagesPerMicrobatch,
       microbatches: 0..<capacity, tree: ReductionTree(leafCount: configuration.microbatches),
@@ -67,56 +68,60 @@ public final class Evaluation {
   }
 
   /// The bytes of all memory that the evaluation planned.
-  public var byteCount: Int { pass.byteCount + images.byteCount }
+  public var byteCount: Int { executor.byteCount + images.byteCount }
 
-  /// The images of every evaluation.
+  /// The number of images of every evaluation.
   public var exampleCount: Int { batches(index: 0).reduce(0) { $0 + $1.count } }
 
-  /// Evaluates; every rank calls it.
+  /// Collective: evaluates; blocks until all ranks have contributed their batches.
+  ///
+  /// Bitwise reproducible for any number of ranks and threads.
   ///
   /// - Parameters:
-  ///   - index: The number of evaluations before this one: where in the endless test stream it begins.
-  ///   - logits: Receives the logits of every image on every rank, `[exampleCount, classes]`, if given.
+  ///   - index: The number of evaluations before this one, which decides where in the endless test stream it starts.
+  ///   - logits: Receives the logits of every image on every rank, `[exampleCount, classes]`. If `nil`, logits are not
+  ///     sent.
   /// - Returns: The result over all images, on every rank.
-  /// - Throws: ``DatasetError`` if a record is bad, ``CommunicationError`` if the exchange fails.
+  /// - Throws: `DatasetError` if a record is invalid, `CommunicationError` if a message fails.
   public func callAsFunction(index: Int, logits: UnsafeMutablePointer<Float>? = nil) throws -> Result {
     let batches = batches(index: index)
     var results = [BatchResult](repeating: BatchResult(classCount: network.classCount), count: batches.count)
     var failure: (any Error)?
     do {
-      for b in batches.indices where evaluator(of: b) == communicator.rank {
+      for b in batches.indices where rank(evaluating: b) == communicator.rank {
         results[b] = try evaluate(batches[b])
         if let logits { copyLogits(batch: b, count: batches[b].count, to: logits) }
       }
     } catch {
       failure = error
     }
-    try gather(&results)
+    try allGather(&results)
     if let failure { throw failure }
-    if let logits { try share(logits, batches: batches) }
+    if let logits { try broadcastLogits(logits, batches: batches) }
     var confusion = ConfusionMatrix(classCount: network.classCount)
     for result in results { confusion.add(result.confusion) }
-    // In batch order, whoever computed them.
+    // In batch order, whichever rank computed them.
     let lossSum = results.reduce(0) { $0 + $1.lossSum }
     return Result(loss: lossSum / Double(confusion.exampleCount), confusion: confusion)
   }
 
-  /// The positions in the endless test stream that each batch takes.
+  /// The positions in the endless test stream of each batch.
   private func batches(index: Int) -> [Range<Int>] {
     let size = configuration.batchSize
     switch configuration.evalBatches {
     case .next(let count):
-      // Trax takes one batch for itself before the first evaluation (model-spec trap 13), and never rewinds.
-      let first = size + index * count * size
-      return (0..<count).map { first + $0 * size..<first + ($0 + 1) * size }
+      // Trax takes one batch before the first evaluation (model-spec trap 13), and never rewinds.
+      let start = size + index * count * size
+      return (0..<count).map { start + $0 * size..<start + ($0 + 1) * size }
     case .all:
       return stride(from: 0, to: split.count, by: size).map { $0..<min($0 + size, split.count) }
     }
   }
 
   /// The rank that computes a batch.
-  private func evaluator(of batch: Int) -> Int { batch % evaluatorCount }
+  private func rank(evaluating batch: Int) -> Int { batch % evaluatorCount }
 
+  /// The sums of one batch, which ranks send as 64-bit words.
   private struct BatchResult {
     var lossSum = 0.0
     var confusion: [Int]
@@ -137,17 +142,17 @@ public final class Evaluation {
         at: position % split.count, pixels: images.pointer + i * images.elementCountPerImage)
     }
     let count = positions.count
-    let microbatchCount = (count + imagesPerMicrobatch - 1) / imagesPerMicrobatch
-    let run = LocalBatch(
+    let microbatchCount = count.dividedRoundingUp(by: imagesPerMicrobatch)
+    let batch = LocalBatch(
       network, globalImageCount: count, imagesPerMicrobatch: imagesPerMicrobatch,
       localRange: 0..<microbatchCount, tree: ReductionTree(leafCount: microbatchCount),
       communicator: SingleProcessCommunicator())
-    try pass.forward(
-      images.pointer, labels: labels.pointer, batch: run, statistics: configuration.evalStatistics)
-    let loss = try pass.finishLoss(run)
+    try executor.forward(
+      images.pointer, labels: labels.pointer, batch: batch, statistics: configuration.evalStatistics)
+    let loss = try executor.finishLoss(batch)
     var confusion = ConfusionMatrix(classCount: network.classCount)
     for i in 0..<count {
-      confusion.count(label: Int(labels.pointer[i]), prediction: pass.prediction(i))
+      confusion.count(label: Int(labels.pointer[i]), prediction: executor.prediction(i))
     }
     var result = BatchResult(classCount: network.classCount)
     result.lossSum = loss * Double(count)
@@ -155,8 +160,8 @@ public final class Evaluation {
     return result
   }
 
-  /// Brings every batch's result to every rank.
-  private func gather(_ results: inout [BatchResult]) throws {
+  /// Collective: replaces every batch's result by that of the rank that computed it.
+  private func allGather(_ results: inout [BatchResult]) throws {
     guard communicator.worldSize > 1 else { return }
     let words = results.flatMap(\.words)
     var all = [UInt64](repeating: 0, count: words.count * communicator.worldSize)
@@ -169,37 +174,37 @@ public final class Evaluation {
     }
     for b in results.indices {
       let wordCount = words.count / results.count
-      let first = evaluator(of: b) * words.count + b * wordCount
-      results[b] = BatchResult(words: all[first..<first + wordCount])
+      let start = rank(evaluating: b) * words.count + b * wordCount
+      results[b] = BatchResult(words: all[start..<start + wordCount])
     }
   }
 
   private func copyLogits(batch: Int, count: Int, to logits: UnsafeMutablePointer<Float>) {
     let classes = network.classCount
     (logits + batch * configuration.batchSize * classes)
-      .update(from: pass.logits, count: count * classes)
+      .update(from: executor.logits, count: count * classes)
   }
 
-  /// Brings every batch's logits to every rank.
-  private func share(_ logits: UnsafeMutablePointer<Float>, batches: [Range<Int>]) throws {
+  /// Collective: broadcasts every batch's logits from the rank that computed them.
+  private func broadcastLogits(_ logits: UnsafeMutablePointer<Float>, batches: [Range<Int>]) throws {
     let classes = network.classCount
     for (b, positions) in batches.enumerated() {
       let rows = UnsafeMutableBufferPointer(
         start: logits + b * configuration.batchSize * classes,
         count: positions.count * classes)
-      try communicator.broadcast(UnsafeMutableRawBufferPointer(rows), root: evaluator(of: b))
+      try communicator.broadcast(UnsafeMutableRawBufferPointer(rows), root: rank(evaluating: b))
     }
   }
 }
 
-/// How often images of one class were taken for another.
+/// How often images of each class were predicted as each class.
 public struct ConfusionMatrix: Sendable, Hashable {
   /// The number of classes.
   public let classCount: Int
   /// The counts, `[label, prediction]`.
   public private(set) var counts: [Int]
 
-  /// Makes a matrix of zeros.
+  /// Creates a matrix of zeros.
   public init(classCount: Int) {
     self.classCount = classCount
     counts = [Int](repeating: 0, count: classCount * classCount)
@@ -220,14 +225,14 @@ public struct ConfusionMatrix: Sendable, Hashable {
     counts[label * classCount..<(label + 1) * classCount]
   }
 
-  /// The images.
+  /// The number of images.
   public var exampleCount: Int { counts.reduce(0, +) }
-  /// The images that were taken for what they are.
+  /// The number of images predicted as their class.
   public var correctCount: Int {
     (0..<classCount).reduce(0) { $0 + counts[$1 * classCount + $1] }
   }
 
-  /// The correct part of the images of one class, 0 … 1; nil if there were none.
+  /// The fraction of images of one class that are predicted correctly, 0 … 1; `nil` if the class has no images.
   public func accuracy(label: Int) -> Double? {
     let total = row(label).reduce(0, +)
     return total == 0 ? nil : Double(counts[label * classCount + label]) / Double(total)

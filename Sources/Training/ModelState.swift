@@ -2,77 +2,72 @@ import Collectives
 import Models
 import Tensors
 
-/// All numbers that a run carries from step to step: what a checkpoint holds.
+/// Everything that a run carries from step to step, and that a checkpoint holds.
 ///
-/// Every rank has all parameters and running statistics. The moments may be divided among the ranks
-/// (``OptimizerStateMode/sharded``); then this holds them only while a checkpoint is read or written, on rank 0.
+/// Every rank has all parameters and running statistics. With sharded optimizer state
+/// (``OptimizerStateMode/sharded``) the model holds the optimizer's states only while a checkpoint is read or written, on
+/// rank 0.
 public struct ModelState: Sendable {
   /// The layers.
   public let network: ModelGraph
   /// The trained tensors.
   public let parameters: ParameterStore
-  /// The running statistics of the batch normalisations.
+  /// The running statistics of the batch norms.
   public let runningStatistics: ParameterStore
-  private let moments: MomentStores
+  private let states: OptimizerStates
 
   /// Allocates a model of zeros.
   ///
   /// - Parameters:
   ///   - network: The layers.
-  ///   - holdingMoments: Whether to have moments from the start.
-  public init(_ network: ModelGraph, holdingMoments: Bool = true) {
+  ///   - names: The update rule's state names, if the model is to hold them from the start.
+  public init(_ network: ModelGraph, optimizerStates names: [String] = []) {
     self.network = network
     parameters = ParameterStore(network.parameterLayout)
     runningStatistics = ParameterStore(network.statisticsLayout)
-    moments = MomentStores(holdingMoments ? network.parameterLayout : ParameterLayout())
+    states = OptimizerStates()
+    allocateOptimizerStates(names)
   }
 
-  /// Adam's m; empty while the ranks have it in shards.
-  public var firstMoment: ParameterStore { moments.first }
-  /// Adam's v, likewise.
-  public var secondMoment: ParameterStore { moments.second }
+  /// The optimizer's states with the layout of the parameters, in the order of the rule's names; empty while sharded.
+  public var optimizerStates: [(name: String, store: ParameterStore)] { states.all }
 
-  /// What every rank has: parameters and running statistics.
-  public var weights: [ParameterStore] { [parameters, runningStatistics] }
+  /// The stores that every rank has: parameters and running statistics.
+  public var replicatedStores: [ParameterStore] { [parameters, runningStatistics] }
 
-  /// All stores, each in one piece.
-  public var stores: [ParameterStore] { weights + [firstMoment, secondMoment] }
+  /// All stores: parameters, running statistics and the optimizer's states.
+  public var stores: [ParameterStore] { replicatedStores + optimizerStates.map(\.store) }
 
   /// The bytes of all stores.
   public var byteCount: Int { stores.reduce(0) { $0 + $1.bytes.count } }
 
-  /// Makes room for moments, all zero.
-  func allocateMoments() { moments.replace(network.parameterLayout) }
+  /// Allocates the optimizer's states, all zero.
+  func allocateOptimizerStates(_ names: [String]) {
+    states.all = names.map { ($0, ParameterStore(network.parameterLayout)) }
+  }
 
-  /// Gives the memory of the moments back.
-  func releaseMoments() { moments.replace(ParameterLayout()) }
+  /// Frees the memory of the optimizer's states.
+  func releaseOptimizerStates() { states.all = [] }
 
-  /// Copies the root's parameters and running statistics to every rank, and its moments if every rank is to have them.
+  /// Collective: copies the root's parameters and running statistics to every rank.
   ///
-  /// Every rank calls it.
-  ///
-  /// - Throws: ``CommunicationError`` if the exchange fails.
+  /// - Parameters:
+  ///   - root: The sending rank.
+  ///   - includingOptimizerStates: Whether to copy the optimizer's states too, which every rank must hold then.
+  ///   - communicator: The ranks.
+  /// - Throws: `CommunicationError` if a broadcast fails.
   public func broadcast(
-    root: Int, momentsToo: Bool, on communicator: any Communicator
+    root: Int, includingOptimizerStates: Bool = false, on communicator: any Communicator
   ) throws {
-    for store in momentsToo ? stores : weights {
+    for store in includingOptimizerStates ? stores : replicatedStores {
       try communicator.broadcast(store.bytes, root: root)
     }
   }
 }
 
-/// The moments of a model, which come and go while its other stores stay; changed between steps only, by one thread.
-private final class MomentStores: @unchecked Sendable {
-  private(set) var first: ParameterStore
-  private(set) var second: ParameterStore
-
-  init(_ layout: ParameterLayout) {
-    first = ParameterStore(layout)
-    second = ParameterStore(layout)
-  }
-
-  func replace(_ layout: ParameterLayout) {
-    first = ParameterStore(layout)
-    second = ParameterStore(layout)
-  }
+/// The optimizer's states of a model, allocated and released while its other stores stay.
+///
+/// One thread changes them, between steps only.
+private final class OptimizerStates: @unchecked Sendable {
+  var all: [(name: String, store: ParameterStore)] = []
 }

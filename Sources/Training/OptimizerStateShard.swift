@@ -2,23 +2,22 @@ import Collectives
 import DataParallel
 import Tensors
 
-/// Who keeps the optimizer's moments.
+/// Which ranks keep the optimizer's states.
 public enum OptimizerStateMode: String, Sendable, Codable, CaseIterable {
-  /// Every rank has all and updates all parameters.
+  /// Every rank keeps all states and updates all parameters.
   case replicated
-  /// Each rank has those of its slices, updates these, and sends the parameters to the others.
+  /// Each rank keeps the states of its shards, updates their parameters, and all ranks all-gather the parameters.
   case sharded
 }
 
-/// The moments of one rank's slices of all buckets, bucket after bucket.
+/// One rank's shard of the optimizer's states (ZeRO stage 1): its elements of all buckets, concatenated.
 ///
-/// With one rank, and where moments are replicated, it is the model's own moments.
-final class OptimizerStateShard {
-  /// m of the slices.
-  let first: ParameterStore
-  /// v of the slices.
-  let second: ParameterStore
+/// With one rank or replicated states it is the model's own states.
+package final class OptimizerStateShard {
+  /// The states, in the order of the update rule's names.
+  package let states: [ParameterStore]
 
+  private let names: [String]
   private let shards: [[Range<Int>]]
   private let communicator: any Communicator
   private let offsets: [Int]
@@ -26,111 +25,115 @@ final class OptimizerStateShard {
 
   private static let tag = 4
 
-  /// Makes a rank's moments; does not communicate.
+  /// Allocates a rank's states, all zero unless the model's are used; does not communicate.
   ///
   /// - Parameters:
-  ///   - model: The model, whose moments are used as they are unless they are sharded.
-  ///   - mode: Who keeps moments.
-  ///   - exchange: Whose slices the ranks own.
+  ///   - model: The model. Unless states are sharded, its own are used, and allocated if it has none.
+  ///   - names: The state names of the update rule.
+  ///   - mode: Which ranks keep states.
+  ///   - shards: For every bucket, the elements that each rank owns.
   ///   - communicator: The ranks.
-  init(
-    _ model: ModelState, mode: OptimizerStateMode, exchange: GradientReducer,
+  /// - Precondition: The model has no states of another rule.
+  package init(
+    _ model: ModelState, names: [String], mode: OptimizerStateMode, shards: [[Range<Int>]],
     communicator: any Communicator
   ) {
+    self.names = names
     self.communicator = communicator
-    shards = exchange.shards
+    self.shards = shards
     isSharded = mode == .sharded && communicator.worldSize > 1
-    let own = exchange.shards.map { $0[communicator.rank] }
     guard isSharded else {
-      first = model.firstMoment
-      second = model.secondMoment
+      if model.optimizerStates.isEmpty { model.allocateOptimizerStates(names) }
+      precondition(model.optimizerStates.map(\.name) == names, "the model has the states of another update rule")
+      states = model.optimizerStates.map(\.store)
       offsets = []
       return
     }
+    let own = shards.map { $0[communicator.rank] }
     offsets = own.indices.map { own[..<$0].reduce(0) { $0 + $1.count } }
     var layout = ParameterLayout()
-    layout.append("slices", .bias, Shape(own.reduce(0) { $0 + $1.count }))
-    first = ParameterStore(layout)
-    second = ParameterStore(layout)
+    layout.append("shard", .bias, Shape(own.reduce(0) { $0 + $1.count }))
+    states = names.map { _ in ParameterStore(layout) }
   }
 
-  /// The bytes of the moments that this rank keeps from step to step.
-  var byteCount: Int { first.bytes.count + second.bytes.count }
+  /// The bytes of the states that this rank keeps from step to step.
+  package var byteCount: Int { states.reduce(0) { $0 + $1.bytes.count } }
 
-  /// Where the moments of a bucket's element are.
-  func place(of element: Int, bucket: Int) -> Int {
+  /// Returns the index in every state of an element of a bucket that this rank owns.
+  package func offset(of element: Int, bucket: Int) -> Int {
     isSharded ? offsets[bucket] + element - shards[bucket][communicator.rank].lowerBound : element
   }
 
-  /// Hands the moments that rank 0's model holds to their owners, and gives their memory back.
+  /// Collective: scatters the states of rank 0's model to their owners and frees the model's copy.
   ///
-  /// Every rank calls it. A model without moments stands for zeros.
+  /// Returns when this rank's messages are complete. If rank 0's model has no states, the shards stay as they are: zero.
   ///
-  /// - Throws: ``CommunicationError`` if an exchange fails.
-  func take(from model: ModelState) throws {
+  /// - Throws: `CommunicationError` if a message fails.
+  package func scatter(from model: ModelState) throws {
     guard isSharded else { return }
-    var holdsMoments: UInt8 = model.firstMoment.elements.isEmpty ? 0 : 1
-    try withUnsafeMutableBytes(of: &holdsMoments) { try communicator.broadcast($0, root: 0) }
-    defer { model.releaseMoments() }
-    guard holdsMoments != 0 else { return }
-    try exchange(model) { messages, whole, shard, count, owner in
+    var hasStates: UInt8 = model.optimizerStates.isEmpty ? 0 : 1
+    try withUnsafeMutableBytes(of: &hasStates) { try communicator.broadcast($0, root: 0) }
+    defer { model.releaseOptimizerStates() }
+    guard hasStates != 0 else { return }
+    try transfer(model) { requests, whole, shard, count, owner in
       if communicator.rank == 0 {
-        try messages.send(whole, count: count, to: owner, tag: Self.tag)
+        try requests.send(whole, count: count, to: owner, tag: Self.tag)
       } else {
-        try messages.receive(into: shard, count: count, from: 0, tag: Self.tag)
+        try requests.receive(into: shard, count: count, from: 0, tag: Self.tag)
       }
     } own: { whole, shard, count in
       shard.update(from: whole, count: count)
     }
   }
 
-  /// Brings all moments into rank 0's model, for a checkpoint; ``ModelState/releaseMoments()`` gives their memory back.
+  /// Collective: gathers all states into rank 0's model, for a checkpoint; ``releaseGathered(_:)`` frees them.
   ///
-  /// Every rank calls it.
+  /// Returns when this rank's messages are complete.
   ///
-  /// - Throws: ``CommunicationError`` if an exchange fails.
-  func collect(into model: ModelState) throws {
+  /// - Throws: `CommunicationError` if a message fails.
+  package func gather(into model: ModelState) throws {
     guard isSharded else { return }
-    if communicator.rank == 0 { model.allocateMoments() }
-    try exchange(model) { messages, whole, shard, count, owner in
+    if communicator.rank == 0 { model.allocateOptimizerStates(names) }
+    try transfer(model) { requests, whole, shard, count, owner in
       if communicator.rank == 0 {
-        try messages.receive(into: whole, count: count, from: owner, tag: Self.tag)
+        try requests.receive(into: whole, count: count, from: owner, tag: Self.tag)
       } else {
-        try messages.send(shard, count: count, to: 0, tag: Self.tag)
+        try requests.send(shard, count: count, to: 0, tag: Self.tag)
       }
     } own: { whole, shard, count in
       whole.update(from: shard, count: count)
     }
   }
 
-  /// Gives the memory of collected moments back.
-  func releaseGathered(_ model: ModelState) { if isSharded { model.releaseMoments() } }
+  /// Frees the model's copy of gathered states.
+  package func releaseGathered(_ model: ModelState) { if isSharded { model.releaseOptimizerStates() } }
 
   private typealias Values = UnsafeMutablePointer<Float>
 
-  /// Starts a message for every slice and moment between rank 0 and the slice's owner, and waits for all.
-  private func exchange(
+  /// Starts a message per state and shard between rank 0 and the shard's owner, and waits for all.
+  private func transfer(
     _ model: ModelState, message: (any RequestSet, Values, Values, Int, Int) throws -> Void,
     own: (Values, Values, Int) -> Void
   ) throws {
     let rank = communicator.rank
-    let messages = communicator.makeRequestSet(
-      capacity: 2 * shards.count * (rank == 0 ? communicator.worldSize - 1 : 1))
-    for (local, whole) in [(first, model.firstMoment), (second, model.secondMoment)] {
+    let requests = communicator.makeRequestSet(
+      capacity: states.count * shards.count * (rank == 0 ? communicator.worldSize - 1 : 1))
+    for (index, local) in states.enumerated() {
+      // Only rank 0's model has states; on the other ranks the message ignores the address.
+      let whole = rank == 0 ? model.optimizerStates[index].store.pointer : local.pointer
       for (bucket, owned) in shards.enumerated() {
         for owner in owned.indices where rank == 0 || rank == owner {
           let shard = owned[owner]
-          // On other ranks than 0 the model has no moments, and the message does not touch them.
-          let inWhole = rank == 0 ? whole.pointer + shard.lowerBound : local.pointer
+          let inWhole = rank == 0 ? whole + shard.lowerBound : whole
           let inShard = owner == rank ? local.pointer + offsets[bucket] : local.pointer
           if owner == 0 {
             own(inWhole, inShard, shard.count)
           } else {
-            try message(messages, inWhole, inShard, shard.count, owner)
+            try message(requests, inWhole, inShard, shard.count, owner)
           }
         }
       }
     }
-    try communicator.wait(for: messages)
+    try communicator.wait(for: requests)
   }
 }

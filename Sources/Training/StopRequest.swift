@@ -1,41 +1,44 @@
 import Synchronization
 
-/// A wish to stop after the current step, from a signal to any one rank.
+/// A request to stop after the current step; a signal to any one rank suffices.
 public final class StopRequest: Sendable {
   private let flag = Atomic<Bool>(false)
 
-  /// Makes a request that nobody has made yet.
+  /// Creates a request that is not set.
   public init() {}
 
-  /// Asks to stop; may be called from a signal handler.
+  /// Requests a stop; may be called from a signal handler.
   public func request() { flag.store(true, ordering: .relaxed) }
 
-  /// Tells whether this rank was asked.
-  public var isMade: Bool { flag.load(ordering: .relaxed) }
+  /// Whether a stop was requested on this rank.
+  public var isRequested: Bool { flag.load(ordering: .relaxed) }
 }
 
-/// The run stopped after a step because somebody asked it to, with a checkpoint of that step.
+/// A run that stopped on request after a step, with a checkpoint of that step.
 public struct TrainingStopped: Error, CustomStringConvertible {
   /// The last step done.
   public let step: Int
-  /// The run's folder.
+  /// The run's directory.
   public let outputDirectory: String
 
-  /// One sentence: where it stopped and how to go on.
+  /// One sentence: after which step, and how to continue.
   public var description: String {
     "stopped on request after step \(step), checkpoint written; "
-      + "the same command with --output-dir \(outputDirectory) goes on from there."
+      + "the same command with --output-dir \(outputDirectory) resumes from it."
   }
 }
 
-/// The loss or the gradient is no longer a number.
+/// A run whose loss or gradient is no longer finite.
 public struct TrainingDiverged: Error, CustomStringConvertible {
   /// The step whose loss or gradient is not finite.
   public let step: Int
 
-  /// One sentence: where, and what may help.
+  /// One sentence: which step, and what may help.
+  ///
+  /// A resumed run would reach the same step with the same numbers, and refuse another learning rate.
   public var description: String {
     "the run diverged: loss or gradient of step \(step) is not finite; the parameters of step \(step) are not saved; "
-      + "start again with a lower --learning-rate or resume from the last checkpoint."
+      + "start a new run with a lower --learning-rate and another --output-dir, from random weights or with "
+      + "--init CHECKPOINT."
   }
 }

@@ -2,56 +2,57 @@ import Collectives
 import DataParallel
 import Datasets
 import Models
+import Support
 import Tensors
 import Tracing
 
-/// Which step does what: the loop over steps, with reports, evaluations and checkpoints.
+/// The training loop: steps, reports, evaluations and checkpoints.
 ///
-/// Every rank runs the same loop; rank 0 has a ``RunLogger`` and writes what there is to write.
+/// Every rank runs the same loop; rank 0 has a ``RunLogger`` and writes all files.
 public final class Trainer {
   private let configuration: TrainingConfiguration
   private let model: ModelState
   private let loader: BatchLoader
   private let trainingStep: TrainingStep
   private let evaluation: Evaluation?
-  private let recorder: RunLogger?
+  private let logger: RunLogger?
   private let stop: StopRequest
   private let communicator: any Communicator
-  private let desync: DesyncCheck
+  private let desyncCheck: DesyncCheck
   private let fault: FaultInjection?
   private let tracer: Tracer?
-  private let spans: TrainerTraceLabels
+  private let traceLabels: TrainerTraceLabels
   private let firstStep: Int
 
-  /// Plans all memory of a run and starts loading its first batch.
+  /// Allocates all memory of a run and starts loading its first batch; does not communicate.
   ///
   /// - Parameters:
-  ///   - configuration: What to compute.
+  ///   - configuration: All settings.
   ///   - model: The state to start from.
   ///   - completedSteps: The steps already done.
   ///   - dataset: Training and test images.
-  ///   - engine: What computes convolutions.
+  ///   - engine: The convolution engine.
   ///   - pool: This rank's threads.
   ///   - communicator: The ranks.
-  ///   - recorder: Writes reports; on rank 0 alone.
-  ///   - stop: A request to stop early.
-  ///   - fault: Damage that a test asks for.
-  ///   - tracer: Records what takes how long.
+  ///   - logger: Writes reports and checkpoints; `nil` on all ranks but 0.
+  ///   - stop: The request to stop early.
+  ///   - fault: A fault that a test injects.
+  ///   - tracer: Records the run's spans. If `nil`, nothing is traced.
   /// - Throws: `MicrobatchPlan.InvalidPlan` or `WorldSizeError` if the batch cannot be divided.
   public init(
     _ configuration: TrainingConfiguration, model: ModelState, completedSteps: Int,
     dataset: CIFAR10, engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator,
-    recorder: RunLogger?, stop: StopRequest, fault: FaultInjection? = nil, tracer: Tracer? = nil
+    logger: RunLogger?, stop: StopRequest, fault: FaultInjection? = nil, tracer: Tracer? = nil
   ) throws {
     self.configuration = configuration
     self.model = model
-    self.recorder = recorder
+    self.logger = logger
     self.stop = stop
     self.communicator = communicator
-    desync = DesyncCheck(model, pool: pool, communicator: communicator)
+    desyncCheck = DesyncCheck(model, pool: pool, communicator: communicator)
     self.fault = fault
     self.tracer = tracer
-    spans = TrainerTraceLabels(tracer)
+    traceLabels = TrainerTraceLabels(tracer)
     firstStep = completedSteps + 1
     let plan = try configuration.microbatchPlan(communicator)
     trainingStep = TrainingStep(
@@ -65,7 +66,7 @@ public final class Trainer {
         model, split: dataset.test, configuration: configuration, engine: engine, pool: pool,
         communicator: communicator)
     let batchSize = configuration.batchSize
-    // Trax takes one batch of its shuffled stream for itself before the first step (model-spec trap 13).
+    // Trax takes one batch of its shuffled stream before the first step (model-spec trap 13).
     let skippedBatches = configuration.shuffle == .queue ? 1 : 0
     loader = BatchLoader(
       split: dataset.training,
@@ -77,44 +78,43 @@ public final class Trainer {
 
   /// The bytes of all memory that this rank planned for the run.
   public var plannedByteCount: Int {
-    model.weights.reduce(0) { $0 + $1.bytes.count } + trainingStep.byteCount + loader.byteCount
+    model.replicatedStores.reduce(0) { $0 + $1.bytes.count } + trainingStep.byteCount + loader.byteCount
       + (evaluation?.byteCount ?? 0)
   }
 
-  /// Trains to the last step.
+  /// Collective: trains to the last step.
   ///
-  /// Every rank calls it.
-  ///
-  /// - Throws: ``TrainingStopped`` after a request to stop, ``TrainingDiverged`` if the loss is no longer a number,
-  ///   ``RanksDesynchronized`` if ranks no longer hold the same numbers (all three on every rank), `DatasetError`, `CheckpointError` or `CommunicationError` on the rank that meets one.
+  /// - Throws: On every rank ``TrainingStopped`` after a stop request, ``TrainingDiverged`` if the loss or the gradient
+  ///   is not finite, ``RanksDesynchronized`` if ranks no longer hold the same numbers. On the rank where it occurs
+  ///   `DatasetError`, ``CheckpointError`` or `CommunicationError`.
   public func run() throws {
-    defer { finish() }
-    try trainingStep.begin()
+    defer { stopLoading() }
+    try trainingStep.prepare()
     for number in firstStep..<max(configuration.steps + 1, firstStep) {
       let stopping = try step(number)
       let isLast = number == configuration.steps
       let isSaved = isLast || stopping || isMultiple(number, of: configuration.checkpointEvery)
       if isSaved || isMultiple(number, of: DesyncCheck.interval) {
         let start = tracer.now()
-        try trainingStep.finish()
-        try desync.requireEqual(step: number)
-        tracer.record(spans.comparison, since: start)
+        try trainingStep.waitForParameters()
+        try desyncCheck.verify(step: number)
+        tracer.record(traceLabels.comparison, since: start)
       }
       if isSaved {
         let start = tracer.now()
-        try trainingStep.withGatheredState { try recorder?.saveCheckpoint($0, step: number) }
-        tracer.record(spans.checkpoint, since: start)
+        try trainingStep.withGatheredState { try logger?.saveCheckpoint($0, step: number) }
+        tracer.record(traceLabels.checkpoint, since: start)
       }
       if isLast || isReportStep(number) {
-        try trainingStep.finish()
-        try recorder?.reportTraining(step: number, model: model)
+        try trainingStep.waitForParameters()
+        try logger?.reportTraining(step: number, model: model)
         if let evaluation {
           let start = tracer.now()
-          let found = try evaluation(index: evaluationIndex(number))
-          tracer.record(spans.evaluation, since: start)
-          try recorder?.record(found, step: number)
+          let result = try evaluation(index: evaluationIndex(number))
+          tracer.record(traceLabels.evaluation, since: start)
+          try logger?.record(result, step: number)
         }
-        recorder?.startWindow()
+        logger?.startWindow()
       }
       if stopping && !isLast {
         throw TrainingStopped(step: number, outputDirectory: configuration.outputDirectory)
@@ -122,46 +122,42 @@ public final class Trainer {
     }
   }
 
-  /// Does one step: images, update, log.
+  /// Collective: does one step: loads images, updates the model, writes the log line.
   ///
-  /// Every rank calls it, for one step after the other.
+  /// Call it for consecutive steps. After the first few steps it allocates no memory, except what Open MPI allocates.
   ///
-  /// After the first few steps it allocates no memory, apart from what Open MPI allocates for itself.
-  ///
-  /// - Returns: Whether some rank was asked to stop.
+  /// - Returns: Whether any rank has a stop request.
   /// - Throws: What ``run()`` throws.
   package func step(_ number: Int) throws -> Bool {
     tracer?.step = number
-    let start = monotonicNanoseconds()
+    let start = MonotonicClock.now()
     let batch = try loader.next()
-    let dataSeconds = Double(monotonicNanoseconds() &- start) * 1e-9
-    tracer.record(spans.dataWait, since: start)
+    let dataSeconds = MonotonicClock.seconds(since: start)
+    tracer.record(traceLabels.dataWait, since: start)
     let computeStart = tracer.now()
     let result = try trainingStep(
-      batch.images.pointer, labels: batch.labels.pointer, step: number, stopRequested: stop.isMade)
-    tracer.record(spans.step, since: computeStart)
+      batch.images.pointer, labels: batch.labels.pointer, step: number, stopRequested: stop.isRequested)
+    tracer.record(traceLabels.step, since: computeStart)
     if let fault {
-      try trainingStep.finish()
-      fault.strike(model, rank: communicator.rank, after: number)
+      try trainingStep.waitForParameters()
+      fault.apply(to: model, rank: communicator.rank, after: number)
     }
     guard result.loss.isFinite && result.gradientNorm.isFinite else {
       throw TrainingDiverged(step: number)
     }
-    try recorder?.record(result, step: number, dataSeconds: dataSeconds)
+    try logger?.record(result, step: number, dataSeconds: dataSeconds)
     return result.stopRequested
   }
 
-  /// Calls a body with the model as a checkpoint holds it.
+  /// Collective: calls a body with the model as a checkpoint holds it: rank 0's has all optimizer states.
   ///
-  /// Every rank calls it; on rank 0 all moments are there.
-  ///
-  /// - Throws: `CommunicationError` if an exchange fails, and what `body` throws.
+  /// - Throws: `CommunicationError` if a message fails; the error of `body`.
   package func withGatheredState(_ body: (ModelState) throws -> Void) throws {
     try trainingStep.withGatheredState(body)
   }
 
-  /// Stops reading ahead.
-  package func finish() { loader.stop() }
+  /// Stops the thread that loads batches ahead.
+  package func stopLoading() { loader.stop() }
 
   /// Trax reports after the first step and then at regular intervals.
   private func isReportStep(_ step: Int) -> Bool {
@@ -169,11 +165,13 @@ public final class Trainer {
     return step == 1 || step.isMultiple(of: interval)
   }
 
-  /// The number of evaluations before the one at `step`, a pure function, so that a resumed run goes on in the stream.
+  /// The number of evaluations before the one at `step`.
+  ///
+  /// It depends on the step alone, so a resumed run continues in the test stream.
   private func evaluationIndex(_ step: Int) -> Int {
     let interval = configuration.evalEvery
     if step == 1 { return 0 }
-    // Step 1 has one of its own unless every step has.
+    // Step 1 has an extra evaluation unless every step has one.
     let before = (step - 1) / interval
     return interval == 1 ? before : before + 1
   }
@@ -183,7 +181,7 @@ public final class Trainer {
   }
 }
 
-/// What the loop over steps is made of, in a trace.
+/// The labels of the training loop's spans.
 private struct TrainerTraceLabels {
   let step, dataWait, evaluation, checkpoint, comparison: TraceLabel
 
@@ -193,18 +191,5 @@ private struct TrainerTraceLabels {
     evaluation = tracer.label("evaluation", "evaluation")
     checkpoint = tracer.label("checkpoint", "checkpoint")
     comparison = tracer.label("compare parameters", "exchange")
-  }
-}
-
-extension TrainingConfiguration.Engine {
-  /// Makes the engine: for ``native`` with the widest instruction set that this CPU has, or what `WRN_ISA` asks for.
-  ///
-  /// - Parameter environment: The environment of the process.
-  /// - Returns: The engine; ``blas`` where the CPU has none of the instruction sets that native kernels are built for.
-  /// - Throws: `InstructionSet.Unavailable` if this CPU lacks what `WRN_ISA` asks for.
-  public func make(environment: [String: String]) throws -> any ConvolutionEngine {
-    let instructionSet = try InstructionSet.choose(asked: environment["WRN_ISA"])
-    guard self == .native, let instructionSet else { return BLASConvolutionEngine() }
-    return NativeConvolutionEngine(instructionSet)
   }
 }

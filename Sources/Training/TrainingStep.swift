@@ -2,35 +2,36 @@ import Collectives
 import DataParallel
 import Models
 import Optimizers
+import Support
 import Tensors
 import Tracing
 
-/// One training step: what every rank does with one batch, in a straight line.
+/// One training step, from a rank's images to updated parameters.
 ///
-/// All memory is planned at the start; a step allocates nothing. Every method is collective: every rank calls it, in the
-/// same order.
+/// All memory is planned at the start, and a step allocates nothing. All methods are collective: every rank calls them in
+/// the same order.
 ///
-/// A step returns while other ranks' parameters are still on their way; the next one waits for them layer by layer.
-/// Whoever else reads parameters calls ``finish()`` first.
+/// A step returns while all-gathers of parameters are in flight. The next step waits for them layer by layer. Other
+/// readers of the parameters must call ``waitForParameters()`` first.
 public final class TrainingStep {
-  let plan: MicrobatchPlan
-  private let pass: ModelExecutor
-  private let run: LocalBatch
-  private let exchange: GradientReducer
+  private let executor: ModelExecutor
+  private let localBatch: LocalBatch
+  private let reducer: GradientReducer
   private let summary: StepSummary
-  private let moments: OptimizerStateShard
-  private let optimizer: Adam
+  private let optimizer: Optimizer
+  private let optimizerState: OptimizerStateShard
   private let schedule: LearningRateSchedule
   private let model: ModelState
   private let mode: OptimizerStateMode
-  /// The gradient of the last step, averaged over the global batch: of this rank's slices, or with replicated moments
-  /// of all.
+  /// The gradient of the last step, averaged over the global batch.
+  ///
+  /// With sharded optimizer state only this rank's shards are valid.
   package let gradients: ParameterStore
   private let pool: WorkerPool
   private let communicator: any Communicator
-  private let spans: StepTraceLabels
+  private let traceLabels: StepTraceLabels
 
-  /// What a step reports.
+  /// The numbers that a step reports.
   public struct Result: Sendable {
     /// The mean loss over the global batch, before the update.
     public let loss: Float
@@ -38,14 +39,14 @@ public final class TrainingStep {
     public let learningRate: Float
     /// The Euclidean norm of the averaged gradient of all parameters.
     public let gradientNorm: Float
-    /// Whether any rank was asked to stop.
+    /// Whether any rank has a stop request.
     public let stopRequested: Bool
-    /// The seconds of the step that this rank waited for messages: communication that nothing hid.
+    /// The seconds of the step that this rank waited for messages: communication that computation did not hide.
     public let communicationSeconds: Double
     /// The seconds of the whole step on this rank.
     public let stepSeconds: Double
 
-    /// Makes a report.
+    /// Creates a result.
     package init(
       loss: Float, learningRate: Float, gradientNorm: Float, stopRequested: Bool = false,
       communicationSeconds: Double = 0, stepSeconds: Double = 0
@@ -59,209 +60,207 @@ public final class TrainingStep {
     }
   }
 
-  /// Plans a step.
+  /// Allocates all memory of a step.
   ///
-  /// It does not communicate; ``begin()`` follows on every rank.
+  /// It does not communicate; ``prepare()`` must follow on every rank.
   ///
   /// - Parameters:
-  ///   - model: Parameters, running statistics and moments; updated by every step.
-  ///   - plan: How the batch is divided.
-  ///   - configuration: Batch norm, optimizer, learning rate, exchange.
-  ///   - engine: What computes convolutions.
+  ///   - model: Parameters, running statistics and optimizer states; updated by every step.
+  ///   - plan: The division of the batch into microbatches and ranks.
+  ///   - configuration: Batch norm, optimizer, learning rate and gradient all-reduce.
+  ///   - rule: The update rule. If `nil`, the configuration's.
+  ///   - engine: The convolution engine.
   ///   - pool: This rank's threads.
   ///   - communicator: The ranks.
-  ///   - tracer: Records what takes how long.
+  ///   - tracer: Records the step's spans. If `nil`, nothing is traced.
   public init(
     _ model: ModelState, plan: MicrobatchPlan, configuration: TrainingConfiguration,
-    engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator,
-    tracer: Tracer? = nil
+    rule: (any UpdateRule)? = nil, engine: any ConvolutionEngine, pool: WorkerPool,
+    communicator: any Communicator, tracer: Tracer? = nil
   ) {
     self.model = model
-    self.plan = plan
     self.pool = pool
     self.communicator = communicator
-    spans = StepTraceLabels(tracer, worldSize: communicator.worldSize)
+    traceLabels = StepTraceLabels(tracer, worldSize: communicator.worldSize)
     let network = model.network
-    let pass = ModelExecutor(
+    let executor = ModelExecutor(
       network, engine: engine, pool: pool, parameters: model.parameters,
       runningStatistics: model.runningStatistics, imagesPerMicrobatch: plan.imagesPerMicrobatch,
       microbatches: plan.localMicrobatches, tree: plan.tree, scope: configuration.batchNorm,
       purpose: .training, roundingLevel: configuration.wire.roundingLevel(of: plan.tree),
       tracer: tracer)
-    self.pass = pass
-    run = LocalBatch(
+    self.executor = executor
+    localBatch = LocalBatch(
       network, globalImageCount: plan.globalBatchSize,
       imagesPerMicrobatch: plan.imagesPerMicrobatch, localRange: plan.localMicrobatches,
       tree: plan.tree, communicator: communicator)
-    gradients = pass.subtreeGradients[0]
+    gradients = executor.subtreeGradients[0]
     mode = configuration.optimizerState
-    exchange = GradientReducer(
+    reducer = GradientReducer(
       plan: BucketPlan(
         elementCount: network.parameterCount, bucketByteCount: configuration.bucketByteCount),
       tree: plan.tree, wire: configuration.wire, communicator: communicator,
-      segments: pass.subtreeGradients.map(\.pointer),
+      segments: executor.subtreeGradients.map(\.pointer),
       target: mode == .sharded ? model.parameters.pointer : gradients.pointer, tracer: tracer)
-    summary = StepSummary(exchange, communicator: communicator)
-    moments = OptimizerStateShard(model, mode: mode, exchange: exchange, communicator: communicator)
-    optimizer = Adam(
-      configuration.optimizer, firstMoment: moments.first, secondMoment: moments.second)
+    summary = StepSummary(reducer, communicator: communicator)
+    optimizer = Optimizer(rule ?? configuration.optimizer.rule, layout: network.parameterLayout)
+    optimizerState = OptimizerStateShard(
+      model, names: optimizer.rule.stateNames, mode: mode, shards: reducer.shards, communicator: communicator)
     schedule = .constant(configuration.learningRate)
   }
 
-  /// The bytes of all memory that the step planned, moments included, without parameters and running statistics.
-  public var byteCount: Int { pass.byteCount + exchange.byteCount + moments.byteCount }
+  /// The bytes of all memory that the step planned: optimizer states, but not parameters and running statistics.
+  public var byteCount: Int { executor.byteCount + reducer.byteCount + optimizerState.byteCount }
 
   /// The logits of this rank's images of the last step, `[images, classes]`.
-  package var logits: UnsafePointer<Float> { pass.logits }
+  package var logits: UnsafePointer<Float> { executor.logits }
 
-  /// Gives every rank the moments of its slices, and checks that all ranks cut the gradient alike.
+  /// Collective: verifies that all ranks plan the same shards, and scatters the optimizer's states.
   ///
-  /// Every rank calls it once, before the first step.
+  /// Call it once, before the first step.
   ///
-  /// - Throws: `ConsistencyDigest.Mismatch` on every rank if the cuts differ; ``CommunicationError`` if an exchange fails.
-  public func begin() throws {
-    try exchange.requireEqualPlans()
-    try moments.take(from: model)
+  /// - Throws: `ConsistencyDigest.Mismatch` on every rank if the plans differ; `CommunicationError` if a message fails.
+  public func prepare() throws {
+    try reducer.requireEqualPlans()
+    try optimizerState.scatter(from: model)
   }
 
-  /// Computes step `step` (the first is 1) on this rank's images and updates the model.
+  /// Collective: computes a step on this rank's images and updates the model.
+  ///
+  /// Blocks until every rank has contributed its gradient. Bitwise reproducible for any number of ranks and threads.
   ///
   /// - Parameters:
-  ///   - images: This rank's images of the step's batch, `NHWC`, raw pixels.
-  ///   - labels: A class an image.
-  ///   - step: The number of the step.
-  ///   - stopRequested: Whether this rank was asked to stop; all are told.
-  /// - Returns: Loss, learning rate, gradient norm and whether any rank was asked to stop, the same on every rank; and
-  ///   how long this one took and waited.
-  /// - Throws: ``CommunicationError`` if an exchange fails.
+  ///   - images: This rank's images of the step's batch, `NHWC`, raw pixels from 0 to 255.
+  ///   - labels: The class of each image.
+  ///   - step: The number of the step, from 1.
+  ///   - stopRequested: Whether this rank has a stop request.
+  /// - Returns: Loss, learning rate, gradient norm and stop request, equal on every rank; and this rank's times.
+  /// - Throws: `CommunicationError` if a message fails.
   public func callAsFunction(
     _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, step: Int, stopRequested: Bool = false
   ) throws -> Result {
-    let began = monotonicNanoseconds()
+    let start = MonotonicClock.now()
     let waitedBefore = communicator.statistics.waitedNanoseconds
     let update = Update(step: step, learningRate: schedule(step))
-    // A layer is computed as soon as its parameters have come from the ranks that updated them.
-    try pass.forward(images, labels: labels, batch: run, statistics: .batch) { count in
-      try spans.recordWait(spans.layerWait) { try exchange.waitForAllGather(ofFirst: count) }
+    // A layer's forward pass starts as soon as its parameters have arrived from the ranks that updated them.
+    try executor.forward(images, labels: labels, batch: localBatch, statistics: .batch) { count in
+      try traceLabels.recordWait(traceLabels.layerWait) { try reducer.waitForAllGather(ofFirst: count) }
     }
-    try exchange.finish()
-    try pass.startRunningStatistics(run)
+    try waitForParameters()
+    try executor.startRunningStatistics(localBatch)
 
-    exchange.begin()
-    try pass.backward(images, batch: run) { elements in
-      // Full buckets start to the owners of their slices; what has come from other ranks meanwhile is used at once.
-      try exchange.gradientReady(elements)
-      while let bucket = try exchange.nextReducedBucket(waiting: false) { try apply(update, bucket) }
+    reducer.begin()
+    try executor.backward(images, batch: localBatch) { elements in
+      // Complete buckets are sent to the owners of their shards; buckets that have been reduced meanwhile are applied.
+      try reducer.gradientReady(elements)
+      while let bucket = try reducer.nextReducedBucket(waiting: false) { try apply(update, bucket) }
     }
-    while let bucket = try spans.recordWait(
-      spans.bucketWait, { try exchange.nextReducedBucket(waiting: true) })
+    while let bucket = try traceLabels.recordWait(
+      traceLabels.bucketWait, { try reducer.nextReducedBucket(waiting: true) })
     {
       try apply(update, bucket)
     }
     try summary.start(stopRequested: stopRequested)
     if mode == .replicated { try applyToAll(update) }
 
-    try pass.finishRunningStatistics(run)
-    let loss = try pass.finishLoss(run)
-    let (squareSum, stopRequested) = try spans.recordWait(spans.summaryWait) { try summary.finish() }
+    try executor.finishRunningStatistics(localBatch)
+    let loss = try executor.finishLoss(localBatch)
+    let (squareSum, stopRequested) = try traceLabels.recordWait(traceLabels.summaryWait) { try summary.finish() }
     return Result(
       loss: Float(loss), learningRate: Float(update.learningRate),
       gradientNorm: Float(squareSum.squareRoot()), stopRequested: stopRequested,
-      communicationSeconds: Self.seconds(communicator.statistics.waitedNanoseconds &- waitedBefore),
-      stepSeconds: Self.seconds(monotonicNanoseconds() &- began))
+      communicationSeconds: MonotonicClock.seconds(communicator.statistics.waitedNanoseconds &- waitedBefore),
+      stepSeconds: MonotonicClock.seconds(since: start))
   }
 
-  /// Waits for the parameters that other ranks have updated in the last step.
+  /// Collective: waits until this rank has the parameters that other ranks updated in the last step.
   ///
-  /// Every rank calls it before parameters are read by anything but the next step.
+  /// Call it before anything but the next step reads parameters.
   ///
-  /// - Throws: ``CommunicationError`` if an exchange fails.
-  public func finish() throws { try exchange.finish() }
+  /// - Throws: `CommunicationError` if a message fails.
+  public func waitForParameters() throws { try reducer.finish() }
 
-  /// Calls a body with the model as a checkpoint holds it: on rank 0 all moments are in it.
+  /// Collective: calls a body with the model as a checkpoint holds it: rank 0's has all optimizer states.
   ///
-  /// Every rank calls it.
+  /// Blocks rank 0 until all ranks have sent their states.
   ///
-  /// - Parameter body: What to do with the model.
-  /// - Throws: ``CommunicationError`` if an exchange fails, and what `body` throws.
+  /// - Parameter body: Called on every rank with the model.
+  /// - Throws: `CommunicationError` if a message fails; the error of `body`.
   public func withGatheredState(_ body: (ModelState) throws -> Void) throws {
-    try finish()
-    try moments.collect(into: model)
-    defer { moments.releaseGathered(model) }
+    try waitForParameters()
+    try optimizerState.gather(into: model)
+    defer { optimizerState.releaseGathered(model) }
     try body(model)
   }
 
-  /// What an update depends on, apart from the gradient.
+  /// The scalars of an update.
   private struct Update {
     let step: Int
     let learningRate: Double
   }
 
-  /// Finishes the sum of this rank's slice of a bucket, updates its parameters, and hands them out; or, where every rank
-  /// updates all parameters, hands out the gradient.
+  /// Reduces this rank's shard of a bucket, updates its parameters and starts their all-gather.
+  ///
+  /// With replicated optimizer state it all-gathers the gradient instead.
   private func apply(_ update: Update, _ bucket: Int) throws {
-    let shard = exchange.ownedShard(bucket)
-    let start = spans.now()
-    pool.parallelFor(Self.pieces(shard), with: (self, update, bucket, shard), label: spans.update) {
-      context, i, _ in
-      let (owner, update, bucket, shard) = context
-      let piece = Self.piece(i, of: shard)
-      owner.exchange.sum(piece, of: bucket)
-      owner.summary.addSquares(piece, of: owner.gradients.pointer)
-      if owner.mode == .sharded { owner.optimize(update, piece, bucket) }
+    let items = Self.workItems(reducer.ownedShard(bucket))
+    let start = traceLabels.now()
+    pool.parallelFor(items.count, with: (self, update, bucket, items), label: traceLabels.update) { context, item, _ in
+      let (owner, update, bucket, items) = context
+      let elements = items[item]
+      owner.reducer.sum(elements, of: bucket)
+      owner.summary.addSquares(elements, of: owner.gradients.pointer)
+      if owner.mode == .sharded { owner.optimize(update, elements, bucket) }
     }
-    spans.record(spans.update, since: start)
-    try exchange.gather(bucket)
+    traceLabels.record(traceLabels.update, since: start)
+    try reducer.gather(bucket)
   }
 
-  /// Updates all parameters, bucket by bucket as their gradients come in.
+  /// Updates all parameters, bucket by bucket as their gradients arrive.
   private func applyToAll(_ update: Update) throws {
-    for (bucket, elements) in exchange.plan.buckets.enumerated() {
-      try spans.recordWait(spans.bucketWait) { try exchange.waitForAllGather(bucket) }
-      let start = spans.now()
-      pool.parallelFor(Self.pieces(elements), with: (self, update, bucket, elements), label: spans.update) {
-        context, i, _ in
-        let (owner, update, bucket, elements) = context
-        owner.optimize(update, Self.piece(i, of: elements), bucket)
+    for (bucket, elements) in reducer.plan.buckets.enumerated() {
+      try traceLabels.recordWait(traceLabels.bucketWait) { try reducer.waitForAllGather(bucket) }
+      let items = Self.workItems(elements)
+      let start = traceLabels.now()
+      pool.parallelFor(items.count, with: (self, update, bucket, items), label: traceLabels.update) {
+        context, item, _ in
+        let (owner, update, bucket, items) = context
+        owner.optimize(update, items[item], bucket)
       }
-      spans.record(spans.update, since: start)
+      traceLabels.record(traceLabels.update, since: start)
     }
   }
 
   private func optimize(_ update: Update, _ elements: Range<Int>, _ bucket: Int) {
-    optimizer.step(
-      parameters: model.parameters, gradients: gradients, learningRate: update.learningRate,
-      step: update.step, range: elements,
-      momentsAt: moments.place(of: elements.lowerBound, bucket: bucket))
+    let operands = UpdateOperands(
+      elements, parameters: model.parameters, gradients: gradients, states: optimizerState.states,
+      stateOffset: optimizerState.offset(of: elements.lowerBound, bucket: bucket))
+    optimizer.update(operands, step: update.step, learningRate: update.learningRate)
   }
 
-  private static func seconds(_ nanoseconds: UInt64) -> Double { Double(nanoseconds) * 1e-9 }
-
-  // 64 KiB of each array: large enough to hand out, small enough to stay in a cache from the sum to the update.
-  private static let pieceCount = 32 * BucketPlan.chunkLength
-  private static func pieces(_ range: Range<Int>) -> Int {
-    (range.count + pieceCount - 1) / pieceCount
-  }
-  private static func piece(_ i: Int, of range: Range<Int>) -> Range<Int> {
-    let first = range.lowerBound + i * pieceCount
-    return first..<min(first + pieceCount, range.upperBound)
+  /// Divides elements of the flat gradient into work items of whole chunks.
+  ///
+  /// An item is 64 KiB of each array: large enough to schedule, small enough to stay in a cache from the reduction to
+  /// the update.
+  package static func workItems(_ elements: Range<Int>) -> WorkDivision {
+    WorkDivision(elements, itemSize: 32 * BucketPlan.chunkLength)
   }
 }
 
-/// What a step is made of beside the layers, in a trace: updates, and waits for other ranks.
-struct StepTraceLabels {
+/// The labels of a step's spans outside the layers: updates, and waits for other ranks.
+private struct StepTraceLabels {
   private let tracer: Tracer?
   private let hasPeers: Bool
-  /// Summing and updating a slice of a bucket.
+  /// The reduction and update of a shard of a bucket.
   let update: TraceLabel
   /// The wait for parameters that the next layer reads.
   let layerWait: TraceLabel
   /// The wait for a bucket's partial sums, or for its gradient.
   let bucketWait: TraceLabel
-  /// The wait for what ranks tell each other at the end of a step.
+  /// The wait for the other ranks' step summaries.
   let summaryWait: TraceLabel
 
-  /// Makes the labels.
+  /// Creates the labels.
   init(_ tracer: Tracer?, worldSize: Int) {
     self.tracer = tracer
     hasPeers = worldSize > 1
@@ -271,13 +270,13 @@ struct StepTraceLabels {
     summaryWait = tracer.label("summary wait", "wait")
   }
 
-  /// Reads the clock if something is traced.
+  /// Reads the clock if a tracer records.
   func now() -> UInt64 { tracer.now() }
 
-  /// Records a span of the thread that trains, which ends now.
+  /// Records a span of the training thread that ends now.
   func record(_ label: TraceLabel, since start: UInt64) { tracer.record(label, since: start) }
 
-  /// Waits, and records how long if there are ranks to wait for.
+  /// Calls a body that waits, and records its span if there are other ranks.
   func recordWait<Value>(_ label: TraceLabel, _ body: () throws -> Value) rethrows -> Value {
     guard hasPeers else { return try body() }
     let start = tracer.now()

@@ -137,7 +137,7 @@ import Testing
     try folder.write("file", "in the way")
     try refuse(
       folder, ["train", "--steps", "1", "--output-dir", "file/run"], code: 73,
-      ["the output folder file/run cannot be written", "--output-dir"])
+      ["the output directory file/run cannot be written", "--output-dir"])
   }
 
   @Test func aFolderThatAnotherRunWritesTo() throws {
@@ -147,7 +147,7 @@ import Testing
       try waitForLines(1, in: log)
       try refuse(
         folder, ["train", "--depth", "10", "--data", "synthetic", "--output-dir", "run", "--resume", "auto"], code: 73,
-        ["another run writes to the output folder run"], ranks: [nil, 2])
+        ["another run writes to the output directory run"], ranks: [nil, 2])
       kill(child, SIGTERM)
     }
     #expect(first.exitCode == 75, "\(first.standardError)")
@@ -175,9 +175,9 @@ import Testing
     let folder = try TemporaryDirectory()
     try folder.write("theirs", "localhost:2\n")
     for (path, words) in [
-      (".", ". is a folder"), ("no/such/file", "there is no folder no/such"),
-      ("theirs/file", "there is no folder theirs"), ("", "names no file"),
-      ("new/", "names no file"),
+      (".", ". is a directory"), ("no/such/file", "there is no directory no/such"),
+      ("theirs/file", "there is no directory theirs"), ("", "is not the name of a file"),
+      ("new/", "is not the name of a file"),
     ] {
       try refuse(folder, ["doctor", "--hostfile", "theirs", "--write", path], code: 73, [words], ranks: [nil])
       try refuse(

@@ -60,7 +60,7 @@ import Testing
     // The only checkpoint is damaged: to start over silently would throw the run away.
     try refuse(
       ["train", "--depth", "10", "--batch-size", "16", "--data", "synthetic", "--output-dir", "run"],
-      "no checkpoint in run/checkpoints is whole")
+      "no checkpoint in run/checkpoints is valid")
   }
 
   @Test func aFlippedBit() throws {

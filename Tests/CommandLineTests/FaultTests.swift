@@ -80,6 +80,29 @@ import Testing
     }
   }
 
+  /// The advice of the message works, and resuming, which it once recommended, does not.
+  @Test func whatTheMessageOfADivergedRunAdvises() throws {
+    let folder = try TemporaryDirectory()
+    func job(_ output: String, _ steps: Int, rate: String, _ flags: [String] = []) -> Job {
+      Job.training(
+        folder, output: output,
+        ["--steps", "\(steps)", "--checkpoint-every", "1", "--learning-rate", rate] + flags)
+    }
+    // One update at this rate leaves finite parameters, whose loss is not finite.
+    let diverged = try job("run", 5, rate: "1e30").run()
+    #expect(diverged.exitCode == 76, "\(diverged.standardError)")
+    let advice = "start a new run with a lower --learning-rate and another --output-dir"
+    #expect(diverged.standardError.contains(advice) && diverged.standardError.contains("--init CHECKPOINT"))
+    #expect(!diverged.standardError.contains("resume"), "\(diverged.standardError)")
+
+    #expect(try job("run", 5, rate: "1e30").run().exitCode == 76, "the same numbers again")
+    let refused = try job("run", 5, rate: "0.01").run()
+    #expect(refused.exitCode == 65 && refused.standardError.contains("--learning-rate"), "\(refused.standardError)")
+    try job("fresh", 2, rate: "0.01").succeed()
+    try job("saved", 2, rate: "0.01").succeed()
+    try job("initialized", 2, rate: "0.001", ["--init", "saved"]).succeed()
+  }
+
   @Test func aRankBoundToFewerCoresThanThreads() throws {
     let cores = ProcessInfo.processInfo.activeProcessorCount
     let folder = try TemporaryDirectory()

@@ -13,7 +13,7 @@ import Testing
     let expected: [Regex<Substring>] = [
       /^data: embedded synthetic set \(--data synthetic\), 10000 training and 2000 test images$/,
       /^WRN-10-1, 4 steps of 16 images \(0\.0 epochs\) in 8 microbatches$/,
-      /^2 rank\(s\) × [0-9]+ thread\(s\), engine (?:native \((?:avx512|avx2|neon)\)|blas \(.+\)), [0-9]+ MiB planned a rank$/,
+      /^2 rank\(s\) × [0-9]+ thread\(s\), engine (?:native \((?:avx512|avx2|neon)\)|blas \(.+\)), [0-9]+ MiB planned per rank$/,
       /^output in run$/,
       /^Step      1: Total number of trainable weights: 100986$/,
       /^Step      1: Ran 1 train steps in [0-9]+\.[0-9]{2} secs$/,

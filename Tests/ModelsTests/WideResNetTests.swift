@@ -5,7 +5,7 @@ import Testing
 
 /// Names, counts and initial values of the network's tensors.
 @Suite struct WideResNetTests {
-  private func network(_ depth: Int, _ k: Int) throws -> WideResNet {
+  private func network(_ depth: Int, _ k: Int) throws -> ModelGraph {
     TraxWideResNet.graph(try WideResNetConfiguration(depth: depth, widenFactor: k))
   }
 

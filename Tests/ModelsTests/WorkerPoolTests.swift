@@ -1,13 +1,14 @@
 import Foundation
 import Models
+import Support
 import Tensors
 import Testing
 
 /// Every item is done once, by a worker that does nothing else at the time.
 @Suite struct WorkerPoolTests {
   @Test(arguments: [1, 2, 3, 8])
-  func everyItemOnce(workerCount: Int) {
-    let pool = WorkerPool(workerCount: workerCount)
+  func everyItemOnce(workerCount: Int) throws {
+    let pool = try WorkerPool(workerCount: workerCount)
     for itemCount in [0, 1, 2, 7, 1000] {
       let counts = AlignedBuffer<Int>(count: itemCount)
       let busy = AlignedBuffer<Int>(count: workerCount)
@@ -22,25 +23,89 @@ import Testing
     }
   }
 
-  @Test func passesFollowOneAnother() {
-    let pool = WorkerPool(workerCount: 4)
+  @Test func loopsFollowOneAnother() throws {
+    let pool = try WorkerPool(workerCount: 4)
     let values = AlignedBuffer<Int>(count: 64)
-    for pass in 0..<2000 {
-      pool.parallelFor(64, with: (values, pass)) { context, item, _ in
+    for loop in 0..<2000 {
+      pool.parallelFor(64, with: (values, loop)) { context, item, _ in
         if context.0.pointer[item] == context.1 { context.0.pointer[item] += 1 }
       }
     }
-    #expect(values.elements.allSatisfy { $0 == 2000 }, "a pass began before the last one had ended")
+    #expect(values.elements.allSatisfy { $0 == 2000 }, "a loop began before the last one had ended")
   }
 
-  @Test func aPoolThatIsDroppedEndsItsThreads() {
-    for _ in 0..<200 { _ = WorkerPool(workerCount: 5) }
+  @Test func aPoolThatIsReleasedEndsItsThreads() throws {
+    for _ in 0..<200 { _ = try WorkerPool(workerCount: 5) }
     // Other tests run threads of their own at the same time, though not hundreds.
     for _ in 0..<500 where threadCount() > 400 { usleep(10_000) }
     #expect(threadCount() <= 400, "of 800 that were started")
   }
 
+  @Test func aThreadThatCannotStartIsReported() {
+    #expect(throws: SystemThread.StartError.self) {
+      // No machine has a pebibyte for a stack.
+      try WorkerPool(workerCount: 3, stackSize: 1 << 50)
+    }
+  }
+
+  /// A loop ends with its items, not with its workers: here a signal handler keeps worker 1 away from them.
+  @Test func aLoopDoesNotWaitForAWorkerWithoutItems() throws {
+    let pool = try WorkerPool(workerCount: 2)
+    let threads = AlignedBuffer<pthread_t>(count: 2)
+    while threads.pointer[1] == 0 {
+      pool.parallelFor(2, with: threads) { threads, _, worker in
+        threads.pointer[worker] = pthread_self()
+        usleep(1000)
+      }
+    }
+    signal(SIGUSR2) { _ in
+      HeldWorker.state[0] = HeldWorker.held
+      while HeldWorker.state[0] != HeldWorker.released { usleep(1000) }
+    }
+    pthread_kill(threads.pointer[1], SIGUSR2)
+    while HeldWorker.state[0] != HeldWorker.held { usleep(1000) }
+    let workers = AlignedBuffer<Int>(count: 8)
+    pool.parallelFor(8, with: workers) { workers, item, worker in workers.pointer[item] = 10 + worker }
+    #expect(workers.elements.allSatisfy { $0 == 10 }, "worker 0 computed every item")
+    HeldWorker.state[0] = HeldWorker.released
+  }
+
+  /// Flush-to-zero is inherited by new threads; a library that was linked with -ffast-math sets it.
+  @Test func workersRoundToNearestAndKeepSubnormals() throws {
+    var environment = fenv_t()
+    fegetenv(&environment)
+    #if arch(x86_64)
+      environment.__mxcsr |= 0x8040
+    #else
+      environment.__fpcr |= 1 << 24
+    #endif
+    fesetenv(&environment)
+    #expect(!FloatingPointEnvironment.isDefault, "the test itself could not set flush-to-zero")
+    let pool = try WorkerPool(workerCount: 4)
+    let isDefault = AlignedBuffer<Bool>(count: 64)
+    pool.parallelFor(64, with: isDefault) { isDefault, item, _ in
+      isDefault.pointer[item] = FloatingPointEnvironment.isDefault
+      usleep(100)
+    }
+    #expect(isDefault.elements.allSatisfy { $0 })
+    fesetround(FE_UPWARD)
+    #expect(!FloatingPointEnvironment.isDefault)
+    FloatingPointEnvironment.setDefault()
+    #expect(FloatingPointEnvironment.isDefault)
+  }
+
   private func threadCount() -> Int {
     (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/task").count) ?? 0
   }
+}
+
+/// What a signal handler and a test tell each other.
+private enum HeldWorker {
+  static let held: Int32 = 1
+  static let released: Int32 = 2
+  nonisolated(unsafe) static let state: UnsafeMutablePointer<Int32> = {
+    let state = UnsafeMutablePointer<Int32>.allocate(capacity: 1)
+    state.initialize(to: 0)
+    return state
+  }()
 }

@@ -3,7 +3,7 @@ import ReferenceImplementation
 import Tensors
 import Testing
 
-/// Adam against its definition in Double.
+/// Adam against the reference implementation in Double.
 @Suite struct AdamTests {
   private let layout: ParameterLayout
   private let count = 1003
@@ -25,14 +25,23 @@ import Testing
     }
   }
 
+  /// Parameters, gradients, m and v.
+  private func operands(_ elements: Range<Int>, _ stores: [ParameterStore]) -> UpdateOperands {
+    UpdateOperands(elements, parameters: stores[0], gradients: stores[1], states: Array(stores[2...]))
+  }
+
+  @Test func namesOfStatesAreThoseOfCheckpoints() {
+    #expect(OptimizerConfiguration().rule.stateNames == ["m", "v"])
+  }
+
   @Test(arguments: [1, 2, 7])
-  func everyElementAfterEveryStep(pieces: Int) {
+  func everyElementAfterEveryStep(items: Int) {
     var configuration = OptimizerConfiguration()
     configuration.weightDecay = 1e-3
     let stores = (0..<4).map { _ in ParameterStore(layout) }
     let (weights, gradients) = (stores[0], stores[1])
     for (i, value) in numbers("weights").enumerated() { weights.elements[i] = value }
-    let adam = Adam(configuration, firstMoment: stores[2], secondMoment: stores[3])
+    let adam = Optimizer(Adam(configuration), layout: layout)
     var reference = ReferenceAdam(count: count)
     reference.weightDecay = 1e-3
     var exact = weights.elements.map(Double.init)
@@ -40,10 +49,9 @@ import Testing
       for (i, value) in numbers("step \(step)").enumerated() { gradients.elements[i] = value }
       let rate = 0.01 / Double(step)
       reference.update(&exact, gradients: gradients.elements.map(Double.init), learningRate: rate)
-      for piece in 0..<pieces {
-        adam.step(
-          parameters: weights, gradients: gradients, learningRate: rate, step: step,
-          range: piece * count / pieces..<(piece + 1) * count / pieces)
+      for item in 0..<items {
+        adam.update(
+          operands(item * count / items..<(item + 1) * count / items, stores), step: step, learningRate: rate)
       }
       for i in 0..<count {
         // A few roundings a step of weights up to 1 and updates up to 0.01.
@@ -57,13 +65,13 @@ import Testing
     withExtendedLifetime(stores) {}
   }
 
-  /// By hand: at t = 1 from zero moments, m̂ = 0.1·g/0.19 and v̂ = 0.001·g²/(1 − 0.999²).
+  /// By hand: at t = 1 from zero states, m̂ = 0.1·g/0.19 and v̂ = 0.001·g²/(1 − 0.999²).
   @Test func theFirstStepByHand() {
     let stores = (0..<4).map { _ in ParameterStore(layout) }
     stores[0].elements[0] = 2
     stores[1].elements[0] = 0.5
-    Adam(OptimizerConfiguration(), firstMoment: stores[2], secondMoment: stores[3]).step(
-      parameters: stores[0], gradients: stores[1], learningRate: 0.01, step: 1, range: 0..<1)
+    Optimizer(OptimizerConfiguration().rule, layout: layout).update(
+      operands(0..<1, stores), step: 1, learningRate: 0.01)
     let m = 0.05 / 0.19
     let v = 0.00025 / 0.001999
     let expected = 2 * (1 - 1e-5) - 0.01 * m / (v.squareRoot() + 1e-5)
@@ -74,8 +82,8 @@ import Testing
   @Test func elementsOutsideTheRangeStay() {
     let stores = (0..<4).map { _ in ParameterStore(layout) }
     for store in stores { for i in 0..<count { store.elements[i] = 1 } }
-    Adam(OptimizerConfiguration(), firstMoment: stores[2], secondMoment: stores[3]).step(
-      parameters: stores[0], gradients: stores[1], learningRate: 0.1, step: 3, range: 10..<20)
+    Optimizer(OptimizerConfiguration().rule, layout: layout).update(
+      operands(10..<20, stores), step: 3, learningRate: 0.1)
     for store in [stores[0], stores[2], stores[3]] {
       for i in 0..<count where !(10..<20).contains(i) { #expect(store.elements[i] == 1) }
     }

@@ -28,16 +28,16 @@ extension RankWorker {
     defer { try? FileManager.default.removeItem(atPath: folder) }
     configuration.outputDirectory = folder
     let dataset = SyntheticCIFAR10.dataset()
-    let model = ModelState(network, holdingMoments: ranks == 1)
+    let model = ModelState(network)
     network.initialize(model.parameters, model.runningStatistics, seed: 0)
-    let recorder = try RunLogger(
+    let logger = try RunLogger(
       configuration, networkName: network.name, output: OutputDirectory(creating: folder),
       completedSteps: 0, trainingCount: dataset.training.count, dataFingerprint: "", console: Silence())
     let trainer = try Trainer(
       configuration, model: model, completedSteps: 0, dataset: dataset,
       engine: configuration.engine.make(environment: [:]),
-      pool: WorkerPool(workerCount: 2, progressing: communicator),
-      communicator: communicator, recorder: recorder, stop: StopRequest())
+      pool: try WorkerPool(workerCount: 2, progressing: communicator),
+      communicator: communicator, logger: logger, stop: StopRequest())
     // The first steps start threads, fill lazy globals and OpenBLAS's buffers.
     for number in 1...10 { _ = try trainer.step(number) }
     let control = AllocationCounter.count { free(strdup(CommandLine.arguments[0])) }
@@ -45,7 +45,7 @@ extension RankWorker {
       for number in 11...60 { _ = try trainer.step(number) }
     }
     line("control \(control), fifty steps \(steps)")
-    trainer.finish()
+    trainer.stopLoading()
   }
 }
 

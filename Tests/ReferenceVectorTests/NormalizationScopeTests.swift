@@ -7,9 +7,9 @@ import Training
 
 /// The other ways to normalise: each microbatch by itself, and by running statistics.
 @Suite struct NormalizationScopeTests {
-  private static let images = TraxVectors.images.map(Double.init)
-  private static let labels = TraxVectors.labels.map(Int.init)
-  private static let count = TraxVectors.imageCount
+  private static let images = ModelVectors.images.map(Double.init)
+  private static let labels = ModelVectors.labels.map(Int.init)
+  private static let count = ModelVectors.imageCount
 
   private func tensors(_ store: ParameterStore) -> ReferenceWideResNet.Tensors {
     Dictionary(
@@ -70,15 +70,15 @@ import Training
   private func infer(_ model: ModelState) throws -> (loss: Double, logits: [Double]) {
     let tree = ReductionTree(leafCount: 2)
     let pass = ModelExecutor(
-      model.network, engine: BLASConvolutionEngine(), pool: WorkerPool(workerCount: 2),
+      model.network, engine: BLASConvolutionEngine(), pool: try WorkerPool(workerCount: 2),
       parameters: model.parameters, runningStatistics: model.runningStatistics,
       imagesPerMicrobatch: 3, microbatches: 0..<2, tree: tree, scope: .global, purpose: .inference)
-    let run = LocalBatch(
+    let batch = LocalBatch(
       model.network, globalImageCount: Self.count, imagesPerMicrobatch: 3, localRange: 0..<2,
       tree: tree, communicator: SingleProcessCommunicator())
     try pass.forward(
-      TraxVectors.images, labels: TraxVectors.labels, run: run, statistics: .running)
-    let loss = try pass.finishLoss(run)
+      ModelVectors.images, labels: ModelVectors.labels, batch: batch, statistics: .running)
+    let loss = try pass.finishLoss(batch)
     return (loss, (0..<Self.count * 10).map { Double(pass.logits[$0]) })
   }
 }

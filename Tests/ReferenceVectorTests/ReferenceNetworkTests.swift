@@ -5,8 +5,8 @@ import Testing
 
 /// The network against its definition in Double (`ReferenceWideResNet`), every element of every gradient.
 @Suite struct ReferenceNetworkTests {
-  private static let images = TraxVectors.images.map(Double.init)
-  private static let labels = TraxVectors.labels.map(Int.init)
+  private static let images = ModelVectors.images.map(Double.init)
+  private static let labels = ModelVectors.labels.map(Int.init)
 
   private func tensors(_ store: ParameterStore) -> ReferenceWideResNet.Tensors {
     Dictionary(
@@ -15,7 +15,7 @@ import Testing
 
   /// The definition itself agrees with NumPy, so that it can be trusted where NumPy's vectors do not reach.
   @Test func theDefinitionAgreesWithTheVectors() throws {
-    let expected = try TraxVectors(widenFactor: 1)
+    let expected = try ModelVectors(widenFactor: 1)
     let run = try VectorRun(widenFactor: 1)
     let found = ReferenceWideResNet(blocks: 3, widenFactor: 1)(
       Self.images, labels: Self.labels, tensors(run.model.parameters))

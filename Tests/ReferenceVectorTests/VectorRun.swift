@@ -12,26 +12,33 @@ final class VectorRun {
   private let labels: AlignedBuffer<UInt8>
   private var number = 0
 
-  /// Plans WRN-depth-k with the formula's parameters.
-  init(
+  /// Plans Trax's WRN-depth-k with the formula's parameters.
+  convenience init(
     depth: Int = 22, widenFactor: Int, threads: Int = 2, batchNorm: BatchNormalizationScope = .global
   ) throws {
-    let network = TraxWideResNet.graph(try WideResNetConfiguration(depth: depth, widenFactor: widenFactor))
+    let configuration = try WideResNetConfiguration(depth: depth, widenFactor: widenFactor)
+    try self.init(TraxWideResNet.graph(configuration), threads: threads, batchNorm: batchNorm)
+  }
+
+  /// Plans a network with the formula's parameters.
+  init(
+    _ network: ModelGraph, threads: Int = 2, batchNorm: BatchNormalizationScope = .global
+  ) throws {
     model = ModelState(network)
     network.initialize(model.parameters, model.runningStatistics, seed: 0)
-    TraxVectors.fill(model.parameters)
-    let count = TraxVectors.imageCount
+    ModelVectors.fill(model.parameters)
+    let count = ModelVectors.imageCount
     images = Tensor(Shape(count, 32, 32, 3))
     labels = AlignedBuffer(count: count)
-    for (i, value) in TraxVectors.images.enumerated() { images.elements[i] = value }
-    for (i, label) in TraxVectors.labels.enumerated() { labels.pointer[i] = label }
+    for (i, value) in ModelVectors.images.enumerated() { images.elements[i] = value }
+    for (i, label) in ModelVectors.labels.enumerated() { labels.pointer[i] = label }
     var configuration = TrainingConfiguration()
     configuration.batchNorm = batchNorm
     step = TrainingStep(
       model,
       plan: try MicrobatchPlan(globalBatchSize: count, microbatchCount: count, rank: 0, worldSize: 1),
       configuration: configuration, engine: BLASConvolutionEngine(),
-      pool: WorkerPool(workerCount: threads), communicator: SingleProcessCommunicator())
+      pool: try WorkerPool(workerCount: threads), communicator: SingleProcessCommunicator())
   }
 
   /// Makes one training step and returns its loss (before the update) and gradient norm.

@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 import Training
 
-/// Evaluations: exact counts, no image twice, the same result on any ranks.
+/// Evaluations: exact counts, no image twice, the same result for any number of ranks.
 ///
 /// And training in more ranks than `mpirun` tests start.
 @Suite struct EvaluationTests {
@@ -32,7 +32,7 @@ import Training
   ) throws -> Evaluation.Result {
     let evaluation = Evaluation(
       try model(), split: SyntheticCIFAR10.dataset().test, configuration: configuration,
-      engine: BLASConvolutionEngine(), pool: WorkerPool(workerCount: 1), communicator: communicator)
+      engine: BLASConvolutionEngine(), pool: try WorkerPool(workerCount: 1), communicator: communicator)
     return try evaluation(index: index)
   }
 
@@ -41,7 +41,7 @@ import Training
     let configuration = Self.configuration(.all, batchSize: 48)
     let evaluation = Evaluation(
       try Self.model(), split: SyntheticCIFAR10.dataset().test, configuration: configuration,
-      engine: BLASConvolutionEngine(), pool: WorkerPool(workerCount: 2), communicator: SingleProcessCommunicator())
+      engine: BLASConvolutionEngine(), pool: try WorkerPool(workerCount: 2), communicator: SingleProcessCommunicator())
     #expect(evaluation.exampleCount == 2000)
     let logits = AlignedBuffer<Float>(count: 20_000)
     let result = try evaluation(index: 0, logits: logits.pointer)
@@ -73,7 +73,7 @@ import Training
   }
 
   /// Trax never rewinds its test stream: evaluation j takes the 5 batches from 16 + 80·j on.
-  @Test func theEndlessStreamGoesOn() throws {
+  @Test func theEndlessStreamContinues() throws {
     let configuration = Self.configuration(.next(5), batchSize: 16)
     let split = SyntheticCIFAR10.dataset().test
     let pixels = AlignedBuffer<Float>(count: 3072)
@@ -87,49 +87,47 @@ import Training
     }
   }
 
-  /// Up to eight ranks of one process: after some steps every rank's weights, and all moments as a checkpoint would
-  /// have them, are those of one rank.
+  /// Up to eight ranks of one process: after some steps every rank's weights, and all optimizer states as a
+  /// checkpoint would have them, are those of one rank.
   @Test(arguments: [(8, 8), (7, 7), (5, 3)], OptimizerStateMode.allCases)
   func trainingOnManyRanks(_ size: (microbatches: Int, mostRanks: Int), mode: OptimizerStateMode) throws {
     var weights = Set<UInt64>()
-    var moments = Set<UInt64>()
+    var states = Set<UInt64>()
     for worldSize in 1...size.mostRanks {
       let found = try ThreadCommunicator.run(worldSize: worldSize) {
         try Self.train(size.microbatches, mode, $0)
       }
       weights.formUnion(found.map(\.weights))
-      moments.insert(found[0].moments)
+      states.insert(found[0].states)
     }
     #expect(weights.count == 1)
-    #expect(moments.count == 1)
+    #expect(states.count == 1)
   }
 
   private static func train(
     _ microbatches: Int, _ mode: OptimizerStateMode, _ communicator: any Communicator
-  ) throws -> (weights: UInt64, moments: UInt64) {
+  ) throws -> (weights: UInt64, states: UInt64) {
     var configuration = TrainingConfiguration()
     configuration.optimizerState = mode
     configuration.batchSize = 2 * microbatches
     configuration.microbatches = microbatches
     configuration.steps = 3
     configuration.evalEvery = 0
-    let model = ModelState(
-      try model().network,
-      holdingMoments: mode == .replicated || communicator.worldSize == 1 || communicator.rank == 0)
+    let model = ModelState(try model().network)
     model.network.initialize(model.parameters, model.runningStatistics, seed: 0)
     let trainer = try Trainer(
       configuration, model: model, completedSteps: 0, dataset: SyntheticCIFAR10.dataset(),
-      engine: BLASConvolutionEngine(), pool: WorkerPool(workerCount: 1 + communicator.rank % 2),
-      communicator: communicator, recorder: nil,
+      engine: BLASConvolutionEngine(), pool: try WorkerPool(workerCount: 1 + communicator.rank % 2),
+      communicator: communicator, logger: nil,
       stop: StopRequest())
     try trainer.run()
-    var (weights, moments) = (ConsistencyDigest(), ConsistencyDigest())
+    var (weights, states) = (ConsistencyDigest(), ConsistencyDigest())
     try trainer.withGatheredState { model in
-      for store in model.weights { weights.combine(UnsafeRawBufferPointer(store.bytes)) }
-      for store in [model.firstMoment, model.secondMoment] {
-        moments.combine(UnsafeRawBufferPointer(store.bytes))
+      for store in model.replicatedStores { weights.combine(UnsafeRawBufferPointer(store.bytes)) }
+      for state in model.optimizerStates {
+        states.combine(UnsafeRawBufferPointer(state.store.bytes))
       }
     }
-    return (weights.value, moments.value)
+    return (weights.value, states.value)
   }
 }

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 import Training
 
-/// What is left of a host's memory, read from files as Linux writes them.
+/// The memory that a host has left, read from files in Linux's format.
 @Suite struct HostMemoryTests {
   private static let meminfo = "MemTotal:       2000 kB\nMemFree:         100 kB\nMemAvailable:    1000 kB\n"
 
@@ -12,7 +12,7 @@ import Training
     return HostMemory(root: folder.path)
   }
 
-  @Test func withoutLimitsTheKernelDecides() throws {
+  @Test func withoutLimitsLinuxDecides() throws {
     let found = try memory([
       "proc/meminfo": Self.meminfo, "proc/self/cgroup": "0::/user\n", "sys/fs/cgroup/user/memory.max": "max\n",
       "sys/fs/cgroup/user/memory.current": "5\n",
@@ -20,6 +20,20 @@ import Training
     #expect(found?.availableByteCount == 1_024_000 && found?.limit == "available")
     #expect(try memory(["proc/meminfo": Self.meminfo])?.availableByteCount == 1_024_000)
     #expect(try memory([:]) == nil)
+  }
+
+  /// `number` wants a whole word, `text` the start of a name.
+  @Test func fieldsOfSystemFiles() throws {
+    let folder = try TemporaryDirectory()
+    try folder.write("proc/meminfo", Self.meminfo)
+    try folder.write("proc/cpuinfo", "processor\t: 0\nmodel name\t: A: CPU \nflags\t\t: avx2 fma\n")
+    let files = SystemFiles(root: folder.path)
+    #expect(files.number(of: "MemTotal", in: "proc/meminfo") == 2000)
+    #expect(files.number(of: "MemTot", in: "proc/meminfo") == nil)
+    #expect(files.text(afterNameStartingWith: "model name", in: "proc/cpuinfo") == "A: CPU")
+    #expect(files.text(afterNameStartingWith: "flag", in: "proc/cpuinfo") == "avx2 fma")
+    #expect(files.text(afterNameStartingWith: "Features", in: "proc/cpuinfo") == nil)
+    #expect(files.text(afterNameStartingWith: "model name", in: "proc/none") == nil)
   }
 
   @Test func theTightestGroupCounts() throws {
@@ -37,7 +51,7 @@ import Training
   @Test func theFirstVersionOfGroupsToo() throws {
     let files = [
       "proc/meminfo": Self.meminfo, "proc/self/cgroup": "5:devices:/\n4:cpu,memory:/docker/abc\n0::/\n",
-      // Inside a container the group's own path is not visible; its limit lies at the root.
+      // Inside a container the group's own path is not visible; its limit is at the root.
       "sys/fs/cgroup/memory/memory.limit_in_bytes": "400000\n",
       "sys/fs/cgroup/memory/memory.usage_in_bytes": "100000\n",
       "sys/fs/cgroup/memory/memory.stat": "cache 9\ntotal_inactive_file 20000\n",

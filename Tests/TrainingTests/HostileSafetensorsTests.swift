@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 import Training
 
-/// Safetensors files that are not what they should be: an error that names the file, never a crash.
+/// Invalid safetensors files: an error with the file's name, never a crash.
 @Suite struct HostileSafetensorsTests {
   private let folder: TemporaryDirectory
 
@@ -43,9 +43,9 @@ import Training
       ("{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4]}}", "occurs twice"),
       ("{\(entry("a", "[0,4]", type: "\"F33\""))}", "no dtype"), ("{\(entry("a", "[0,4]", type: "4"))}", "no dtype"),
       ("{\(entry("a", "[0,4]", shape: "[-1]"))}", "no valid shape"),
-      ("{\(entry("a", "[0,4]", shape: "[1.0]"))}", "no whole number"),
+      ("{\(entry("a", "[0,4]", shape: "[1.0]"))}", "not an integer"),
       ("{\(entry("a", "[0,4]", shape: "[9223372036854775807,9]"))}", "overflows"),
-      ("{\(entry("a", "[0,4]", shape: "[99999999999999999999]"))}", "no whole number"),
+      ("{\(entry("a", "[0,4]", shape: "[99999999999999999999]"))}", "not an integer"),
       ("{\(entry("a", "[0,4]", shape: "[2]"))}", "4 bytes where its shape needs 8"),
       ("{\(entry("a", "[-4,0]"))}", "no valid data_offsets"), ("{\(entry("a", "[4,0]"))}", "no valid data_offsets"),
       ("{\(entry("a", "[0]"))}", "no valid data_offsets"), ("{\(entry("a", "[0,4,8]"))}", "no valid data_offsets"),

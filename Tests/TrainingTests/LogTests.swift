@@ -30,7 +30,7 @@ import Training
     #expect(folder.read("metrics.jsonl").contains("\"loss\":null,"))
   }
 
-  @Test func theLiveLineTellsTheShareOfCommunication() {
+  @Test func theLiveLineHasTheShareOfCommunication() {
     func line(_ share: Double?) -> String {
       TraxReport.live(
         step: 12_345, of: 100_000, loss: 2.31, imagesPerSecond: 12_345, communicationShare: share,
@@ -43,7 +43,7 @@ import Training
     #expect(line(1).count <= 79, "it must fit a terminal of 80 columns")
   }
 
-  @Test func numbersComeBackBitForBit() throws {
+  @Test func numbersParseToTheSameBits() throws {
     struct Line: Decodable { let loss: Float }
     for loss: Float in [0.1, 1 / 3, 1e-30, 3.4e38, .leastNonzeroMagnitude, 16_777_218] {
       try write(1...1, after: 0, loss: loss)
@@ -89,7 +89,7 @@ import Training
       #expect(records[2].firstRange(of: bytes) != nil)
     }
     #expect(texts[3].contains("configuration") && texts[3].contains("a: b"))
-    // A second run in the same second gets a file of its own, which sorts behind.
+    // A second run in the same second gets another file, which sorts after.
     _ = try TensorBoardWriter(directory: folder.path, startingAfter: 0)
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted().first == names[0])
   }
@@ -112,7 +112,7 @@ import Training
     return records
   }
 
-  @Test func anOutputFolderThatCannotBe() throws {
+  @Test func anOutputDirectoryThatCannotBeCreated() throws {
     try folder.write("file", "")
     let error = #expect(throws: CheckpointError.self) { try OutputDirectory(creating: folder.path + "/file/run") }
     #expect(error?.exitCode == 73)

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 import Training
 
-/// What a run is said to need is what it then allocates.
+/// The planned memory of a run is what it allocates.
 @Suite struct PlannedMemoryTests {
   private static func configuration(_ change: (inout TrainingConfiguration) -> Void) -> TrainingConfiguration {
     var configuration = TrainingConfiguration()
@@ -27,7 +27,7 @@ import Training
       + InstructionSet.allCases.filter(\.isSupported).prefix(1).map { NativeConvolutionEngine($0) }
   }
 
-  /// The plan over a trainer's own count, on one rank.
+  /// The planned bytes over the bytes that a trainer allocates, on one rank.
   private static func ratio(
     _ configuration: TrainingConfiguration, _ engine: any ConvolutionEngine, _ communicator: any Communicator
   ) throws -> Double {
@@ -35,8 +35,8 @@ import Training
       TraxWideResNet.graph(try .init(depth: configuration.depth, widenFactor: configuration.widenFactor)))
     let trainer = try Trainer(
       configuration, model: model, completedSteps: 0, dataset: SyntheticCIFAR10.dataset(), engine: engine,
-      pool: WorkerPool(workerCount: 2), communicator: communicator, recorder: nil, stop: StopRequest())
-    defer { trainer.finish() }
+      pool: try WorkerPool(workerCount: 2), communicator: communicator, logger: nil, stop: StopRequest())
+    defer { trainer.stopLoading() }
     let planned = try configuration.plannedByteCount(
       MicrobatchPlan(
         globalBatchSize: configuration.batchSize, microbatchCount: configuration.microbatches,

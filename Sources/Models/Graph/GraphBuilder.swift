@@ -4,9 +4,9 @@ import Tensors
 ///
 /// Parameters are laid out in the order in which layers are declared. A convolution is declared where it is computed,
 /// unless ``convolutionLayer(_:reading:channels:kernelSize:stride:hasBias:)`` declares it earlier.
-struct GraphBuilder {
+package struct GraphBuilder {
   /// The images.
-  let image: GraphTensor
+  package let image: GraphTensor
   private var tensors: [GraphTensor]
   private var operations: [Operation] = []
   private var convolutionLayers: [ConvolutionLayer] = []
@@ -15,13 +15,13 @@ struct GraphBuilder {
   private var statistics = ParameterLayout()
 
   /// Begins a graph that reads square images.
-  init(imageSize: Int, imageChannels: Int) {
+  package init(imageSize: Int, imageChannels: Int) {
     image = GraphTensor(index: 0, name: "images", height: imageSize, width: imageSize, channels: imageChannels)
     tensors = [image]
   }
 
   /// Declares a convolution, padded as TensorFlow's `SAME`, that ``convolution(_:_:adding:)`` computes later.
-  mutating func convolutionLayer(
+  package mutating func convolutionLayer(
     _ name: String, reading tensor: GraphTensor, channels: Int, kernelSize: Int = 3, stride: Int = 1,
     hasBias: Bool = true
   ) -> ConvolutionLayer {
@@ -38,7 +38,7 @@ struct GraphBuilder {
   }
 
   /// Appends a declared convolution.
-  mutating func convolution(
+  package mutating func convolution(
     _ layer: ConvolutionLayer, _ input: Operand, adding addend: GraphTensor? = nil
   ) -> GraphTensor {
     let geometry = layer.geometry
@@ -52,7 +52,7 @@ struct GraphBuilder {
   }
 
   /// Declares and appends a convolution, padded as TensorFlow's `SAME`.
-  mutating func convolution(
+  package mutating func convolution(
     _ name: String, _ input: Operand, channels: Int, kernelSize: Int = 3, stride: Int = 1, hasBias: Bool = true,
     adding addend: GraphTensor? = nil
   ) -> GraphTensor {
@@ -62,10 +62,10 @@ struct GraphBuilder {
   }
 
   /// Reads a tensor as it is.
-  func raw(_ tensor: GraphTensor) -> Operand { Operand(tensor: tensor, normalization: nil) }
+  package func raw(_ tensor: GraphTensor) -> Operand { Operand(tensor: tensor, normalization: nil) }
 
   /// Declares a batch normalization and reads a tensor through it and ReLU.
-  mutating func normalized(_ name: String, _ tensor: GraphTensor) -> Operand {
+  package mutating func normalized(_ name: String, _ tensor: GraphTensor) -> Operand {
     let shape = Shape(tensor.channels)
     let layer = NormalizationLayer(
       index: normalizationLayers.count, channels: tensor.channels, pixels: tensor.height * tensor.width,
@@ -80,7 +80,7 @@ struct GraphBuilder {
   /// Appends output = factor · input.
   ///
   /// - Precondition: The factor is a power of two, so that scaling is exact.
-  mutating func scaled(_ input: GraphTensor, by factor: Float) -> GraphTensor {
+  package mutating func scaled(_ input: GraphTensor, by factor: Float) -> GraphTensor {
     precondition(factor.significand == 1 && factor > 0, "\(factor) is not a power of two")
     let output = tensor(
       "\(input.name), scaled", height: input.height, width: input.width, channels: input.channels)
@@ -96,7 +96,7 @@ struct GraphBuilder {
   ///   - classes: The number of classes.
   ///   - model: The network's name.
   /// - Returns: The graph.
-  mutating func classifier(_ name: String, _ input: Operand, classes: Int, model: String) -> ModelGraph {
+  package mutating func classifier(_ name: String, _ input: Operand, classes: Int, model: String) -> ModelGraph {
     let inputs = input.tensor.channels
     let layer = DenseLayer(
       name: name, inputs: inputs, outputs: classes,

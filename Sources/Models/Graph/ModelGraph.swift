@@ -12,68 +12,68 @@ public struct ModelGraph: Sendable {
   /// The running statistics of the batch normalizations, in the same order.
   public let statisticsLayout: ParameterLayout
   /// The images that the network classifies.
-  let image: GraphTensor
+  package let image: GraphTensor
   /// All activations: the image first, then every operation's output.
-  let tensors: [GraphTensor]
+  package let tensors: [GraphTensor]
   /// The operations in forward order; the last one is the classifier.
-  let operations: [Operation]
+  package let operations: [Operation]
   /// The convolutions in the order of their parameters.
-  let convolutionLayers: [ConvolutionLayer]
+  package let convolutionLayers: [ConvolutionLayer]
   /// The batch normalizations in the order of their parameters.
-  let normalizationLayers: [NormalizationLayer]
+  package let normalizationLayers: [NormalizationLayer]
   /// The last operation.
-  let classifier: ClassifierOperation
+  package let classifier: ClassifierOperation
 }
 
 /// An activation of a ``ModelGraph``: `HWC` per image, raw, which means before any batch normalization.
-struct GraphTensor: Hashable, Sendable {
+package struct GraphTensor: Hashable, Sendable {
   /// The number of tensors before this one.
-  let index: Int
+  package let index: Int
   /// The name of the operation that writes it, or `images`.
-  let name: String
-  let height: Int
-  let width: Int
-  let channels: Int
+  package let name: String
+  package let height: Int
+  package let width: Int
+  package let channels: Int
 
   /// The number of elements per image.
-  var elementCount: Int { height * width * channels }
+  package var elementCount: Int { height * width * channels }
 }
 
 /// How an operation reads a tensor: raw, or through batch normalization and ReLU.
 ///
 /// z = max(0, scale·x + shift) is computed while x is read; no normalized tensor is ever stored.
-struct Operand: Sendable {
-  let tensor: GraphTensor
-  let normalization: NormalizationLayer?
+package struct Operand: Sendable {
+  package let tensor: GraphTensor
+  package let normalization: NormalizationLayer?
 }
 
 /// A step of the forward pass that writes one tensor, or ends in the loss.
-enum Operation: Sendable {
+package enum Operation: Sendable {
   case convolution(ConvolutionOperation)
   case scaling(ScalingOperation)
   case classifier(ClassifierOperation)
 }
 
 /// output = conv(input) + bias (+ addend): a residual connection is an addend.
-struct ConvolutionOperation: Sendable {
-  let layer: ConvolutionLayer
-  let input: Operand
-  let addend: GraphTensor?
-  let output: GraphTensor
+package struct ConvolutionOperation: Sendable {
+  package let layer: ConvolutionLayer
+  package let input: Operand
+  package let addend: GraphTensor?
+  package let output: GraphTensor
 }
 
 /// output = factor · input, for a residual connection whose branch is empty: y + y = 2·y.
-struct ScalingOperation: Sendable {
-  let input: GraphTensor
+package struct ScalingOperation: Sendable {
+  package let input: GraphTensor
   /// A power of two: statistics of the output are then those of the input, scaled exactly.
-  let factor: Float
-  let output: GraphTensor
+  package let factor: Float
+  package let output: GraphTensor
 }
 
 /// Batch normalization, ReLU, global average pooling, dense layer, softmax cross entropy.
-struct ClassifierOperation: Sendable {
-  let layer: DenseLayer
-  let input: Operand
+package struct ClassifierOperation: Sendable {
+  package let layer: DenseLayer
+  package let input: Operand
 }
 
 extension Operation {

@@ -2,27 +2,27 @@ import Models
 import Tensors
 
 extension Checkpoint {
-  /// Copies everything into a model: parameters, running statistics and moments.
+  /// Copies parameters, running statistics and optimizer states into a model.
   ///
-  /// - Throws: ``CheckpointError`` if a tensor is missing, too many or of another shape; the model is as it was then.
+  /// - Throws: ``CheckpointError`` if a tensor is missing, unknown or has another shape; the model is unchanged then.
   public func load(into model: ModelState) throws {
     guard let optimizerPath else {
       throw CheckpointError(
         .bad, "\(path) holds weights only, so a run cannot be resumed from it; use --init \(path).")
     }
     let weights = try TensorMatches(model.modelTensors, in: SafetensorsFile(modelPath), optional: [])
-    let moments = try TensorMatches(
+    let states = try TensorMatches(
       model.optimizerTensors, in: SafetensorsFile(optimizerPath), optional: [])
     weights.copy()
-    moments.copy()
+    states.copy()
   }
 
   /// Copies parameters, and running statistics if there are any, into a model.
   ///
-  /// `num_batches_tracked`, which PyTorch keeps beside a batch norm's statistics, is passed over.
+  /// `num_batches_tracked`, which PyTorch stores with a batch norm's statistics, is skipped.
   ///
-  /// - Returns: Whether the file has running statistics; the model's are as they were if not.
-  /// - Throws: ``CheckpointError`` if a tensor is missing, too many or of another shape; the model is as it was then.
+  /// - Returns: Whether the file has running statistics; if not, the model's are unchanged.
+  /// - Throws: ``CheckpointError`` if a tensor is missing, unknown or has another shape; the model is unchanged then.
   @discardableResult
   public func loadWeights(into model: ModelState) throws -> Bool {
     let statistics = Set(model.network.statisticsLayout.parameters.map(\.name))
@@ -32,9 +32,9 @@ extension Checkpoint {
     return hasStatistics
   }
 
-  /// The network whose tensors a file holds, from their names and shapes.
+  /// Returns the network of the file's tensors, from their names and shapes.
   ///
-  /// - Throws: ``CheckpointError`` if they are of no network of ours.
+  /// - Throws: ``CheckpointError`` if no supported network has these tensors.
   public func configuration() throws -> WideResNetConfiguration {
     let file = try SafetensorsFile(modelPath)
     var blocks = 0
@@ -44,13 +44,13 @@ extension Checkpoint {
         depth: 6 * blocks + 4, widenFactor: shortcut.shape[0] / 16)
     else {
       throw CheckpointError(
-        .bad, "\(modelPath) holds no Wide ResNet of Trax's form; its tensors have other names or shapes.")
+        .bad, "\(modelPath) is not a Wide ResNet as Trax defines it; its tensors have other names or shapes.")
     }
     return configuration
   }
 }
 
-/// Tensors of a model and their counterparts in a file, all checked, none copied yet.
+/// Tensors of a model matched with a file's, all checked before any is copied.
 private struct TensorMatches {
   private let file: SafetensorsFile
   private let pairs: [(tensor: FileTensor, entry: SafetensorsFile.Entry)]
@@ -78,7 +78,7 @@ private struct TensorMatches {
     let unknown = file.entries.first {
       !known.contains($0.name) && !$0.name.hasSuffix("num_batches_tracked")
     }
-    if let unknown { throw Self.mismatch(file, "it has a tensor \(unknown.name) that the network has not") }
+    if let unknown { throw Self.mismatch(file, "it has a tensor \(unknown.name) that the network does not have") }
     self.pairs = pairs
   }
 

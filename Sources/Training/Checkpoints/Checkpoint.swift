@@ -3,32 +3,32 @@ import Foundation
 import Models
 import Tensors
 
-/// A checkpoint: a folder with everything a run needs to go on, or a bare file of weights.
+/// A checkpoint: a directory with everything that a run needs to resume, or a bare file of weights.
 ///
-/// `model.safetensors` holds parameters and running statistics, `optimizer.safetensors` Adam's `m.NAME` and `v.NAME`,
-/// `state.json` (written last) the step, the configuration, and length and SHA-256 of both. Nothing in it depends on the
-/// number of ranks or threads.
+/// `model.safetensors` holds parameters and running statistics, `optimizer.safetensors` the optimizer's states as `STATE.NAME`,
+/// `state.json` (written last) the step, the configuration, and the lengths and SHA-256 of both. It does not depend on
+/// the number of ranks or threads.
 public struct Checkpoint: Sendable {
-  /// What `state.json` says.
+  /// The contents of `state.json`.
   public struct State: Codable, Sendable {
-    /// The layout of the folder, 1.
+    /// The version of the directory's layout, 1.
     public var formatVersion = 1
     /// The steps done.
     public var step: Int
-    /// The training images consumed so far: where in the endless stream the next step begins.
+    /// The training images consumed so far: the position of the next step in the endless stream.
     public var streamPosition: Int
     /// The run's seed.
     public var seed: UInt64
     /// The network's name, for example `WRN-22-1`.
     public var network: String
-    /// Tells the data set from others (`CIFAR10.fingerprint()`).
+    /// The hash that identifies the data set (`CIFAR10.fingerprint()`).
     public var dataFingerprint: String
     /// Every setting by its flag's name.
     public var configuration: [String: String]
-    /// Length and SHA-256 of the other files; filled in when the checkpoint is written.
+    /// Length and SHA-256 of the other files, set when the checkpoint is written.
     var files: [String: FileDigest] = [:]
 
-    /// Describes a run after a step.
+    /// Creates the state of a run after a step.
     public init(
       step: Int, streamPosition: Int, seed: UInt64, network: String, dataFingerprint: String,
       configuration: [String: String]
@@ -46,20 +46,21 @@ public struct Checkpoint: Sendable {
   static let optimizerFile = "optimizer.safetensors"
   static let stateFile = "state.json"
 
-  /// The folder or file.
+  /// The directory or file.
   public let path: String
-  /// What `state.json` says; nil for a bare file.
+  /// The contents of `state.json`; `nil` for a bare file.
   public let state: State?
 
   /// The file with the parameters.
   var modelPath: String { state == nil ? path : "\(path)/\(Self.modelFile)" }
-  /// The file with the moments; nil for a bare file.
+  /// The file with the optimizer's states; `nil` for a bare file.
   var optimizerPath: String? { state == nil ? nil : "\(path)/\(Self.optimizerFile)" }
 
-  /// Opens a checkpoint folder, a bare `.safetensors` file, or the latest checkpoint of a run's folder, and verifies
-  /// lengths and SHA-256.
+  /// Opens a checkpoint and verifies lengths and SHA-256.
   ///
-  /// - Throws: ``CheckpointError`` naming the file and what is wrong with it.
+  /// - Parameter path: A checkpoint directory, a bare `.safetensors` file, or a run's directory, whose latest checkpoint
+  ///   is opened.
+  /// - Throws: ``CheckpointError`` with the file and what is wrong with it.
   public init(_ path: String) throws {
     var isDirectory: ObjCBool = false
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
@@ -71,8 +72,8 @@ public struct Checkpoint: Sendable {
       return
     }
     if !FileManager.default.fileExists(atPath: "\(path)/\(Self.stateFile)") {
-      for folder in [path, "\(path)/checkpoints"] {
-        if let latest = try CheckpointDirectory(folder).latest().checkpoint {
+      for directory in [path, "\(path)/checkpoints"] {
+        if let latest = try CheckpointDirectory(directory).latest().checkpoint {
           self = latest
           return
         }
@@ -82,7 +83,7 @@ public struct Checkpoint: Sendable {
     state = try Self.verifiedState(path)
   }
 
-  /// Reads `state.json` and compares the other files with it.
+  /// Reads `state.json` and verifies the other files.
   private static func verifiedState(_ path: String) throws -> State {
     guard let data = FileManager.default.contents(atPath: "\(path)/\(stateFile)") else {
       throw CheckpointError(
@@ -116,47 +117,32 @@ public struct Checkpoint: Sendable {
   }
 }
 
-extension ModelState {
-  /// Parameters and running statistics under their names in a file.
-  var modelTensors: [FileTensor] {
-    network.parameterLayout.parameters.map { FileTensor($0.name, $0, in: parameters) }
-      + network.statisticsLayout.parameters.map { FileTensor($0.name, $0, in: runningStatistics) }
-  }
-
-  /// The optimizer's moments under their names in a file.
-  var optimizerTensors: [FileTensor] {
-    [("m", firstMoment), ("v", secondMoment)].flatMap { prefix, store in
-      network.parameterLayout.parameters.map { FileTensor("\(prefix).\($0.name)", $0, in: store) }
-    }
-  }
-}
-
 extension Checkpoint {
-  /// One tensor of a checkpoint, for people to read.
+  /// The name, type and shape of one tensor of a checkpoint.
   public struct TensorDescription: Hashable, Sendable {
     /// PyTorch's name.
     public let name: String
     /// The element type as the format spells it.
     public let type: String
-    /// The extents in the file.
+    /// The dimensions in the file.
     public let shape: Shape
   }
 
   /// The tensors of the model's file, in the order of the file.
   ///
-  /// - Throws: ``CheckpointError`` if the file is bad.
+  /// - Throws: ``CheckpointError`` if the file is invalid.
   public func tensors() throws -> [TensorDescription] {
     try SafetensorsFile(modelPath).entries.map {
       TensorDescription(name: $0.name, type: $0.type, shape: $0.shape)
     }
   }
 
-  /// SHA-256 over all tensors in the order of their names, of model and optimizer together.
+  /// Returns the SHA-256 over all tensors of model and optimizer, in the order of their names.
   ///
-  /// Each contributes its name, a zero byte, its extents joined by commas, a zero byte, and its bytes; so two checkpoints
-  /// have equal digests if and only if every number in them has the same bits.
+  /// Each contributes its name, a zero byte, its dimensions joined by commas, a zero byte, and its bytes. So two
+  /// checkpoints have equal digests if and only if they are bitwise identical.
   ///
-  /// - Throws: ``CheckpointError`` if a file is bad.
+  /// - Throws: ``CheckpointError`` if a file is invalid.
   public func digest() throws -> String {
     let files = try ([modelPath] + [optimizerPath].compactMap { $0 }).map(SafetensorsFile.init)
     let pairs = files.flatMap { file in file.entries.map { (file, $0) } }
@@ -166,34 +152,49 @@ extension Checkpoint {
       hash.update("\(entry.name)\0\(shape)\0")
       file.withBytes(of: entry) { hash.update($0) }
     }
-    return hash.finish().sha256
+    return hash.finalize().sha256
+  }
+}
+
+extension ModelState {
+  /// The parameters and running statistics, with their names in a file.
+  var modelTensors: [FileTensor] {
+    network.parameterLayout.parameters.map { FileTensor($0.name, $0, in: parameters) }
+      + network.statisticsLayout.parameters.map { FileTensor($0.name, $0, in: runningStatistics) }
+  }
+
+  /// The optimizer's states, with their names in a file: `<state>.<parameter>`.
+  var optimizerTensors: [FileTensor] {
+    optimizerStates.flatMap { name, store in
+      network.parameterLayout.parameters.map { FileTensor("\(name).\($0.name)", $0, in: store) }
+    }
   }
 }
 
 /// A checkpoint or other run file that cannot be read or written.
 public struct CheckpointError: Error, CustomStringConvertible, Sendable {
-  /// What went wrong, which decides the exit code.
+  /// The kind of an error, which decides the exit code.
   public enum Kind: Sendable {
-    /// The contents are not what they should be, or there is nothing.
+    /// The contents are invalid, or the file does not exist.
     case bad
-    /// The file or folder cannot be created.
+    /// The file or directory cannot be created.
     case cannotCreate
-    /// Reading or writing failed on the way.
+    /// Reading or writing failed.
     case inputOutput
   }
 
-  /// What went wrong.
+  /// The kind of the error.
   public let kind: Kind
-  /// One sentence: which file, what is wrong, how to mend it.
+  /// One sentence: which file, what is wrong, how to fix it.
   public let description: String
 
-  /// Makes an error from its sentence.
+  /// Creates an error with its sentence.
   public init(_ kind: Kind, _ description: String) {
     self.kind = kind
     self.description = description
   }
 
-  /// 65, 73 or 74; see the command line's contract.
+  /// The exit code: 65, 73 or 74.
   public var exitCode: Int32 {
     switch kind {
     case .bad: 65
@@ -205,21 +206,19 @@ public struct CheckpointError: Error, CustomStringConvertible, Sendable {
 
 /// A file's length and SHA-256.
 struct FileDigest: Codable, Hashable, Sendable {
-  /// The length.
+  /// The length in bytes.
   let bytes: Int
   /// SHA-256 in lower-case hexadecimal.
   let sha256: String
 
-  /// Reads a file.
-  ///
-  /// - Returns: nil if it cannot be read.
+  /// Reads a file and returns its digest; `nil` if the file cannot be read.
   static func of(_ path: String) -> FileDigest? {
     guard let data = try? Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe) else {
       return nil
     }
     var hash = FileHash()
     data.withUnsafeBytes { hash.update($0) }
-    return hash.finish()
+    return hash.finalize()
   }
 }
 
@@ -228,17 +227,17 @@ struct FileHash {
   private var hash = SHA256()
   private var count = 0
 
-  /// Takes in bytes.
+  /// Appends bytes.
   mutating func update(_ bytes: UnsafeRawBufferPointer) {
     hash.update(bufferPointer: bytes)
     count += bytes.count
   }
 
-  /// Takes in a text.
+  /// Appends the UTF-8 bytes of a text.
   mutating func update(_ text: String) { Array(text.utf8).withUnsafeBytes { update($0) } }
 
-  /// The digest of everything taken in.
-  func finish() -> FileDigest {
+  /// Returns the digest of everything appended.
+  func finalize() -> FileDigest {
     let hex = hash.finalize().map { byte in
       let text = String(byte, radix: 16)
       return text.count == 1 ? "0" + text : text

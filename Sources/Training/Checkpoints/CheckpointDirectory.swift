@@ -2,15 +2,15 @@ import Foundation
 import Glibc
 import Models
 
-/// A run's `checkpoints/`: folders `step-00001000`, and `latest`, a text with the name of the newest.
+/// A run's `checkpoints/`: directories `step-00001000`, and `latest`, a text file with the name of the newest.
 ///
-/// A checkpoint is written under a hidden name and renamed when the disk has all of it, so that whatever happens, a folder with
-/// a checkpoint's name is complete; older ones are removed only after that.
+/// A checkpoint is written under a hidden name and renamed when all of it is on the disk, so a directory with a
+/// checkpoint's name is always complete. Older ones are removed only after that.
 package struct CheckpointDirectory {
-  /// The folder.
+  /// The directory.
   package let path: String
 
-  /// Looks at a folder, which need not exist.
+  /// Creates a reference to a directory, which need not exist.
   package init(_ path: String) { self.path = path }
 
   /// The name of the checkpoint of a step.
@@ -19,12 +19,12 @@ package struct CheckpointDirectory {
     return "step-" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
   }
 
-  /// Finds the newest checkpoint that is whole.
+  /// Opens the newest valid checkpoint.
   ///
-  /// - Returns: The checkpoint, nil if there is none at all, and a sentence for each one that had to be passed over.
-  /// - Throws: ``CheckpointError`` if there are checkpoints but none is whole, or all are gone.
+  /// - Returns: The checkpoint, `nil` if there is none, and a sentence for each one that was skipped.
+  /// - Throws: ``CheckpointError`` if there are checkpoints but none is valid, or all have been removed.
   package func latest() throws -> (checkpoint: Checkpoint?, warnings: [String]) {
-    // `latest` decides: after a resume from an older checkpoint a later one may lie beside it.
+    // `latest` decides: after a resume from an older checkpoint the directory may contain later ones.
     let noted = (try? String(contentsOfFile: "\(path)/latest", encoding: .utf8))?
       .trimmingCharacters(in: .whitespacesAndNewlines)
     let names = stepNames.reversed()
@@ -34,15 +34,15 @@ package struct CheckpointDirectory {
       do {
         return (try Checkpoint("\(path)/\(name)"), warnings)
       } catch let error as CheckpointError {
-        warnings.append("passed over \(path)/\(name): \(error.description)")
+        warnings.append("skipped \(path)/\(name): \(error.description)")
       }
     }
     if let first = warnings.first {
-      throw CheckpointError(.bad, "no checkpoint in \(path) is whole; \(first)")
+      throw CheckpointError(.bad, "no checkpoint in \(path) is valid; \(first)")
     }
     if let noted {
       throw CheckpointError(
-        .bad, "\(path)/latest names \(noted), which is gone; bring it back, or give another --output-dir.")
+        .bad, "\(path)/latest names \(noted), which is gone; restore it, or give another --output-dir.")
     }
     return (nil, [])
   }
@@ -50,10 +50,10 @@ package struct CheckpointDirectory {
   /// Writes a checkpoint, makes it the latest, and removes old ones.
   ///
   /// - Parameters:
-  ///   - model: What to write.
-  ///   - state: What `state.json` is to say; the files' digests are filled in.
-  ///   - keeping: The checkpoints to keep, 0 for all.
-  /// - Throws: ``CheckpointError``; the checkpoints that were there are untouched then.
+  ///   - model: The model, with all optimizer states.
+  ///   - state: The contents of `state.json`, except the files' digests.
+  ///   - keeping: The number of checkpoints to keep; 0 for all.
+  /// - Throws: ``CheckpointError`` if a file cannot be written; older checkpoints are unchanged then.
   package func save(_ model: ModelState, state: Checkpoint.State, keeping: Int) throws {
     let name = Self.name(step: state.step)
     let temporary = "\(path)/.\(name).tmp"
@@ -70,7 +70,7 @@ package struct CheckpointDirectory {
         model.optimizerTensors, to: "\(temporary)/\(Checkpoint.optimizerFile)")
       try write(try Self.encode(state), to: "\(temporary)/\(Checkpoint.stateFile)")
       try OutputFile.synchronizeDirectory(temporary)
-      try put(temporary, at: target)
+      try publish(temporary, at: target)
       try OutputFile.synchronizeDirectory(path)
       try write(Data("\(name)\n".utf8), to: "\(path)/.latest.tmp")
       try OutputFile.rename("\(path)/.latest.tmp", to: "\(path)/latest")
@@ -88,8 +88,8 @@ package struct CheckpointDirectory {
     return all.filter { $0.hasPrefix("step-") }.sorted()
   }
 
-  /// Renames a finished folder; one of that name that is there already, after a resume from an older one, goes.
-  private func put(_ temporary: String, at target: String) throws {
+  /// Renames a complete directory, and removes one of that name that a resume from an older checkpoint left.
+  private func publish(_ temporary: String, at target: String) throws {
     guard FileManager.default.fileExists(atPath: target) else {
       return try OutputFile.rename(temporary, to: target)
     }

@@ -1,20 +1,20 @@
 import Foundation
 import Tensors
 
-/// A safetensors file opened for reading: a 64-bit header length, a JSON header, and the tensors' bytes without gaps
-/// (github.com/huggingface/safetensors).
+/// A safetensors file opened for reading (github.com/huggingface/safetensors).
 ///
-/// The header is checked completely before anything is read: offsets, lengths, shapes, types, duplicates.
+/// The format is a 64-bit header length, a JSON header, and the tensors' bytes without gaps. Offsets, lengths, shapes,
+/// types and duplicates are all checked before any tensor is read.
 public struct SafetensorsFile {
   /// One tensor of the file.
   public struct Entry: Hashable, Sendable {
-    /// Its name.
+    /// The tensor's name.
     public let name: String
-    /// Its element type as the format spells it, for example `F32`.
+    /// The element type as the format spells it, for example `F32`.
     public let type: String
-    /// Its extents in the file.
+    /// The dimensions in the file.
     public let shape: Shape
-    /// Where its bytes lie behind the header.
+    /// The range of its bytes after the header.
     let offsets: Range<Int>
   }
 
@@ -27,7 +27,7 @@ public struct SafetensorsFile {
 
   /// The most bytes a header may have; the reference implementation's limit.
   private static let maximumHeaderByteCount = 100_000_000
-  /// Bytes an element of each type that the format knows.
+  /// The bytes per element of each type that the format knows.
   private static let typeSizes = [
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "I16": 2, "U16": 2, "F16": 2,
     "BF16": 2, "I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8,
@@ -35,10 +35,10 @@ public struct SafetensorsFile {
 
   /// Opens a file and checks its header.
   ///
-  /// - Throws: ``CheckpointError`` naming the file and the defect.
+  /// - Throws: ``CheckpointError`` with the file and the defect.
   public init(_ path: String) throws {
     func bad(_ defect: String) -> CheckpointError {
-      CheckpointError(.bad, "\(path) is no usable safetensors file: \(defect); copy or save it again.")
+      CheckpointError(.bad, "\(path) is not a valid safetensors file: \(defect); copy or save it again.")
     }
     do {
       data = try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)
@@ -62,7 +62,7 @@ public struct SafetensorsFile {
     self.path = path
   }
 
-  /// The tensor called `name`, if there is one.
+  /// The tensor called `name`, or `nil`.
   public subscript(name: String) -> Entry? { entries.first { $0.name == name } }
 
   /// Calls `body` with the bytes of a tensor.
@@ -109,22 +109,22 @@ public struct SafetensorsFile {
     guard case .string(let type)? = field["dtype"], let size = typeSizes[type] else {
       throw defect("has no dtype that the format knows")
     }
-    guard let extents = integers(field["shape"]), extents.allSatisfy({ $0 >= 0 }) else {
+    guard let dimensions = integers(field["shape"]), dimensions.allSatisfy({ $0 >= 0 }) else {
       throw defect("has no valid shape")
     }
     guard let offsets = integers(field["data_offsets"]), offsets.count == 2, offsets[0] >= 0,
       offsets[1] >= offsets[0]
     else { throw defect("has no valid data_offsets") }
     var byteCount = size
-    for extent in extents {
-      let (product, overflow) = byteCount.multipliedReportingOverflow(by: extent)
+    for dimension in dimensions {
+      let (product, overflow) = byteCount.multipliedReportingOverflow(by: dimension)
       guard !overflow else { throw defect("has a shape that overflows") }
       byteCount = product
     }
     guard byteCount == offsets[1] - offsets[0] else {
       throw defect("has \(offsets[1] - offsets[0]) bytes where its shape needs \(byteCount)")
     }
-    return Entry(name: name, type: type, shape: Shape(extents), offsets: offsets[0]..<offsets[1])
+    return Entry(name: name, type: type, shape: Shape(dimensions), offsets: offsets[0]..<offsets[1])
   }
 
   private static func integers(_ value: StrictJSON.Value?) -> [Int]? {

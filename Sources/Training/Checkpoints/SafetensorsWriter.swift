@@ -1,25 +1,25 @@
 import Foundation
 import Tensors
 
-/// Writes a safetensors file; the same tensors give the same bytes.
+/// A writer of safetensors files; equal tensors give equal files.
 public enum SafetensorsWriter {
-  /// Writes all tensors of a store under their own names; the file appears complete or not at all.
+  /// Writes all tensors of a store under their own names, atomically.
   ///
   /// - Throws: ``CheckpointError`` if it cannot be written.
   public static func write(_ store: ParameterStore, to path: String) throws {
     let temporary = try OutputFile.temporaryPath(for: path)
     do {
       _ = try write(store.layout.parameters.map { FileTensor($0.name, $0, in: store) }, to: temporary)
-      try OutputFile.finish(temporary, at: path)
+      try OutputFile.publish(temporary, at: path)
     } catch {
       if temporary != path { try? FileManager.default.removeItem(atPath: temporary) }
       throw error
     }
   }
 
-  /// Writes tensors in the given order and waits until the disk has them.
+  /// Writes tensors in the given order and waits until they are on the disk.
   ///
-  /// Memory for one tensor at a time is needed.
+  /// Allocates memory for the largest tensor.
   ///
   /// - Parameters:
   ///   - tensors: The tensors.
@@ -29,25 +29,25 @@ public enum SafetensorsWriter {
   static func write(_ tensors: [FileTensor], to path: String) throws -> FileDigest {
     let file = try OutputFile(path)
     var hash = FileHash()
-    func put(_ bytes: UnsafeRawBufferPointer) throws {
+    func append(_ bytes: UnsafeRawBufferPointer) throws {
       try file.write(bytes)
       hash.update(bytes)
     }
     let header = header(tensors)
-    try withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { try put($0) }
-    try Array(header.utf8).withUnsafeBytes { try put($0) }
+    try withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { try append($0) }
+    try Array(header.utf8).withUnsafeBytes { try append($0) }
     let buffer = AlignedBuffer<Float>(count: tensors.map { $0.byteCount / 4 }.max() ?? 0)
     for tensor in tensors {
       tensor.copy(to: buffer.pointer)
-      try put(UnsafeRawBufferPointer(start: buffer.pointer, count: tensor.byteCount))
+      try append(UnsafeRawBufferPointer(start: buffer.pointer, count: tensor.byteCount))
     }
     try file.close()
-    return hash.finish()
+    return hash.finalize()
   }
 
-  /// The JSON header, padded with blanks to a multiple of 8 bytes.
+  /// Returns the JSON header, padded with blanks to a multiple of 8 bytes.
   ///
-  /// Names are plain ASCII.
+  /// - Precondition: Names are ASCII and need no escapes.
   private static func header(_ tensors: [FileTensor]) -> String {
     var fields = ["\"__metadata__\":{\"format\":\"pt\"}"]
     var offset = 0
@@ -63,24 +63,24 @@ public enum SafetensorsWriter {
   }
 }
 
-/// A tensor as it stands in a file: PyTorch's name, extents and order of elements.
+/// A tensor as a file stores it: PyTorch's name, dimensions and order of elements.
 ///
-/// Convolution kernels are `RSCK` in memory and `KCRS` (OIHW) in a file, dense kernels `[inputs, outputs]` in memory and
-/// `[outputs, inputs]` in a file; all others are alike.
+/// Convolution weights are `RSCK` in memory and `KCRS` (OIHW) in a file; dense weights are `[inputs, outputs]` in memory
+/// and `[outputs, inputs]` in a file. All others have one layout.
 struct FileTensor {
   /// The name in the file.
   let name: String
   private let parameter: Parameter
   private let store: ParameterStore
 
-  /// Looks at a parameter of a store under a name.
+  /// Creates the view of a parameter of a store, with a name.
   init(_ name: String, _ parameter: Parameter, in store: ParameterStore) {
     self.name = name
     self.parameter = parameter
     self.store = store
   }
 
-  /// The extents in the file.
+  /// The dimensions in the file.
   var shape: Shape {
     let e = parameter.shape.dimensions
     return switch parameter.kind {
@@ -99,7 +99,7 @@ struct FileTensor {
     forEachElement { memory, file in target[file] = source[memory] }
   }
 
-  /// Takes the elements from file order.
+  /// Copies the elements from file order.
   func copy(from source: UnsafeRawBufferPointer) {
     let target = store[parameter]
     forEachElement { memory, file in
@@ -109,7 +109,7 @@ struct FileTensor {
     }
   }
 
-  /// Visits every element with its position in memory and in the file.
+  /// Calls a body with every element's index in memory and in the file.
   @inline(__always)
   private func forEachElement(_ body: (_ memory: Int, _ file: Int) -> Void) {
     let e = parameter.shape.dimensions

@@ -1,10 +1,9 @@
-/// A small strict JSON reader for headers that may be hostile: no duplicate keys, no trailing bytes, bounded depth,
-/// whole numbers only.
+/// A strict JSON parser for hostile headers: no duplicate keys, no trailing bytes, bounded depth, integers only.
 ///
-/// Foundation's reader keeps one of several equal keys without a word, which a file could use to show different tensors to
-/// different programs.
+/// Foundation's parser silently keeps one of several equal keys, so a file could show different tensors to different
+/// programs.
 struct StrictJSON {
-  /// A value; objects keep their order.
+  /// A value; objects keep the order of their keys.
   indirect enum Value {
     case object([(key: String, value: Value)])
     case array([Value])
@@ -13,7 +12,7 @@ struct StrictJSON {
     case other
   }
 
-  /// Why the text is not accepted.
+  /// The reason for which a text is not accepted.
   struct Defect: Error, CustomStringConvertible {
     let description: String
   }
@@ -21,14 +20,14 @@ struct StrictJSON {
   private let bytes: [UInt8]
   private var position = 0
 
-  /// Reads a whole text.
+  /// Parses a whole text.
   ///
-  /// - Throws: ``Defect``.
+  /// - Throws: ``Defect`` if the text is not accepted.
   static func parse(_ bytes: [UInt8]) throws -> Value {
-    var reader = StrictJSON(bytes: bytes)
-    let value = try reader.value(depth: 0)
-    reader.skipBlanks()
-    guard reader.position == bytes.count else { throw Defect(description: "bytes follow the JSON text") }
+    var parser = StrictJSON(bytes: bytes)
+    let value = try parser.value(depth: 0)
+    parser.skipBlanks()
+    guard parser.position == bytes.count else { throw Defect(description: "bytes follow the JSON text") }
     return value
   }
 
@@ -89,7 +88,7 @@ struct StrictJSON {
     }
   }
 
-  /// Reads a string whose opening quote has been read.
+  /// Parses a string after its opening quote.
   private mutating func string() throws -> String {
     var content: [UInt8] = []
     while true {
@@ -135,7 +134,7 @@ struct StrictJSON {
       position += 1
     }
     guard let integer = Int(text) else {
-      throw Defect(description: "\(text.prefix(24)) is no whole number of 64 bits")
+      throw Defect(description: "\(text.prefix(24)) is not an integer of 64 bits")
     }
     return .integer(integer)
   }

@@ -4,7 +4,7 @@ import Datasets
 import Models
 import Optimizers
 
-/// Everything that decides what a run computes and how: the flags of `wrn-dist train`, by the same names.
+/// All settings of a run: the flags of `wrn-dist train`, by the same names.
 public struct TrainingConfiguration: Sendable, Hashable {
   /// A set of defaults that belong together.
   public enum Recipe: String, Sendable, Codable, CaseIterable {
@@ -12,7 +12,7 @@ public struct TrainingConfiguration: Sendable, Hashable {
     case trax
   }
 
-  /// Which convolution engine computes.
+  /// The convolution engine.
   public enum Engine: String, Sendable, Codable, CaseIterable {
     /// This project's own kernels; on a CPU that they are not built for, ``blas``.
     case native
@@ -20,22 +20,22 @@ public struct TrainingConfiguration: Sendable, Hashable {
     case blas
   }
 
-  /// Which ranks evaluate.
+  /// The ranks that evaluate.
   public enum EvaluationRanks: String, Sendable, Codable, CaseIterable {
-    /// Batches are dealt out to all ranks.
+    /// Batches are distributed over all ranks.
     case all
     /// Rank 0 evaluates alone.
     case root
   }
 
-  /// How much of the test set an evaluation takes.
+  /// The part of the test set that an evaluation uses.
   public enum EvaluationBatches: Sendable, Hashable {
-    /// The next so many batches of the endless test stream, as Trax does.
+    /// This many batches from the endless test stream, as Trax does.
     case next(Int)
     /// The whole test set once.
     case all
 
-    /// Reads `20` or `all`; nil for anything else.
+    /// Parses `20` or `all`; `nil` for anything else.
     public init?(_ text: String) {
       if text == "all" {
         self = .all
@@ -55,11 +55,11 @@ public struct TrainingConfiguration: Sendable, Hashable {
     }
   }
 
-  /// The set of defaults that the others started from.
+  /// The set of defaults that the other settings start from.
   public var recipe = Recipe.trax
   /// The network's nominal depth, 6·n + 4.
   public var depth = 22
-  /// k.
+  /// The widen factor k: channels of the first group over 16.
   public var widenFactor = 1
   /// The step after which the run ends.
   public var steps = 5000
@@ -67,54 +67,56 @@ public struct TrainingConfiguration: Sendable, Hashable {
   public var batchSize = 64
   /// M, the microbatches of one step.
   public var microbatches = 8
-  /// `auto`, `synthetic` or a folder.
+  /// `auto`, `synthetic` or a directory.
   public var data = "auto"
   /// The order of training images.
   public var shuffle = ShuffleMode.queue
-  /// Where results go.
+  /// The run's directory.
   public var outputDirectory = ""
-  /// Decides initial weights and the order of images.
+  /// The seed of the initial weights and of the order of images.
   public var seed: UInt64 = 0
-  /// Worker threads of each rank; nil: the cores it may use, divided among the ranks that share them.
+  /// The threads of each rank.
+  ///
+  /// If `nil`, its cores divided by the number of ranks that share them.
   public var threads: Int?
-  /// What computes convolutions.
+  /// The convolution engine.
   public var engine = Engine.native
-  /// The bytes of a gradient bucket; changes speed alone.
+  /// The bytes of a gradient bucket; affects speed alone.
   public var bucketByteCount = BucketPlan.defaultByteCount
-  /// Who moves messages on while a rank computes; changes speed alone.
+  /// The thread that progresses messages while a rank computes; affects speed alone.
   public var progress = ProgressMode.poll
-  /// In what form partial sums of gradients travel between ranks; decides the bits even of a single rank.
+  /// The format of partial sums of gradients between ranks; affects the results of any number of ranks, even one.
   public var wire = WireFormat.fp32
-  /// Who keeps the optimizer's moments; changes speed and memory alone.
+  /// Which ranks keep the optimizer's states; affects speed and memory alone.
   public var optimizerState = OptimizerStateMode.sharded
-  /// How batch statistics are formed.
+  /// The scope of batch statistics: synchronized batch norm or ghost batch norm.
   public var batchNorm = BatchNormalizationScope.global
-  /// Steps between evaluations; 0: never.
+  /// The steps between evaluations; 0 for none.
   public var evalEvery = 1000
-  /// How much of the test set an evaluation takes.
+  /// The part of the test set that an evaluation uses.
   public var evalBatches = EvaluationBatches.next(20)
-  /// Which ranks evaluate.
+  /// The ranks that evaluate.
   public var evalRanks = EvaluationRanks.all
-  /// What normalises activations in an evaluation.
+  /// The statistics that normalize activations in an evaluation.
   public var evalStatistics = NormalizationStatistics.batch
-  /// Steps between checkpoints; 0: only at the end.
+  /// The steps between checkpoints; 0 for one at the end alone.
   public var checkpointEvery = 1000
-  /// The checkpoints kept.
+  /// The number of checkpoints to keep; 0 for all.
   public var keepCheckpoints = 3
-  /// A checkpoint or file whose weights the run starts from; nil: random ones.
+  /// A checkpoint or file with the initial weights; `nil` for random ones.
   public var initialWeights: String?
   /// `auto`, `never` or a checkpoint.
   public var resume = "auto"
   /// The update rule and its constants.
   public var optimizer = OptimizerConfiguration()
-  /// The learning rate, constant.
+  /// The constant learning rate.
   public var learningRate = 0.01
 
-  /// Makes Trax's configuration.
+  /// Creates Trax's configuration.
   public init() {}
 
-  /// What a checkpoint must agree on to be resumed: everything that decides the bits of the parameters.
-  public var identity: [(name: String, value: String)] {
+  /// The settings that a checkpoint must share with a run that resumes it: all that affect the parameters.
+  public var resumeSettings: [(name: String, value: String)] {
     [
       ("recipe", recipe.rawValue), ("depth", String(depth)), ("widen-factor", String(widenFactor)),
       ("batch-size", String(batchSize)), ("microbatches", String(microbatches)),
@@ -138,15 +140,15 @@ public struct TrainingConfiguration: Sendable, Hashable {
       ("checkpoint-every", String(checkpointEvery)), ("keep-checkpoints", String(keepCheckpoints)),
       ("init", initialWeights), ("resume", resume),
     ]
-    return identity + others.compactMap { name, value in value.map { (name, $0) } }
+    return resumeSettings + others.compactMap { name, value in value.map { (name, $0) } }
   }
 }
 
 extension TrainingConfiguration {
-  /// Divides a batch among ranks.
+  /// Divides a batch over the ranks.
   ///
   /// - Parameter communicator: The ranks, this one among them.
-  /// - Returns: This rank's part.
+  /// - Returns: This rank's share.
   /// - Throws: `MicrobatchPlan.InvalidPlan` or `WorldSizeError` if the batch, or what ``wire`` rounds, cannot be divided.
   public func microbatchPlan(_ communicator: any Communicator) throws -> MicrobatchPlan {
     let plan = try MicrobatchPlan(
@@ -154,6 +156,19 @@ extension TrainingConfiguration {
       worldSize: communicator.worldSize)
     try wire.validate(tree: plan.tree, worldSize: communicator.worldSize)
     return plan
+  }
+}
+
+extension TrainingConfiguration.Engine {
+  /// Creates the engine: for ``native`` with the widest instruction set of this CPU, or the one that `WRN_ISA` requests.
+  ///
+  /// - Parameter environment: The environment of the process.
+  /// - Returns: The engine; ``blas`` if the CPU has none of the instruction sets that native kernels are built for.
+  /// - Throws: `InstructionSet.Unavailable` if this CPU lacks what `WRN_ISA` requests.
+  public func make(environment: [String: String]) throws -> any ConvolutionEngine {
+    let instructionSet = try InstructionSet.choose(asked: environment["WRN_ISA"])
+    guard self == .native, let instructionSet else { return BLASConvolutionEngine() }
+    return NativeConvolutionEngine(instructionSet)
   }
 }
 

@@ -1,35 +1,36 @@
 import Foundation
 
-/// A run's folder: `config.yaml`, `metrics.jsonl`, `train/`, `eval/`, `checkpoints/`.
+/// A run's directory: `config.yaml`, `metrics.jsonl`, `train/`, `eval/`, `checkpoints/`.
 public struct OutputDirectory: Sendable {
-  /// The folder's path.
+  /// The directory's path.
   public let path: String
 
   private let lock: DirectoryLock
 
-  /// Makes the folder and those inside it, and keeps other runs out of it as long as this value lives.
+  /// Creates the directory and its subdirectories, and locks it for the lifetime of this value.
   ///
-  /// - Throws: ``CheckpointError`` of kind `cannotCreate` if one cannot be made or written to, or another run writes there.
+  /// - Throws: ``CheckpointError`` of kind `cannotCreate` if one cannot be created or written to, or another run has the
+  ///   lock.
   public init(creating path: String) throws {
     self.path = path
-    for folder in ["", "train", "eval", "checkpoints"] {
-      let folder = folder.isEmpty ? path : "\(path)/\(folder)"
-      try? FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    for name in ["", "train", "eval", "checkpoints"] {
+      let directory = name.isEmpty ? path : "\(path)/\(name)"
+      try? FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
       var isDirectory: ObjCBool = false
-      let exists = FileManager.default.fileExists(atPath: folder, isDirectory: &isDirectory)
-      guard exists, isDirectory.boolValue, access(folder, W_OK) == 0 else {
+      let exists = FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory)
+      guard exists, isDirectory.boolValue, access(directory, W_OK) == 0 else {
         throw CheckpointError(
           .cannotCreate,
-          "the output folder \(folder) cannot be written; give another one with --output-dir.")
+          "the output directory \(directory) cannot be written; give another one with --output-dir.")
       }
     }
     lock = try DirectoryLock(path)
   }
 
-  /// The path of a file or folder inside.
+  /// Returns the path of a file or directory inside.
   public func path(_ name: String) -> String { "\(path)/\(name)" }
 
-  /// Writes a text file inside, replacing it in one step.
+  /// Writes a text file inside, replacing it atomically.
   ///
   /// - Throws: ``CheckpointError`` if it cannot be written.
   public func write(_ text: String, to name: String) throws {
@@ -40,18 +41,18 @@ public struct OutputDirectory: Sendable {
     try OutputFile.rename(temporary, to: path(name))
   }
 
-  /// Finds the run's newest whole checkpoint.
+  /// Opens a run's newest valid checkpoint.
   ///
-  /// - Parameter path: A run's folder, which need not exist.
-  /// - Returns: The checkpoint if there is one, and a sentence for each that had to be passed over.
-  /// - Throws: ``CheckpointError`` if there are checkpoints but none is whole.
+  /// - Parameter path: A run's directory, which need not exist.
+  /// - Returns: The checkpoint, `nil` if there is none, and a sentence for each one that was skipped.
+  /// - Throws: ``CheckpointError`` if there are checkpoints but none is valid.
   public static func latestCheckpoint(
     in path: String
   ) throws -> (checkpoint: Checkpoint?, warnings: [String]) {
     try CheckpointDirectory("\(path)/checkpoints").latest()
   }
 
-  /// Tells whether a folder holds something of a run.
+  /// Returns whether a directory holds files of a run.
   public static func holdsRun(_ path: String) -> Bool {
     let files = (try? FileManager.default.contentsOfDirectory(atPath: "\(path)/checkpoints")) ?? []
     return files.contains { $0.hasPrefix("step-") }
@@ -59,18 +60,19 @@ public struct OutputDirectory: Sendable {
   }
 }
 
-/// Keeps two runs from writing to one folder: the lock of the folder itself, which the system releases with the process.
-final class DirectoryLock: Sendable {
+/// An exclusive lock (`flock`) on a run's directory, released when the process ends.
+private final class DirectoryLock: Sendable {
   private let descriptor: Int32
 
-  /// Takes the lock.
+  /// Takes the lock; on file systems without locks it has no effect.
   ///
-  /// - Throws: ``CheckpointError`` of kind `cannotCreate` if another process has it. Where a file system has no locks there is none.
+  /// - Throws: ``CheckpointError`` of kind `cannotCreate` if another process has it.
   init(_ path: String) throws {
     descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0, flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK else { return }
     throw CheckpointError(
-      .cannotCreate, "another run writes to the output folder \(path); wait for its end or give another --output-dir.")
+      .cannotCreate,
+      "another run writes to the output directory \(path); wait until it ends or give another --output-dir.")
   }
 
   deinit { if descriptor >= 0 { close(descriptor) } }

@@ -1,12 +1,12 @@
 import Foundation
 
-/// A file being written: every error is reported, and `close` means that the bytes have reached the disk.
+/// A file being written, with every error reported; after ``close()`` the bytes are on the disk.
 public final class OutputFile {
   /// The file's path.
   let path: String
   private var descriptor: Int32
 
-  /// Creates the file, or opens it to append.
+  /// Creates the file, or opens it for appending.
   ///
   /// - Throws: ``CheckpointError`` of kind `cannotCreate`.
   init(_ path: String, appending: Bool = false) throws {
@@ -35,11 +35,11 @@ public final class OutputFile {
     }
   }
 
-  /// Waits until the disk has the bytes, and closes the file.
+  /// Waits until the bytes are on the disk, and closes the file.
   ///
   /// - Throws: ``CheckpointError`` of kind `inputOutput`.
   func close() throws {
-    // Devices and pipes have no fsync and say EINVAL.
+    // Devices and pipes do not support fsync: EINVAL.
     let failed = fsync(descriptor) != 0 && errno != EINVAL
     let reason = Self.reason
     Glibc.close(descriptor)
@@ -47,19 +47,19 @@ public final class OutputFile {
     if failed { throw CheckpointError(.inputOutput, "writing \(path) failed: \(reason).") }
   }
 
-  /// Waits until the disk has a folder's entries.
+  /// Waits until a directory's entries are on the disk.
   ///
   /// - Throws: ``CheckpointError`` of kind `inputOutput`.
   static func synchronizeDirectory(_ path: String) throws {
     let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     defer { if descriptor >= 0 { Glibc.close(descriptor) } }
-    // Some network file systems have no fsync for folders and say EINVAL.
+    // Some network file systems do not support fsync for directories: EINVAL.
     if descriptor < 0 || (fsync(descriptor) != 0 && errno != EINVAL) {
-      throw CheckpointError(.inputOutput, "writing the folder \(path) failed: \(reason).")
+      throw CheckpointError(.inputOutput, "writing the directory \(path) failed: \(reason).")
     }
   }
 
-  /// Replaces `target` by `source` in one step.
+  /// Renames `source` to `target`, replacing it atomically.
   ///
   /// - Throws: ``CheckpointError`` of kind `inputOutput`.
   static func rename(_ source: String, to target: String) throws {
@@ -68,48 +68,48 @@ public final class OutputFile {
     }
   }
 
-  /// The last system error in words.
+  /// The description of the last system error.
   static var reason: String { String(cString: strerror(errno)) }
 }
 
 extension OutputFile {
-  /// Finds out where to write a file that a user has named, until it is whole and ``finish(_:at:)`` puts it in its place.
+  /// Returns the path to which to write a file that a user has named, until it is complete; ``publish(_:at:)`` follows.
   ///
-  /// - Parameter path: The file; what is there already is replaced, but a device or a pipe is written to as it is.
-  /// - Returns: A name beside it, or the path itself.
-  /// - Throws: ``CheckpointError`` of kind `cannotCreate` if nothing can be written there.
+  /// - Parameter path: The file. An existing file is replaced, but a device or a pipe is written to directly.
+  /// - Returns: A path in the same directory, or the path itself.
+  /// - Throws: ``CheckpointError`` of kind `cannotCreate` if the file cannot be written.
   static func temporaryPath(for path: String) throws -> String {
     var status = stat()
     if stat(path, &status) == 0 {
       switch status.st_mode & S_IFMT {
       case S_IFREG: break
-      case S_IFDIR: throw CheckpointError(.cannotCreate, "\(path) is a folder; give the name of a file.")
+      case S_IFDIR: throw CheckpointError(.cannotCreate, "\(path) is a directory; give the name of a file.")
       default: return path
       }
     }
-    let folder = (path as NSString).deletingLastPathComponent
+    let directory = (path as NSString).deletingLastPathComponent
     var isDirectory: ObjCBool = false
     guard !path.isEmpty, !path.hasSuffix("/") else {
-      throw CheckpointError(.cannotCreate, "'\(path)' names no file that could be written; give the name of a file.")
+      throw CheckpointError(.cannotCreate, "'\(path)' is not the name of a file; give the name of a file.")
     }
     guard
-      folder.isEmpty
-        || FileManager.default.fileExists(atPath: folder, isDirectory: &isDirectory) && isDirectory.boolValue
+      directory.isEmpty
+        || FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory) && isDirectory.boolValue
     else {
       throw CheckpointError(
-        .cannotCreate, "\(path) cannot be created: there is no folder \(folder); make it or give another path.")
+        .cannotCreate, "\(path) cannot be created: there is no directory \(directory); create it or give another path.")
     }
     return path + ".tmp"
   }
 
-  /// Puts a whole file in its place, in one step.
+  /// Renames a complete file to its final path, atomically.
   ///
   /// - Throws: ``CheckpointError`` of kind `inputOutput`.
-  static func finish(_ temporary: String, at path: String) throws {
+  static func publish(_ temporary: String, at path: String) throws {
     if temporary != path { try rename(temporary, to: path) }
   }
 
-  /// Writes a text file, replacing what is there in one step.
+  /// Writes a text file, replacing an existing one atomically.
   ///
   /// - Throws: ``CheckpointError`` if it cannot be written.
   public static func replace(_ path: String, with text: String) throws {
@@ -117,6 +117,6 @@ extension OutputFile {
     let file = try OutputFile(temporary)
     try Array(text.utf8).withUnsafeBytes { try file.write($0) }
     try file.close()
-    try finish(temporary, at: path)
+    try publish(temporary, at: path)
   }
 }

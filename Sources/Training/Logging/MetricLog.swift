@@ -1,33 +1,38 @@
 import Foundation
 
-/// `metrics.jsonl`: one JSON object a line, one line for every step and every evaluation.
+/// The log `metrics.jsonl`: one JSON object per line, one line per step and per evaluation.
+///
+/// It builds its lines itself, because a step must not allocate memory and Foundation's encoder does.
 package final class MetricLog {
   private let file: OutputFile
   private var line: [UInt8] = []
 
-  /// Opens the file; lines of steps after `completedSteps`, and a torn last line, are removed first.
+  /// Opens the file, and removes the lines of steps after `completedSteps` and an incomplete last line.
   ///
-  /// So a resumed run's file reads as if it had never stopped.
+  /// A resumed run's file is therefore that of a run that never stopped.
   ///
+  /// - Parameters:
+  ///   - path: The file.
+  ///   - completedSteps: The steps already done. Pass 0 to start a new file.
   /// - Throws: ``CheckpointError`` if the file cannot be written.
   package init(_ path: String, keepingStepsThrough completedSteps: Int) throws {
-    if completedSteps > 0 { try Self.cutBack(path, to: completedSteps) }
+    if completedSteps > 0 { try Self.truncate(path, afterStep: completedSteps) }
     file = try OutputFile(path, appending: completedSteps > 0)
     line.reserveCapacity(512)
   }
 
-  /// Writes a step's line, without allocating memory.
+  /// Writes a step's line; allocates nothing.
   ///
   /// - Parameters:
-  ///   - result: What the step found.
-  ///   - step: Its number.
+  ///   - result: The step's result.
+  ///   - step: The step's number.
   ///   - imagesPerSecond: The speed of the step.
-  ///   - dataSeconds: How long the step waited for its images.
+  ///   - dataSeconds: The seconds that the step waited for its images.
   /// - Throws: ``CheckpointError`` if it cannot be written.
   package func write(
     _ result: TrainingStep.Result, step: Int, imagesPerSecond: Float, dataSeconds: Double
   ) throws {
-    begin(#"{"kind":"train","step":"#)
+    startLine(#"{"kind":"train","step":"#)
     append(step)
     append(#","loss":"#, result.loss)
     append(#","learning_rate":"#, result.learningRate)
@@ -36,14 +41,14 @@ package final class MetricLog {
     append(#","compute_seconds":"#, Float(result.stepSeconds - result.communicationSeconds))
     append(#","communication_seconds":"#, Float(result.communicationSeconds))
     append(#","data_seconds":"#, Float(dataSeconds))
-    try end()
+    try endLine()
   }
 
   /// Writes an evaluation's line.
   ///
   /// - Throws: ``CheckpointError`` if it cannot be written.
   func write(_ result: Evaluation.Result, step: Int, statistics: String) throws {
-    begin(#"{"kind":"eval","step":"#)
+    startLine(#"{"kind":"eval","step":"#)
     append(step)
     append(#","loss":"#, Float(result.loss))
     append(#","accuracy":"#, Float(result.accuracy))
@@ -52,15 +57,15 @@ package final class MetricLog {
     append(#","statistics":""#)
     append(statistics)
     append("\"")
-    try end()
+    try endLine()
   }
 
-  private func begin(_ text: StaticString) {
+  private func startLine(_ text: StaticString) {
     line.removeAll(keepingCapacity: true)
     append(text)
   }
 
-  private func end() throws {
+  private func endLine() throws {
     append("}\n")
     try line.withUnsafeBytes { try file.write($0) }
   }
@@ -73,7 +78,7 @@ package final class MetricLog {
 
   private func append(_ number: Int) { line.append(contentsOf: number.description.utf8) }
 
-  /// Appends a number as the shortest text that reads back as the same Float; JSON has no NaN, so `null` stands for it.
+  /// Appends a number as the shortest text that parses to the same Float; `null` for NaN and infinity, which JSON lacks.
   private func append(_ key: StaticString, _ value: Float) {
     append(key)
     if value.isFinite {
@@ -84,7 +89,7 @@ package final class MetricLog {
     }
   }
 
-  private static func cutBack(_ path: String, to completedSteps: Int) throws {
+  private static func truncate(_ path: String, afterStep completedSteps: Int) throws {
     guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return }
     let whole = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
     let kept = whole.filter { line in

@@ -1,16 +1,17 @@
 import Foundation
+import Support
 
-/// Where a run's lines go: a terminal, a log file, a test.
+/// A destination of a run's report lines: a terminal, a log file, a test.
 public protocol Console: AnyObject {
-  /// Shows a line that stays.
+  /// Writes a line.
   func write(_ line: String)
-  /// Tells whether lines can be replaced: a terminal can, a file cannot.
+  /// Whether lines can be replaced: true for a terminal, false for a file.
   var isLive: Bool { get }
-  /// Shows a line that the next one replaces; only where ``isLive``.
+  /// Shows a line that the next one replaces; only if ``isLive``.
   func showLive(_ line: String)
 }
 
-/// Rank 0's record of a run: report lines, `metrics.jsonl`, TensorBoard files, checkpoints.
+/// Rank 0's output of a run: report lines, `metrics.jsonl`, TensorBoard files, checkpoints.
 public final class RunLogger {
   private let configuration: TrainingConfiguration
   private let networkName: String
@@ -31,7 +32,7 @@ public final class RunLogger {
   private var firstStep = 1
   private var hasPeers = false
 
-  /// What has happened since the last report.
+  /// The sums since the last report.
   private struct Window {
     var steps = 0
     var lossSum = 0.0
@@ -39,16 +40,16 @@ public final class RunLogger {
     var lastResult: TrainingStep.Result?
   }
 
-  /// Opens the output files; a resumed run's files are cut back to what was done.
+  /// Opens the output files; `metrics.jsonl` of a resumed run is truncated after the completed steps.
   ///
   /// - Parameters:
-  ///   - configuration: The run.
-  ///   - networkName: For example `WRN-22-1`.
-  ///   - output: The run's folder.
+  ///   - configuration: The run's settings.
+  ///   - networkName: The network's name, for example `WRN-22-1`.
+  ///   - output: The run's directory.
   ///   - completedSteps: The steps already done.
-  ///   - trainingCount: Images of the training set.
-  ///   - dataFingerprint: Tells the data set from others.
-  ///   - console: Where report lines go.
+  ///   - trainingCount: The number of images of the training set.
+  ///   - dataFingerprint: The hash that identifies the data set.
+  ///   - console: The destination of report lines.
   /// - Throws: ``CheckpointError`` if a file cannot be written.
   public init(
     _ configuration: TrainingConfiguration, networkName: String, output: OutputDirectory,
@@ -69,17 +70,17 @@ public final class RunLogger {
     lastLive = runStart
   }
 
-  /// Says what is about to run.
+  /// Reports the run's settings.
   ///
-  /// Called when all memory is planned, just before the first step.
+  /// Call it after all memory is planned, before the first step.
   ///
   /// - Parameters:
-  ///   - layout: Ranks, threads and engine in words.
+  ///   - layout: The description of ranks, threads and engine.
   ///   - worldSize: The number of ranks.
-  ///   - plannedByteCount: The memory planned by one rank.
+  ///   - plannedByteCount: The bytes that this rank planned.
   ///   - completedSteps: The steps already done.
   /// - Throws: ``CheckpointError`` if a file cannot be written.
-  public func begin(
+  public func reportStart(
     layout: String, worldSize: Int, plannedByteCount: Int, completedSteps: Int
   ) throws {
     hasPeers = worldSize > 1
@@ -88,7 +89,7 @@ public final class RunLogger {
       "\(networkName), \(configuration.steps) steps of \(configuration.batchSize) images "
         + "(\(String(format: "%.1f", epochs)) epochs) in \(configuration.microbatches) microbatches")
     console.write(
-      "\(layout), \(plannedByteCount >> 20) MiB planned a rank")
+      "\(layout), \(plannedByteCount >> 20) MiB planned per rank")
     console.write("output in \(output.path)")
     if completedSteps > 0 { console.write("resuming after step \(completedSteps)") }
     let settings = configuration.settings.map { "    \($0.name): \($0.value)" }
@@ -99,10 +100,10 @@ public final class RunLogger {
     lastStep = clock.now
   }
 
-  /// Notes a step, without allocating memory unless a terminal shows it.
+  /// Records a step; allocates nothing unless a terminal shows it.
   func record(_ result: TrainingStep.Result, step: Int, dataSeconds: Double) throws {
     let now = clock.now
-    let rate = Double(configuration.batchSize) / (now - lastStep).inSeconds
+    let rate = Double(configuration.batchSize) / (now - lastStep).seconds
     lastStep = now
     window.steps += 1
     window.lossSum += Double(result.loss)
@@ -110,9 +111,9 @@ public final class RunLogger {
     window.communicationSeconds += result.communicationSeconds
     window.lastResult = result
     try metrics.write(result, step: step, imagesPerSecond: Float(rate), dataSeconds: dataSeconds)
-    if console.isLive && (now - lastLive).inSeconds >= 0.5 {
+    if console.isLive && (now - lastLive).seconds >= 0.5 {
       lastLive = now
-      let perStep = (now - windowStart).inSeconds / Double(window.steps)
+      let perStep = (now - windowStart).seconds / Double(window.steps)
       console.showLive(
         TraxReport.live(
           step: step, of: configuration.steps, loss: result.loss,
@@ -122,7 +123,12 @@ public final class RunLogger {
     }
   }
 
-  /// Writes a checkpoint of the current state.
+  /// Writes a checkpoint after a step.
+  ///
+  /// - Parameters:
+  ///   - model: The model, with all optimizer states.
+  ///   - step: The last step done.
+  /// - Throws: ``CheckpointError`` if it cannot be written.
   func saveCheckpoint(_ model: ModelState, step: Int) throws {
     let state = Checkpoint.State(
       step: step, streamPosition: step * configuration.batchSize, seed: configuration.seed,
@@ -131,14 +137,14 @@ public final class RunLogger {
         uniqueKeysWithValues: configuration.settings.map { ($0.name, $0.value) }))
     try CheckpointDirectory(output.path("checkpoints")).save(
       model, state: state, keeping: configuration.keepCheckpoints)
-    // Writing is no training: it must not look like a slow step.
+    // The time of writing must not count as the next step's.
     lastStep = clock.now
   }
 
-  /// Prints Trax's report lines and writes its TensorBoard tags for the window since the last report.
+  /// Writes Trax's report lines and TensorBoard tags for the steps since the last report.
   func reportTraining(step: Int, model: ModelState) throws {
     guard let last = window.lastResult else { return }
-    let seconds = (clock.now - windowStart).inSeconds
+    let seconds = (clock.now - windowStart).seconds
     let loss = window.lossSum / Double(window.steps)
     if step == 1 {
       let count = model.network.parameterCount
@@ -161,7 +167,7 @@ public final class RunLogger {
       ], step: step)
   }
 
-  /// Prints an evaluation's lines and writes it to both logs.
+  /// Writes an evaluation's report lines and log entries.
   func record(_ result: Evaluation.Result, step: Int) throws {
     lastEvaluation = result
     console.write(
@@ -176,29 +182,29 @@ public final class RunLogger {
       ], step: step)
   }
 
-  /// Begins the next window; evaluation and checkpoints before it do not count.
+  /// Starts the next window, which excludes the time of evaluation and checkpoint.
   func startWindow() {
     window = Window()
     windowStart = clock.now
     lastStep = windowStart
   }
 
-  /// Says how the run ended and what to try next.
-  public func finish() {
+  /// Reports the run's result.
+  public func reportEnd() {
     console.write("")
     let steps = configuration.steps - firstStep + 1
     if steps <= 0 {
       console.write(
         "nothing to do: the run in \(output.path) has its \(firstStep - 1) steps already; "
-          + "raise --steps to go on, or give another --output-dir.")
+          + "raise --steps to continue, or give another --output-dir.")
       return
     }
-    let seconds = (clock.now - runStart).inSeconds
+    let seconds = (clock.now - runStart).seconds
     var line = "done: \(steps) steps in \(String(format: "%.1f", seconds)) s"
-    if let found = lastEvaluation {
-      let percent = String(format: "%.2f", 100 * found.accuracy)
+    if let result = lastEvaluation {
+      let percent = String(format: "%.2f", 100 * result.accuracy)
       line +=
-        ", test accuracy \(percent) % (\(found.correctCount) of \(found.exampleCount) images, "
+        ", test accuracy \(percent) % (\(result.correctCount) of \(result.exampleCount) images, "
         + "\(configuration.evalStatistics.rawValue) statistics)"
     }
     console.write(line)
@@ -206,14 +212,9 @@ public final class RunLogger {
   }
 }
 
-extension Duration {
-  /// The duration in seconds.
-  var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
-}
-
-/// The lines of a report, in Trax's form (trax/supervised/training.py).
+/// The lines of a report, in Trax's format (trax/supervised/training.py).
 package enum TraxReport {
-  /// The blank line and the line with the number of weights that Trax prints at step 1.
+  /// The lines that Trax prints at step 1: a blank line and the number of weights.
   static func weights(step: Int, count: Int) -> [String] {
     ["", prefix(step) + "Total number of trainable weights: \(count)"]
   }
@@ -225,20 +226,18 @@ package enum TraxReport {
 
   /// `Step   1000: train CrossEntropyLoss |  1.51696503`: the task in 5 columns, the metric right-aligned in 16.
   static func metric(step: Int, task: String, name: String, value: Double) -> String {
-    let task = task.padding(toLength: 5, withPad: " ", startingAt: 0)
-    let name = String(repeating: " ", count: max(0, 16 - name.count)) + name
-    return prefix(step) + "\(task) \(name) | \(String(format: "% .8f", value))"
+    prefix(step) + "\(task.fitted(5)) \(name.rightAligned(16)) | \(String(format: "% .8f", value))"
   }
 
   /// The line that a terminal shows between reports; at most 79 columns.
   ///
   /// - Parameters:
-  ///   - step: The step that is done.
+  ///   - step: The last step done.
   ///   - last: The last step of the run.
-  ///   - loss: Its loss.
+  ///   - loss: The loss of `step`.
   ///   - imagesPerSecond: The speed since the last report.
-  ///   - communicationShare: The part of the time that this rank waited for others; nil where it is alone.
-  ///   - secondsLeft: The time until the last step.
+  ///   - communicationShare: The fraction of the time that this rank waited for others; `nil` with one rank.
+  ///   - secondsLeft: The predicted time until the last step.
   /// - Returns: The line.
   package static func live(
     step: Int, of last: Int, loss: Float, imagesPerSecond: Double, communicationShare: Double?,
@@ -252,7 +251,6 @@ package enum TraxReport {
   }
 
   private static func prefix(_ step: Int) -> String {
-    let digits = String(step)
-    return "Step " + String(repeating: " ", count: max(0, 6 - digits.count)) + digits + ": "
+    "Step \(String(step).rightAligned(6)): "
   }
 }

@@ -1,21 +1,21 @@
 import Foundation
 import SwiftProtobuf
 
-/// A TensorBoard event file: `events.out.tfevents.SECONDS.HOST`, records of length, check, event, check.
+/// A writer of TensorBoard event files: `events.out.tfevents.SECONDS.HOST`, records of length, CRC, event, CRC.
 package final class TensorBoardWriter {
   private let file: OutputFile
 
-  /// Creates a new file in a folder.
+  /// Creates a new file in a directory.
   ///
   /// - Parameters:
-  ///   - directory: The folder that TensorBoard calls a run.
-  ///   - completedSteps: The steps already done; TensorBoard then drops later points of the run's older files.
+  ///   - directory: The directory that TensorBoard shows as a run.
+  ///   - completedSteps: The steps already done. TensorBoard drops later points of the run's older files.
   /// - Throws: ``CheckpointError`` if the file cannot be written.
   package init(directory: String, startingAfter completedSteps: Int) throws {
     let seconds = Int(Date().timeIntervalSince1970)
     let host = ProcessInfo.processInfo.hostName
     var path = "\(directory)/events.out.tfevents.\(seconds).\(host)"
-    // Two runs in one second: names must differ and sort in the order of writing.
+    // Two runs within one second: their names must differ and sort in the order of writing.
     var suffix = 1
     while FileManager.default.fileExists(atPath: path) {
       path = "\(directory)/events.out.tfevents.\(seconds).\(host).\(suffix)"
@@ -30,7 +30,7 @@ package final class TensorBoardWriter {
     try write(start, step: completedSteps + 1)
   }
 
-  /// Writes some scalars of one step.
+  /// Writes scalars of one step.
   ///
   /// - Throws: ``CheckpointError`` if they cannot be written.
   package func write(_ scalars: [(tag: String, value: Float)], step: Int) throws {
@@ -44,7 +44,7 @@ package final class TensorBoardWriter {
     try write(event, step: step)
   }
 
-  /// Writes a text, which TensorBoard shows as Markdown.
+  /// Writes a text, which TensorBoard renders as Markdown.
   ///
   /// - Throws: ``CheckpointError`` if it cannot be written.
   package func write(text: String, tag: String, step: Int) throws {
@@ -73,7 +73,7 @@ package final class TensorBoardWriter {
   }
 }
 
-/// The Castagnoli cyclic redundancy check (RFC 3720, B.4), as TensorBoard's files use it.
+/// The Castagnoli cyclic redundancy check CRC-32C (RFC 3720, B.4) of TensorBoard's records.
 package enum CRC32C {
   private static let table: [UInt32] = (0..<256).map { index in
     (0..<8).reduce(UInt32(index)) { value, _ in
@@ -81,12 +81,12 @@ package enum CRC32C {
     }
   }
 
-  /// Returns the check of some bytes; 0xE3069283 for the ASCII digits 1 to 9.
+  /// Returns the CRC of bytes; 0xE3069283 for the ASCII digits 1 to 9.
   package static func checksum(_ bytes: some Sequence<UInt8>) -> UInt32 {
     ~bytes.reduce(~0) { table[Int(UInt8(truncatingIfNeeded: $0) ^ $1)] ^ $0 >> 8 }
   }
 
-  /// Returns the check in the masked form in which it stands beside data that may itself contain checks.
+  /// Returns the CRC masked as in TensorFlow's records, whose data may contain CRCs itself.
   package static func masked(_ bytes: some Sequence<UInt8>) -> UInt32 {
     let crc = checksum(bytes)
     return (crc >> 15 | crc << 17) &+ 0xa282_ead8

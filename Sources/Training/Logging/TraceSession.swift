@@ -3,25 +3,23 @@ import Foundation
 import Support
 import Tracing
 
-/// The trace of a run over all ranks: clocks compared at the start, one file at the end.
+/// The trace of a run over all ranks: aligns clocks at the start, writes one file at the end.
 public final class TraceSession {
-  /// Records this rank's spans.
+  /// The tracer of this rank's spans.
   public let tracer: Tracer
   private let path: String
   private let communicator: any Communicator
   private let host: String
   private let origin: UInt64
 
-  /// Compares the ranks' clocks and allocates the tracks.
-  ///
-  /// Every rank calls it.
+  /// Collective: aligns the ranks' clocks and allocates the tracks; blocks in barriers.
   ///
   /// - Parameters:
   ///   - path: The file, written by rank 0.
   ///   - host: The name of this rank's host.
-  ///   - workerCount: The threads of this rank that compute.
+  ///   - workerCount: The worker threads of this rank.
   ///   - communicator: The ranks.
-  /// - Throws: `CommunicationError` if the exchange fails.
+  /// - Throws: `CommunicationError` if a message fails.
   public init(_ path: String, host: String, workerCount: Int, communicator: any Communicator) throws {
     self.path = path
     self.host = host
@@ -42,7 +40,7 @@ public final class TraceSession {
     origin = zero &+ UInt64(bitPattern: offsets[communicator.rank])
   }
 
-  /// Makes sure that the file can be written, before hours are spent on what it shall show.
+  /// Verifies that the file can be written, before a long run.
   ///
   /// - Throws: ``CheckpointError`` of kind `cannotCreate`.
   public static func check(_ path: String) throws {
@@ -51,11 +49,11 @@ public final class TraceSession {
     if temporary != path { unlink(temporary) }
   }
 
-  /// Brings all ranks' spans to rank 0, which writes them.
+  /// Collective: gathers all ranks' spans on rank 0, which writes the file.
   ///
-  /// Every rank calls it, once, when no thread records any more.
+  /// Call it once, after all threads have stopped recording. Blocks rank 0 until all ranks have sent their spans.
   ///
-  /// - Throws: `CommunicationError` if the exchange fails, ``CheckpointError`` on rank 0 if it cannot write.
+  /// - Throws: `CommunicationError` if a message fails, ``CheckpointError`` on rank 0 if it cannot write.
   public func write() throws {
     let mine = ChromeTrace.events(tracer, rank: communicator.rank, host: host, origin: origin)
     let lengths = try communicator.allGather(String(mine.count)).map { Int($0) ?? 0 }
@@ -66,20 +64,22 @@ public final class TraceSession {
     var buffer = [UInt8]()
     for rank in lengths.indices.dropFirst() {
       try file?.write(ChromeTrace.separator)
-      for first in stride(from: 0, to: lengths[rank], by: Self.pieceByteCount) {
-        let range = first..<min(first + Self.pieceByteCount, lengths[rank])
-        try move(range, of: mine, from: rank, into: &buffer)
+      let messages = WorkDivision(0..<lengths[rank], itemSize: Self.messageByteCount)
+      for index in 0..<messages.count {
+        try move(messages[index], of: mine, from: rank, into: &buffer)
         try buffer.withUnsafeBytes { try file?.write($0) }
       }
     }
     try file?.write(ChromeTrace.footer)
     try file?.close()
-    if let temporary { try OutputFile.finish(temporary, at: path) }
+    if let temporary { try OutputFile.publish(temporary, at: path) }
   }
 
-  private static var pieceByteCount: Int { 16 << 20 }
+  /// The bytes that rank 0 receives at once, which limits its memory.
 
-  /// Brings a piece of one rank's bytes to rank 0; the buffer is empty elsewhere.
+  private static var messageByteCount: Int { 16 << 20 }
+
+  /// Collective: sends a range of one rank's bytes to rank 0; the buffer is empty on the other ranks.
   private func move(
     _ range: Range<Int>, of mine: [UInt8], from rank: Int, into buffer: inout [UInt8]
   ) throws {
@@ -104,15 +104,13 @@ extension OutputFile {
 }
 
 extension Trainer {
-  /// Trains to the last step and writes a trace, also of a run that was stopped or diverged.
+  /// Collective: trains to the last step and writes a trace, also of a run that stopped or diverged.
   ///
-  /// Every rank calls it.
-  ///
-  /// - Parameter trace: The trace; nil: none.
+  /// - Parameter trace: The trace. If `nil`, none is written.
   /// - Throws: What ``run()`` and ``TraceSession/write()`` throw.
   public func run(writing trace: TraceSession?) throws {
     do { try run() } catch {
-      // Errors that every rank meets leave all of them here; after any other a rank is gone, and would be waited for.
+      // These errors occur on every rank. After any other a rank is missing, and a collective would block for ever.
       let isCollective = error is TrainingStopped || error is TrainingDiverged || error is RanksDesynchronized
       if isCollective { try trace?.write() }
       throw error

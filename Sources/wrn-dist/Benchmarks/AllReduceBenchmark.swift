@@ -3,6 +3,7 @@ import DataParallel
 import Models
 import OpenMPI
 import Tensors
+import Training
 
 /// Sums of one buffer over all ranks: our exchange of gradients and Open MPI's all-reduce, alternately.
 struct AllReduceBenchmark {
@@ -22,8 +23,6 @@ struct AllReduceBenchmark {
   }
 
   private static let warmUpCount = 3
-  // As a training step cuts the sum of a bucket: small enough to stay in a cache.
-  private static let pieceCount = 32 * BucketPlan.chunkLength
 
   private let world: MPICommunicator
   private let pool: WorkerPool
@@ -96,13 +95,10 @@ struct AllReduceBenchmark {
     exchange.begin()
     try exchange.gradientReady(0..<buffer.count)
     while let bucket = try exchange.nextReducedBucket(waiting: true) {
-      let slice = exchange.ownedShard(bucket)
-      pool.parallelFor(
-        (slice.count + Self.pieceCount - 1) / Self.pieceCount, with: (exchange, bucket, slice)
-      ) { context, i, _ in
-        let (exchange, bucket, slice) = context
-        let first = slice.lowerBound + i * Self.pieceCount
-        exchange.sum(first..<min(first + Self.pieceCount, slice.upperBound), of: bucket)
+      let items = TrainingStep.workItems(exchange.ownedShard(bucket))
+      pool.parallelFor(items.count, with: (exchange, bucket, items)) { context, item, _ in
+        let (exchange, bucket, items) = context
+        exchange.sum(items[item], of: bucket)
       }
       try exchange.gather(bucket)
     }

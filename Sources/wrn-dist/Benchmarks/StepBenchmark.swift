@@ -82,7 +82,7 @@ struct StepBenchmark {
     var waits: [Double] = []
     var first = 0.0
     var sentBefore = (0, 0)
-    try step.begin()
+    try step.prepare()
     for number in 1...steps + Self.warmUpCount {
       try communicator.barrier()
       if number == Self.warmUpCount + 1 { sentBefore = sentByteCounts }
@@ -95,7 +95,7 @@ struct StepBenchmark {
         waits.append(result.communicationSeconds)
       }
     }
-    try step.finish()
+    try step.waitForParameters()
     let sent = (sentByteCounts.0 - sentBefore.0, sentByteCounts.1 - sentBefore.1)
     let peak = HostInfo.peakMemory
     return Times(

@@ -109,7 +109,7 @@ struct EvaluateCommand: ParsableCommand {
       let opened = try Checkpoint(checkpoint)
       let configuration = try opened.configuration()
       size = [configuration.depth, configuration.widenFactor]
-      let model = ModelState(TraxWideResNet.graph(configuration), holdingMoments: false)
+      let model = ModelState(TraxWideResNet.graph(configuration))
       // Where a file has no running statistics the fresh ones stay.
       model.network.initialize(model.parameters, model.runningStatistics, seed: 0)
       let hasStatistics = try opened.loadWeights(into: model)
@@ -122,10 +122,8 @@ struct EvaluateCommand: ParsableCommand {
     try size.withUnsafeMutableBytes { try communicator.broadcast($0, root: 0) }
     let model =
       try loaded
-      ?? ModelState(
-        TraxWideResNet.graph(WideResNetConfiguration(depth: size[0], widenFactor: size[1])),
-        holdingMoments: false)
-    try model.broadcast(root: 0, momentsToo: false, on: communicator)
+      ?? ModelState(TraxWideResNet.graph(WideResNetConfiguration(depth: size[0], widenFactor: size[1])))
+    try model.broadcast(root: 0, on: communicator)
     return model
   }
 }

@@ -46,16 +46,16 @@ struct TrainCommand: ParsableCommand {
         try Trainer(
           run.configuration, model: run.model, completedSteps: completedSteps,
           dataset: run.source.dataset, engine: chosen.engine, pool: run.pool,
-          communicator: communicator, recorder: run.recorder, stop: stop,
+          communicator: communicator, logger: run.recorder, stop: stop,
           fault: fault, tracer: trace?.tracer)
       }
-      try run.recorder?.begin(
+      try run.recorder?.reportStart(
         layout: "\(communicator.worldSize) rank(s) × \(run.pool.workerCount) thread(s), "
           + "engine \(chosen.description)",
         worldSize: communicator.worldSize, plannedByteCount: trainer.plannedByteCount,
         completedSteps: completedSteps)
       try trainer.run(writing: trace)
-      run.recorder?.finish()
+      run.recorder?.reportEnd()
     }
   }
 

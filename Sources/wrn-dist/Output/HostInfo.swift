@@ -57,19 +57,10 @@ enum HostInfo {
   }
 
   private static func cpuField(_ name: String) -> String? {
-    field(name, in: "/proc/cpuinfo")
+    SystemFiles().text(afterNameStartingWith: name, in: "proc/cpuinfo")
   }
 
   private static func memoryField(_ name: String) -> Int? {
-    field(name, in: "/proc/meminfo").flatMap { Int($0.prefix { $0.isNumber }) }.map { $0 * 1024 }
-  }
-
-  private static func field(_ name: String, in file: String) -> String? {
-    guard let text = try? String(contentsOfFile: file, encoding: .utf8) else { return nil }
-    for line in text.split(separator: "\n") where line.hasPrefix(name) {
-      let parts = line.split(separator: ":", maxSplits: 1)
-      if parts.count == 2 { return parts[1].trimmingCharacters(in: .whitespaces) }
-    }
-    return nil
+    SystemFiles().number(of: name, in: "proc/meminfo").map { $0 * 1024 }
   }
 }

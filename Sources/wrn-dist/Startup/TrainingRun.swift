@@ -43,7 +43,9 @@ struct TrainingRun {
     tracePath = options.output.trace
     everyRankHoldsMoments =
       configuration.optimizerState == .replicated || communicator.worldSize == 1
-    model = ModelState(network, holdingMoments: everyRankHoldsMoments || communicator.rank == 0)
+    model = ModelState(
+      network,
+      optimizerStates: everyRankHoldsMoments || communicator.rank == 0 ? configuration.optimizer.rule.stateNames : [])
     pool = try WorkerPool(workerCount: threadCount, progressing: communicator)
     console = communicator.rank == 0 ? StandardConsole() : nil
   }
@@ -62,7 +64,7 @@ struct TrainingRun {
       communicator.rank == 0 ? try load(dataFingerprint: fingerprint) : 0
     }
     try withUnsafeMutableBytes(of: &completedSteps) { try communicator.broadcast($0, root: 0) }
-    try model.broadcast(root: 0, momentsToo: everyRankHoldsMoments, on: communicator)
+    try model.broadcast(root: 0, includingOptimizerStates: everyRankHoldsMoments, on: communicator)
     try SettingsConsistency.requireEqual(layoutSettings(), .layout, on: communicator)
     let steps = completedSteps
     let opened = try RankSession.together(communicator) {
@@ -76,7 +78,7 @@ struct TrainingRun {
   /// The network's tensors and a digest of the numbers that the run starts from.
   private func layoutSettings() -> [(name: String, value: String)] {
     var digest = ConsistencyDigest()
-    for store in everyRankHoldsMoments ? model.stores : model.weights {
+    for store in everyRankHoldsMoments ? model.stores : model.replicatedStores {
       digest.combine(UnsafeRawBufferPointer(store.bytes))
     }
     return model.network.parameterLayout.parameters.map { ("shape of \($0.name)", "\($0.shape)") }
@@ -123,7 +125,7 @@ struct TrainingRun {
   private func requireResumable(_ checkpoint: Checkpoint, dataFingerprint: String) throws {
     guard let state = checkpoint.state else { return }
     let saved = state.configuration
-    for (name, value) in configuration.identity where saved[name] != value {
+    for (name, value) in configuration.resumeSettings where saved[name] != value {
       throw CheckpointError(
         .bad,
         "\(checkpoint.path) was made with --\(name) \(saved[name] ?? "unknown") but this run has --\(name) "

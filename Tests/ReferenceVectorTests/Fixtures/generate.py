@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Writes the reference vectors wrn-22-1.txt … wrn-22-4.txt: what NumPy computes in float64 on a deterministic batch.
+"""Writes the reference vectors wrn-22-1.txt … wrn-22-4.txt, plain-16-1.txt and plain-16-2.txt: what NumPy computes in float64 on a
+deterministic batch.
 
     pip install numpy
     Tests/ReferenceVectorTests/Fixtures/generate.py
 
-Images, labels and parameters are given by formulas (see TraxVectors.swift). Of each of the 84 gradients the file has the Euclidean
+Images, labels and parameters are given by formulas (see TraxVectors.swift). Of each of the gradients the file has the Euclidean
 norm and 32 elements (all of a smaller one); the elements are chosen by a fixed seed. The last line is FNV-1a, 64 bits, of all bytes
 before it.
 """
@@ -31,8 +32,8 @@ def norms(module) -> list:
     return [norm for child in children for norm in norms(child)]
 
 
-def vectors(k: int) -> list:
-    sys.argv = ["trax_reference.py", str(k), "64"]
+def vectors(k: int, family: list) -> list:
+    sys.argv = ["trax_reference.py", str(k), "64"] + family
     with contextlib.redirect_stdout(io.StringIO()):
         reference = runpy.run_path(os.path.join(FOLDER, "trax_reference.py"), run_name="reference")
     parameters, net, lossgrad = reference["P"], reference["net"], reference["lossgrad"]
@@ -69,12 +70,13 @@ def vectors(k: int) -> list:
 
 
 def main() -> None:
-    for k in range(1, 5):
-        text = "\n".join(vectors(k)) + "\n"
+    models = [(f"wrn-22-{k}", k, []) for k in range(1, 5)] + [(f"plain-16-{k}", k, ["--plain"]) for k in (1, 2)]
+    for model, k, family in models:
+        text = "\n".join(vectors(k, family)) + "\n"
         checksum = 0xCBF29CE484222325
         for byte in text.encode():
             checksum = (checksum ^ byte) * 0x100000001B3 % 2**64
-        name = f"wrn-22-{k}.txt"
+        name = f"{model}.txt"
         with open(os.path.join(FOLDER, name), "w") as file:
             file.write(f"{text}checksum {checksum:016x}\n")
         print(f"{name}: {len(text)} bytes")

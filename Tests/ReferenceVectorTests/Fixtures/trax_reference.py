@@ -79,7 +79,15 @@ class Dense:
 def build(k, n=3):
     c1, c2, c3 = 16*k, 32*k, 64*k
     return Seq([Conv(3,16,1)] + group(16,c1,1,n) + group(c1,c2,2,n) + group(c2,c3,2,n) + [BN(c3), Relu(), Pool(), Dense(c3,10)])
-net = build(K)
+# A plain residual network: an identity skip for every block; where the shape changes, a convolution of the raw input.
+def plain(k, n=2):
+    ls = [Conv(3,16,1)]; ci = 16
+    for co, st in ((16*k, 1), (32*k, 2), (64*k, 2)):
+        for b in range(n):
+            first = b == 0
+            ls.append(Res(Seq(block(ci, co, st if first else 1)), Conv(ci, co, st) if first and (ci != co or st > 1) else None)); ci = co
+    return Seq(ls + [BN(ci), Relu(), Pool(), Dense(ci,10)])
+net = plain(K) if '--plain' in sys.argv else build(K)
 shapes = net.shapes
 print('arrays', len(shapes), 'params', sum(int(np.prod(s)) for s in shapes))
 # deterministic parameters

@@ -5,7 +5,7 @@ import Testing
 /// The deterministic batch of four images, and what an independent NumPy implementation computes from it in float64.
 ///
 /// Made by `Fixtures/generate.py`.
-struct TraxVectors {
+struct ModelVectors {
   /// A gradient's norm and some of its elements.
   struct Gradient {
     let elementCount: Int
@@ -25,10 +25,10 @@ struct TraxVectors {
   /// The loss at the start and after each of five updates.
   private(set) var losses: [Double] = []
 
-  /// Reads the vectors of WRN-22-k and verifies the file's checksum.
-  init(widenFactor: Int) throws {
+  /// Reads the vectors of a model and verifies the file's checksum.
+  init(model: String = "wrn-22", widenFactor: Int) throws {
     let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-    let file = folder.appendingPathComponent("Fixtures/wrn-22-\(widenFactor).txt")
+    let file = folder.appendingPathComponent("Fixtures/\(model)-\(widenFactor).txt")
     let text = try String(contentsOf: file, encoding: .utf8)
     var lines = text.split(separator: "\n")
     try #require(lines.first == "wrn-dist-vectors 1 widen-factor \(widenFactor)")

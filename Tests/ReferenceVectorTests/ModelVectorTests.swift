@@ -1,12 +1,21 @@
 import Tensors
 import Testing
 
-/// WRN-22-1 … 4 agree with an independent implementation on loss, logits, every gradient and five updates.
-@Suite struct TraxVectorTests {
-  @Test(arguments: 1...4)
-  func lossLogitsAndGradients(widenFactor: Int) throws {
-    let expected = try TraxVectors(widenFactor: widenFactor)
-    let run = try VectorRun(widenFactor: widenFactor)
+/// Networks agree with an independent implementation on loss, logits, every gradient and five updates.
+@Suite struct ModelVectorTests {
+  /// Trax's networks, and one family that only tests have.
+  private static let models = (1...4).map { ("wrn-22", $0) } + [("plain-16", 1), ("plain-16", 2)]
+
+  private func run(_ model: String, _ widenFactor: Int) throws -> VectorRun {
+    model == "wrn-22"
+      ? try VectorRun(widenFactor: widenFactor)
+      : try VectorRun(PlainResidualNetwork.graph(blocks: 2, widenFactor: widenFactor))
+  }
+
+  @Test(arguments: models)
+  func lossLogitsAndGradients(model: String, widenFactor: Int) throws {
+    let expected = try ModelVectors(model: model, widenFactor: widenFactor)
+    let run = try run(model, widenFactor)
     #expect(run.model.network.parameterCount == expected.parameterCount)
     let norm = run.model.parameters.elements.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
     #expect(abs(norm - expected.parameterNorm) < 1e-4)
@@ -22,8 +31,8 @@ import Testing
     compareStatistics(run, expected)
   }
 
-  /// Every one of the 84 gradients: norm and sampled elements.
-  private func compareGradients(_ run: VectorRun, _ expected: TraxVectors) throws {
+  /// Every gradient: norm and sampled elements.
+  private func compareGradients(_ run: VectorRun, _ expected: ModelVectors) throws {
     let parameters = run.model.network.parameterLayout.parameters
     try #require(parameters.count == expected.gradients.count)
     for (parameter, gradient) in zip(parameters, expected.gradients) {
@@ -42,7 +51,7 @@ import Testing
     }
   }
 
-  private func compareStatistics(_ run: VectorRun, _ expected: TraxVectors) {
+  private func compareStatistics(_ run: VectorRun, _ expected: ModelVectors) {
     let names = run.model.network.statisticsLayout.parameters
     let pairs = zip(expected.runningMeans, expected.runningVariances).flatMap { [$0, $1] }
     #expect(names.count == pairs.count)
@@ -56,10 +65,10 @@ import Testing
     }
   }
 
-  @Test(arguments: 1...4)
-  func fiveUpdates(widenFactor: Int) throws {
-    let expected = try TraxVectors(widenFactor: widenFactor)
-    let run = try VectorRun(widenFactor: widenFactor)
+  @Test(arguments: models)
+  func fiveUpdates(model: String, widenFactor: Int) throws {
+    let expected = try ModelVectors(model: model, widenFactor: widenFactor)
+    let run = try run(model, widenFactor)
     for (i, loss) in expected.losses.enumerated() {
       let found = Double(try run.update().loss)
       #expect(abs(found - loss) < (i == 0 ? 1e-5 : 1e-4), "after \(i) updates: \(found)")
