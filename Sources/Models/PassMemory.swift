@@ -38,7 +38,7 @@ extension WideResNet {
       let layer = (convolutionLayers.map(\.range.count) + [head.range.count]).max() ?? 0
       let norm = normalizationLayers.map(\.layer.range.count).max() ?? 0
       // The first microbatch of every subtree leaves its gradient where the subtree's sum is to be.
-      let segments = tree.segments(of: microbatches).count
+      let segments = tree.maximalSubtrees(of: microbatches).count
       let gradients =
         4 * images * largest + (microbatches.count - segments) * (layer + norm)
         + segments * parameterCount

@@ -103,7 +103,7 @@ public struct RanksDesynchronized: Error, CustomStringConvertible {
   public var description: String {
     let more = differingCount > 1 ? " and \(differingCount - 1) more tensors" : ""
     return
-      "after step \(step) \(tensor)\(more) of \(RankList.text(ranks)) differs from the other ranks', which a fault of "
+      "after step \(step) \(tensor)\(more) of \(RankList.description(ranks)) differs from the other ranks', which a fault of "
       + "memory or network can cause; no checkpoint was written, start again to go on from the last one, and without that host "
       + "if it happens again."
   }

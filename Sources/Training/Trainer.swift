@@ -2,6 +2,7 @@ import Collectives
 import DataParallel
 import Datasets
 import Models
+import Support
 import Tensors
 import Tracing
 
@@ -132,9 +133,9 @@ public final class Trainer {
   /// - Throws: What ``run()`` throws.
   package func step(_ number: Int) throws -> Bool {
     tracer?.step = number
-    let start = monotonicNanoseconds()
+    let start = MonotonicClock.now()
     let batch = try loader.next()
-    let dataSeconds = Double(monotonicNanoseconds() &- start) * 1e-9
+    let dataSeconds = MonotonicClock.seconds(since: start)
     tracer.record(spans.dataWait, since: start)
     let computeStart = tracer.now()
     let result = try trainingStep(

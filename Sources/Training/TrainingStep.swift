@@ -2,6 +2,7 @@ import Collectives
 import DataParallel
 import Models
 import Optimizers
+import Support
 import Tensors
 import Tracing
 
@@ -99,7 +100,7 @@ public final class TrainingStep {
       plan: BucketPlan(
         elementCount: network.parameterCount, bucketByteCount: configuration.bucketByteCount),
       tree: plan.tree, wire: configuration.wire, communicator: communicator,
-      segments: pass.subtreeGradients.map(\.pointer),
+      subtreeSums: pass.subtreeGradients.map(\.pointer),
       target: mode == .sharded ? model.parameters.pointer : gradients.pointer, tracer: tracer)
     summary = StepSummary(exchange, communicator: communicator)
     moments = OptimizerStateShard(model, mode: mode, exchange: exchange, communicator: communicator)
@@ -120,7 +121,7 @@ public final class TrainingStep {
   ///
   /// - Throws: `ConsistencyDigest.Mismatch` on every rank if the cuts differ; ``CommunicationError`` if an exchange fails.
   public func begin() throws {
-    try exchange.requireEqualPlans()
+    try exchange.verifyEqualPlans()
     try moments.take(from: model)
   }
 
@@ -137,17 +138,17 @@ public final class TrainingStep {
   public func callAsFunction(
     _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, step: Int, stopRequested: Bool = false
   ) throws -> Result {
-    let began = monotonicNanoseconds()
+    let began = MonotonicClock.now()
     let waitedBefore = communicator.statistics.waitedNanoseconds
     let update = Update(step: step, learningRate: schedule(step))
     // A layer is computed as soon as its parameters have come from the ranks that updated them.
     try pass.forward(images, labels: labels, run: run, statistics: .batch) { count in
       try spans.recordWait(spans.layerWait) { try exchange.waitForAllGather(ofFirst: count) }
     }
-    try exchange.finish()
+    try exchange.waitForAllGathers()
     try pass.startRunningStatistics(run)
 
-    exchange.begin()
+    exchange.beginBackward()
     try pass.backward(images, run: run) { elements in
       // Full buckets start to the owners of their slices; what has come from other ranks meanwhile is used at once.
       try exchange.gradientReady(elements)
@@ -167,8 +168,8 @@ public final class TrainingStep {
     return Result(
       loss: Float(loss), learningRate: Float(update.learningRate),
       gradientNorm: Float(squareSum.squareRoot()), stopRequested: stopRequested,
-      communicationSeconds: Self.seconds(communicator.statistics.waitedNanoseconds &- waitedBefore),
-      stepSeconds: Self.seconds(monotonicNanoseconds() &- began))
+      communicationSeconds: MonotonicClock.seconds(communicator.statistics.waitedNanoseconds &- waitedBefore),
+      stepSeconds: MonotonicClock.seconds(since: began))
   }
 
   /// Waits for the parameters that other ranks have updated in the last step.
@@ -176,7 +177,7 @@ public final class TrainingStep {
   /// Every rank calls it before parameters are read by anything but the next step.
   ///
   /// - Throws: ``CommunicationError`` if an exchange fails.
-  public func finish() throws { try exchange.finish() }
+  public func finish() throws { try exchange.waitForAllGathers() }
 
   /// Calls a body with the model as a checkpoint holds it: on rank 0 all moments are in it.
   ///
@@ -206,12 +207,12 @@ public final class TrainingStep {
       context, i, _ in
       let (owner, update, bucket, shard) = context
       let piece = Self.piece(i, of: shard)
-      owner.exchange.sum(piece, of: bucket)
+      owner.exchange.finishReduction(piece, of: bucket)
       owner.summary.addSquares(piece, of: owner.gradients.pointer)
       if owner.mode == .sharded { owner.optimize(update, piece, bucket) }
     }
     spans.record(spans.update, since: start)
-    try exchange.gather(bucket)
+    try exchange.allGather(bucket)
   }
 
   /// Updates all parameters, bucket by bucket as their gradients come in.
@@ -234,8 +235,6 @@ public final class TrainingStep {
       step: update.step, range: elements,
       momentsAt: moments.place(of: elements.lowerBound, bucket: bucket))
   }
-
-  private static func seconds(_ nanoseconds: UInt64) -> Double { Double(nanoseconds) * 1e-9 }
 
   // 64 KiB of each array: large enough to hand out, small enough to stay in a cache from the sum to the update.
   private static let pieceCount = 32 * BucketPlan.chunkLength

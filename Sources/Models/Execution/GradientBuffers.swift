@@ -54,7 +54,7 @@ final class GradientBuffers {
     roundedSchedule = roundingLevel.map {
       RoundedReductionSchedule(tree: tree, leaves: microbatches, level: $0)
     }
-    segments = schedule.segments.map { _ in ParameterStore(network.parameterLayout) }
+    segments = schedule.subtrees.map { _ in ParameterStore(network.parameterLayout) }
     var otherCount = 0
     places = (0..<microbatches.count).map { [schedule] m in
       if let segment = schedule.resultPositions.firstIndex(of: m) { return .segment(segment) }
@@ -110,9 +110,9 @@ final class GradientBuffers {
       let (memory, leaves, range) = context
       let elements = i * Self.pieceSize..<min((i + 1) * Self.pieceSize, range.count)
       if let rounded = memory.roundedSchedule {
-        rounded.combine(leaves, elements: elements)
+        rounded.apply(to: leaves, elements: elements)
       } else {
-        memory.schedule.combine(leaves, elements: elements)
+        memory.schedule.apply(to: leaves, elements: elements)
       }
     }
   }

@@ -13,7 +13,7 @@ extension TrainingConfiguration {
   ///   - engine: Computes convolutions.
   ///   - workerCount: The threads of the rank.
   ///   - rank: The rank.
-  ///   - hosts: The host of every rank, as `Communicator.hosts` has them.
+  ///   - hosts: The host of every rank, as `Communicator.hostOfRank` has them.
   /// - Returns: Bytes.
   /// - Throws: `WideResNet.InvalidConfiguration` if there is no such network.
   public func plannedByteCount(
@@ -45,7 +45,7 @@ extension TrainingConfiguration {
       microbatches: plan.localMicrobatches, tree: plan.tree, scope: batchNorm, purpose: .training)
     let exchange = GradientReducer.size(
       BucketPlan(elementCount: network.parameterCount, bucketByteCount: bucketByteCount),
-      tree: plan.tree, wire: wire, rank: rank, hosts: hosts)
+      tree: plan.tree, wire: wire, rank: rank, hostOfRank: hosts)
     let moments =
       optimizerState == .sharded ? exchange.ownedElementCount : network.parameterCount
     return pass + exchange.byteCount + 4 * 2 * moments

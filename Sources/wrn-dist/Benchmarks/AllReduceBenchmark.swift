@@ -38,7 +38,7 @@ struct AllReduceBenchmark {
     exchange = GradientReducer(
       plan: BucketPlan(elementCount: elementCount, bucketByteCount: bucketByteCount),
       tree: ReductionTree(leafCount: world.worldSize), wire: .fp32, communicator: world,
-      segments: [buffer.pointer],
+      subtreeSums: [buffer.pointer],
       target: buffer.pointer)
   }
 
@@ -53,7 +53,7 @@ struct AllReduceBenchmark {
   /// - Returns: The times, on every rank.
   /// - Throws: `ConsistencyDigest.Mismatch` if ranks were asked for different sizes; `CommunicationError` if an exchange fails.
   func run(repetitions: Int) throws -> Times {
-    try exchange.requireEqualPlans()
+    try exchange.verifyEqualPlans()
     var (tree, plain): ([Double], [Double]) = ([], [])
     var sentByteCount = 0
     for number in 0..<repetitions + Self.warmUpCount {
@@ -68,7 +68,7 @@ struct AllReduceBenchmark {
     }
     let sent = try world.allGather(String(sentByteCount)).compactMap { Int($0) }
     return Times(
-      worldSize: world.worldSize, hostCount: Set(world.hosts).count, threads: pool.workerCount,
+      worldSize: world.worldSize, hostCount: Set(world.hostOfRank).count, threads: pool.workerCount,
       elementCount: buffer.count, bucketCount: exchange.plan.buckets.count,
       sentByteCount: sent.max() ?? 0,
       exchange: tree.sorted(), plain: plain.sorted())
@@ -93,7 +93,7 @@ struct AllReduceBenchmark {
 
   /// What a training step does with gradients, without the update.
   private func reduceInTreeOrder() throws {
-    exchange.begin()
+    exchange.beginBackward()
     try exchange.gradientReady(0..<buffer.count)
     while let bucket = try exchange.nextReducedBucket(waiting: true) {
       let slice = exchange.ownedShard(bucket)
@@ -102,10 +102,10 @@ struct AllReduceBenchmark {
       ) { context, i, _ in
         let (exchange, bucket, slice) = context
         let first = slice.lowerBound + i * Self.pieceCount
-        exchange.sum(first..<min(first + Self.pieceCount, slice.upperBound), of: bucket)
+        exchange.finishReduction(first..<min(first + Self.pieceCount, slice.upperBound), of: bucket)
       }
-      try exchange.gather(bucket)
+      try exchange.allGather(bucket)
     }
-    try exchange.finish()
+    try exchange.waitForAllGathers()
   }
 }
