@@ -2,6 +2,16 @@ import Collectives
 import TestSupport
 import Testing
 
+extension ReductionSchedule {
+  /// Applies the schedule to arrays of `Float` at a constant stride.
+  fileprivate func apply(to arrays: inout [Float], stride: Int, elements: Range<Int>) {
+    arrays.withUnsafeMutableBufferPointer { memory in
+      guard let start = memory.baseAddress else { return }
+      apply(to: (0..<arrayCount).map { start + $0 * stride }, elements: elements)
+    }
+  }
+}
+
 @Suite struct ReductionScheduleTests {
   private static let lengths = [0, 1, 2, 3, 7, 31, 64, 127, 1_023, 1_024, 1_025, 2_049, 3_001]
 

@@ -1,109 +1,79 @@
 extension ReductionSchedule {
-  /// Elements added at a time: with eight arrays of `Float`, a block of each fits a 32 KiB cache,
-  /// so that an array is read from memory once although the tree touches it several times.
-  private static var blockLength: Int { 1_024 }
-
-  /// Performs the additions in place on an element range of arrays of `Float`.
+  /// Performs the additions in place on some elements of arrays of `Float` at given addresses.
   ///
-  /// Costs `additions.count` additions per element. Allocates nothing.
+  /// It performs `additions.count` additions per element and allocates nothing.
   ///
   /// - Parameters:
-  ///   - arrays: Element 0 of array 0; array i starts `stride` · i elements later.
-  ///   - stride: The distance between arrays, at least their length.
-  ///   - elements: The elements to sum, of every array; ranges of concurrent calls are disjoint.
-  public func apply(
-    to arrays: UnsafeMutablePointer<Float>, stride: Int, elements: Range<Int>
-  ) {
-    var first = elements.lowerBound
-    while first < elements.upperBound {
-      let count = min(Self.blockLength, elements.upperBound &- first)
-      for addition in additions {
-        let destination = arrays + (addition.destination &* stride &+ first)
-        let source = arrays + (addition.source &* stride &+ first)
-        for i in 0..<count { destination[i] += source[i] }
-      }
-      first &+= count
-    }
-  }
-
-  /// Performs the additions in place on an element range of arrays of `Double`.
-  ///
-  /// Costs `additions.count` additions per element. Allocates nothing.
-  ///
-  /// - Parameters:
-  ///   - arrays: Element 0 of array 0; array i starts `stride` · i elements later.
-  ///   - stride: The distance between arrays, at least their length.
-  ///   - elements: The elements to sum, of every array; ranges of concurrent calls are disjoint.
-  public func apply(
-    to arrays: UnsafeMutablePointer<Double>, stride: Int, elements: Range<Int>
-  ) {
-    var first = elements.lowerBound
-    while first < elements.upperBound {
-      let count = min(Self.blockLength, elements.upperBound &- first)
-      for addition in additions {
-        let destination = arrays + (addition.destination &* stride &+ first)
-        let source = arrays + (addition.source &* stride &+ first)
-        for i in 0..<count { destination[i] += source[i] }
-      }
-      first &+= count
-    }
-  }
-
-  /// Performs the additions in place on arrays of `Float` that lie anywhere.
-  ///
-  /// Costs `additions.count` additions per element. Allocates nothing.
-  ///
-  /// - Parameters:
-  ///   - arrays: The first element of each of the `arrayCount` arrays.
-  ///   - elements: The elements to sum, of every array; ranges of concurrent calls are disjoint.
+  ///   - arrays: The addresses of the `arrayCount` arrays.
+  ///   - elements: The elements of every array to sum; concurrent calls need disjoint ranges.
   public func apply(
     to arrays: UnsafePointer<UnsafeMutablePointer<Float>>, elements: Range<Int>
   ) {
-    var first = elements.lowerBound
-    while first < elements.upperBound {
-      let count = min(Self.blockLength, elements.upperBound &- first)
-      for addition in additions {
-        let destination = arrays[addition.destination] + first
-        let source = UnsafePointer(arrays[addition.source] + first)
-        for i in 0..<count { destination[i] += source[i] }
-      }
-      first &+= count
+    forEachBlock(of: elements) { block in
+      add(additions, block) { arrays[$0] }
+    }
+  }
+
+  /// Performs the additions in place on some elements of arrays of `Double` at a constant stride.
+  ///
+  /// It performs `additions.count` additions per element and allocates nothing.
+  ///
+  /// - Parameters:
+  ///   - arrays: The address of array 0; array i starts i · `stride` elements later.
+  ///   - stride: The distance between arrays in elements, at least their length.
+  ///   - elements: The elements of every array to sum; concurrent calls need disjoint ranges.
+  public func apply(
+    to arrays: UnsafeMutablePointer<Double>, stride: Int, elements: Range<Int>
+  ) {
+    forEachBlock(of: elements) { block in
+      add(additions, block) { arrays + $0 &* stride }
     }
   }
 }
 
 extension RoundedReductionSchedule {
-  /// Elements added at a time, so that what is rounded is still in the cache.
-  private static var blockLength: Int { 1_024 }
-
-  /// Performs the additions and roundings in place on arrays of `Float` that lie anywhere.
+  /// Performs the additions and roundings in place on some elements of arrays of `Float` at given addresses.
   ///
-  /// Allocates nothing.
+  /// It allocates nothing.
   ///
   /// - Parameters:
-  ///   - arrays: The first element of the array of each leaf.
-  ///   - elements: The elements to sum, of every array; ranges of concurrent calls are disjoint.
+  ///   - arrays: The address of the array of each leaf.
+  ///   - elements: The elements of every array to sum; concurrent calls need disjoint ranges.
   public func apply(
     to arrays: UnsafePointer<UnsafeMutablePointer<Float>>, elements: Range<Int>
   ) {
-    var first = elements.lowerBound
-    while first < elements.upperBound {
-      let count = min(Self.blockLength, elements.upperBound &- first)
-      add(additionsBelow, arrays, first, count)
-      for position in roundedPositions { BFloat16.round(arrays[position] + first, count: count) }
-      add(additionsAbove, arrays, first, count)
-      first &+= count
+    forEachBlock(of: elements) { block in
+      add(additionsBelow, block) { arrays[$0] }
+      for position in roundedPositions {
+        BFloat16.round(arrays[position] + block.lowerBound, count: block.count)
+      }
+      add(additionsAbove, block) { arrays[$0] }
     }
   }
+}
 
-  private func add(
-    _ additions: [ReductionSchedule.Addition], _ arrays: UnsafePointer<UnsafeMutablePointer<Float>>, _ first: Int,
-    _ count: Int
-  ) {
-    for addition in additions {
-      let destination = arrays[addition.destination] + first
-      let source = UnsafePointer(arrays[addition.source] + first)
-      for i in 0..<count { destination[i] += source[i] }
-    }
+/// Divides elements into blocks of 1,024.
+///
+/// A block of eight arrays of `Float` takes 32 KiB, the size of an L1 cache. So every array is read from memory once,
+/// although the tree reads it several times.
+@inline(__always)
+private func forEachBlock(of elements: Range<Int>, _ body: (Range<Int>) -> Void) {
+  var first = elements.lowerBound
+  while first < elements.upperBound {
+    let end = first &+ min(1_024, elements.upperBound &- first)
+    body(first..<end)
+    first = end
+  }
+}
+
+/// Performs additions on one block of the arrays whose addresses `array` returns.
+@inline(__always)
+private func add<Element: FloatingPoint>(
+  _ additions: [ReductionSchedule.Addition], _ block: Range<Int>, _ array: (Int) -> UnsafeMutablePointer<Element>
+) {
+  for addition in additions {
+    let destination = array(addition.destination) + block.lowerBound
+    let source = UnsafePointer(array(addition.source) + block.lowerBound)
+    for i in 0..<block.count { destination[i] += source[i] }
   }
 }
