@@ -28,7 +28,7 @@ import Testing
     #expect(messages[0].hasPrefix("the flags of rank 2 of 4 differs from the other ranks'"))
   }
 
-  /// Digests of different builds are compared, so their values must not change.
+  /// The values come from an independent implementation.
   @Test func digestsHaveTheRecordedValues() {
     var text = ConsistencyDigest()
     text.combine("native")

@@ -58,7 +58,7 @@ struct RankWorker {
     }
   }
 
-  /// Writes a whole line with one call, so that the lines of several ranks do not interleave.
+  /// Writes a whole line with one call, so that short output of several ranks does not interleave.
   static func line(_ text: String) { write(1, text + "\n", text.utf8.count + 1) }
 
   /// Writes a whole line to standard error with one call.
