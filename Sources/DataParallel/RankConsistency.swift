@@ -49,18 +49,11 @@ public struct ConsistencyDigest: Hashable, Sendable {
   ///   - communicator: The ranks.
   /// - Throws: ``Mismatch`` on every rank if two digests differ; `CommunicationError` if communication fails.
   public func verifyEqual(_ subject: String, on communicator: any Communicator) throws {
-    let worldSize = communicator.worldSize
-    var values = [UInt64](repeating: 0, count: worldSize)
-    try withUnsafeBytes(of: value) { mine in
-      try values.withUnsafeMutableBytes { all in
-        try communicator.allGather(
-          mine, into: all, counts: [Int](repeating: mine.count, count: worldSize))
-      }
-    }
-    // The largest group counts as the expected value.
-    let groups = RankConsistency.groups(values)
+    // The value of the largest group counts as the expected one.
+    let groups = RankConsistency.groups(try communicator.allGather(value))
     guard groups.count > 1 else { return }
-    throw Mismatch(subject: subject, ranks: groups.dropFirst().flatMap(\.ranks).sorted(), worldSize: worldSize)
+    throw Mismatch(
+      subject: subject, ranks: groups.dropFirst().flatMap(\.ranks).sorted(), worldSize: communicator.worldSize)
   }
 
   /// Ranks whose digests differ from the expected one.
@@ -112,7 +105,7 @@ public enum SettingsConsistency {
       digest.combine(name)
       digest.combine(value)
     }
-    let digests = try communicator.allGather(String(digest.value, radix: 16))
+    let digests = try communicator.allGather(digest.value)
     guard Set(digests).count > 1 else { return }
     // Line feeds and tabs separate settings in the message, so those in names and values are replaced.
     let clean = { (text: String) in text.replacing("\n", with: " ").replacing("\t", with: " ") }

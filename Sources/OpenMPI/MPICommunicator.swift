@@ -126,6 +126,18 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   ) throws {
     checkAllGather(sendByteCount: send.count, receiveByteCount: receive.count, counts: counts)
     try receiveTable.fill(counts, for: "allGather", rank: rank)
+    try allGatherV(send, into: receive)
+  }
+
+  /// Implements `Communicator.allGather(_:into:)`; throws if the sum of the bytes exceeds 2^31 − 1.
+  public func allGather(_ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer) throws {
+    checkAllGather(sendByteCount: send.count, receiveByteCount: receive.count)
+    try receiveTable.fill(repeating: send.count, for: "allGather", rank: rank)
+    try allGatherV(send, into: receive)
+  }
+
+  /// Calls `MPI_Allgatherv` with the counts in `receiveTable`.
+  private func allGatherV(_ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer) throws {
     try withLock {
       try MPIError.check(
         MPI_Allgatherv(
@@ -206,11 +218,27 @@ final class MPICounts {
   ///   - rank: The calling rank, for the error.
   /// - Throws: `CommunicationError` if the sum exceeds 2^31 − 1, the largest count of MPI 3.
   func fill(_ byteCounts: [Int], for collective: StaticString, rank: Int) throws {
+    try fill(for: collective, rank: rank) { byteCounts[$0] }
+  }
+
+  /// Fills the table with equal byte counts.
+  ///
+  /// - Parameters:
+  ///   - byteCount: The count of every rank.
+  ///   - collective: The name of the collective, for the error.
+  ///   - rank: The calling rank, for the error.
+  /// - Throws: `CommunicationError` if the sum exceeds 2^31 − 1, the largest count of MPI 3.
+  func fill(repeating byteCount: Int, for collective: StaticString, rank: Int) throws {
+    try fill(for: collective, rank: rank) { _ in byteCount }
+  }
+
+  private func fill(for collective: StaticString, rank: Int, _ byteCount: (Int) -> Int) throws {
     var offset = 0
     for rank in 0..<rankCount {
+      let count = byteCount(rank)
       displacements[rank] = Int32(truncatingIfNeeded: offset)
-      counts[rank] = Int32(truncatingIfNeeded: byteCounts[rank])
-      offset += byteCounts[rank]
+      counts[rank] = Int32(truncatingIfNeeded: count)
+      offset += count
     }
     guard offset <= Int(Int32.max) else {
       throw CommunicationError(

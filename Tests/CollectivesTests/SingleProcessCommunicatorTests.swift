@@ -14,6 +14,9 @@ import Testing
       gathered.withUnsafeMutableBytes { communicator.allGather(send, into: $0, counts: [3]) }
     }
     #expect(gathered == bytes)
+    var uniform = [UInt8](repeating: 0, count: 3)
+    bytes.withUnsafeBytes { send in uniform.withUnsafeMutableBytes { communicator.allGather(send, into: $0) } }
+    #expect(uniform == bytes)
     var exchanged = [UInt8](repeating: 0, count: 3)
     bytes.withUnsafeBytes { send in
       exchanged.withUnsafeMutableBytes {

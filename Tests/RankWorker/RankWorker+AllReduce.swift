@@ -17,6 +17,7 @@ extension RankWorker {
       try communicator.barrier()
       try checkBroadcast(communicator, length: length)
       try checkAllGather(communicator, length: length)
+      try checkUniformAllGather(communicator, length: length)
       try checkAllToAll(communicator, length: length)
     }
     line("rank \(communicator.rank) of \(communicator.worldSize): all collectives are right")
@@ -46,6 +47,20 @@ extension RankWorker {
       (0..<counts[sender]).map { value(from: sender, to: 0, at: $0) }
     }
     try expect(receive, "allGather") { expected[$0] }
+  }
+
+  /// Every rank sends equally many bytes.
+  private static func checkUniformAllGather(_ communicator: any Communicator, length: Int) throws {
+    let ranks = 0..<communicator.worldSize
+    let received = try communicator.allGather((0..<length).map { value(from: communicator.rank, to: 0, at: $0) })
+    let expected = ranks.flatMap { sender in (0..<length).map { value(from: sender, to: 0, at: $0) } }
+    guard received.count == expected.count else {
+      throw CommunicationError("allGather gathered \(received.count) bytes")
+    }
+    try expect(received, "uniform allGather") { expected[$0] }
+    guard try communicator.allGather(communicator.rank) == Array(ranks) else {
+      throw CommunicationError("allGather gathered wrong ranks")
+    }
   }
 
   /// Rank r sends r + 2·s times the length to rank s.

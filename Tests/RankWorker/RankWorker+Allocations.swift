@@ -30,10 +30,12 @@ extension RankWorker {
     send.initializeMemory(as: UInt8.self, repeating: 0)
     let all = UnsafeRawBufferPointer(send)
     let own = UnsafeRawBufferPointer(rebasing: all[0..<64])
+    var ranks = [Int](repeating: 0, count: size)
     func callAll() throws {
       try communicator.barrier()
       try communicator.broadcast(send, root: 0)
       try communicator.allGather(own, into: receive, counts: counts)
+      try communicator.allGather(communicator.rank, into: &ranks)
       try communicator.allToAll(all, sendCounts: counts, into: receive, receiveCounts: counts)
     }
     for _ in 0..<20 { try callAll() }

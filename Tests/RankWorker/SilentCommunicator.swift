@@ -24,6 +24,7 @@ final class SilentCommunicator: Communicator {
   func allGather(
     _ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer, counts: [Int]
   ) {}
+  func allGather(_ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer) {}
   func allToAll(
     _ send: UnsafeRawBufferPointer, sendCounts: [Int],
     into receive: UnsafeMutableRawBufferPointer, receiveCounts: [Int]

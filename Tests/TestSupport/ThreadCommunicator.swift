@@ -100,6 +100,11 @@ public final class ThreadCommunicator: Communicator {
     }
   }
 
+  /// Implements `Communicator.allGather(_:into:)`; throws if the lengths differ.
+  public func allGather(_ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer) throws {
+    try allGather(send, into: receive, counts: Array(repeating: send.count, count: worldSize))
+  }
+
   /// Implements `Communicator.allToAll(_:sendCounts:into:receiveCounts:)`; throws if the tables do not match.
   public func allToAll(
     _ send: UnsafeRawBufferPointer, sendCounts: [Int],

@@ -58,6 +58,16 @@ public protocol Communicator: AnyObject {
     _ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer, counts: [Int]
   ) throws
 
+  /// Collective: gathers equally many bytes of every rank on every rank, concatenated in rank order (`MPI_Allgatherv`).
+  ///
+  /// Implementations for training allocate nothing.
+  ///
+  /// - Parameters:
+  ///   - send: This rank's bytes; the same length on every rank.
+  ///   - receive: Memory for exactly `worldSize` times as many bytes; must not overlap `send`.
+  /// - Throws: ``CommunicationError`` if communication fails.
+  func allGather(_ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer) throws
+
   /// Collective: sends one shard of `send` to every rank and receives one from every rank (`MPI_Alltoallv`).
   ///
   /// - Parameters:
@@ -137,6 +147,17 @@ extension Communicator {
     precondition(sendByteCount == counts[rank], "allGather must send as many bytes as this rank's count")
     precondition(
       receiveByteCount == sum(counts), "allGather's receive buffer must hold the sum of the counts")
+  }
+
+  /// Traps unless the arguments of an all-gather of equally many bytes per rank are consistent.
+  ///
+  /// - Parameters:
+  ///   - sendByteCount: The length of the send buffer.
+  ///   - receiveByteCount: The length of the receive buffer.
+  public func checkAllGather(sendByteCount: Int, receiveByteCount: Int) {
+    precondition(
+      receiveByteCount == worldSize * sendByteCount,
+      "allGather's receive buffer must hold as many bytes per rank as the send buffer")
   }
 
   /// Traps unless the arguments of an all-to-all are consistent on this rank.

@@ -50,6 +50,12 @@ public final class SingleProcessCommunicator: Communicator {
     receive.copyMemory(from: send)
   }
 
+  /// Implements ``Communicator/allGather(_:into:)`` as a copy.
+  public func allGather(_ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer) {
+    checkAllGather(sendByteCount: send.count, receiveByteCount: receive.count)
+    receive.copyMemory(from: send)
+  }
+
   /// Implements ``Communicator/allToAll(_:sendCounts:into:receiveCounts:)`` as a copy.
   public func allToAll(
     _ send: UnsafeRawBufferPointer, sendCounts: [Int],

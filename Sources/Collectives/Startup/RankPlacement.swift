@@ -58,13 +58,7 @@ extension RankPlacement {
   ) throws -> [RankPlacement] {
     var record = [own.hostHash] + own.cores.words.prefix(wordCount)
     record += [UInt64](repeating: 0, count: 1 + wordCount - record.count)
-    var records = [UInt64](repeating: 0, count: record.count * communicator.worldSize)
-    let counts = [Int](repeating: record.count * 8, count: communicator.worldSize)
-    try record.withUnsafeBytes { send in
-      try records.withUnsafeMutableBytes { receive in
-        try communicator.allGather(send, into: receive, counts: counts)
-      }
-    }
+    let records = try communicator.allGather(record)
     return stride(from: 0, to: records.count, by: record.count).map { first in
       RankPlacement(
         hostHash: records[first],

@@ -45,13 +45,7 @@ public enum StartupConsensus {
     on failure: StartupFailure?, communicator: any Communicator
   ) throws -> FirstFailure? {
     let record = encode(failure)
-    let counts = [Int](repeating: record.count, count: communicator.worldSize)
-    var records = [UInt8](repeating: 0, count: record.count * communicator.worldSize)
-    try record.withUnsafeBytes { send in
-      try records.withUnsafeMutableBytes { receive in
-        try communicator.allGather(send, into: receive, counts: counts)
-      }
-    }
+    let records = try communicator.allGather(record)
     for rank in 0..<communicator.worldSize {
       let bytes = records[rank * record.count..<(rank + 1) * record.count]
       if let failure = decode(Array(bytes)) { return FirstFailure(rank: rank, failure: failure) }

@@ -66,7 +66,7 @@ struct AllReduceBenchmark {
         plain.append(second)
       }
     }
-    let sent = try world.allGather(String(sentByteCount)).compactMap { Int($0) }
+    let sent = try world.allGather(sentByteCount)
     return Times(
       worldSize: world.worldSize, hostCount: Set(world.hostOfRank).count, threads: pool.workerCount,
       elementCount: buffer.count, bucketCount: exchange.plan.buckets.count,

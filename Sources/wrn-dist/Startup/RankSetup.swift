@@ -84,13 +84,7 @@ struct EngineSelection {
     try digest.verifyEqual(
       "the convolution engine (native needs AVX2, --engine blas runs everywhere)", on: communicator)
     let mine = Self.code(engine)
-    let counts = [Int](repeating: 1, count: communicator.worldSize)
-    var codes = [UInt8](repeating: 0, count: communicator.worldSize)
-    try withUnsafeBytes(of: mine) { mine in
-      try codes.withUnsafeMutableBytes {
-        try communicator.allGather(mine, into: $0, counts: counts)
-      }
-    }
+    let codes = try communicator.allGather(mine)
     let others = InstructionSet.allCases.enumerated().compactMap { i, instructionSet in
       let count = codes.count { $0 == UInt8(i) && $0 != mine }
       return count == 0 ? nil : "; \(instructionSet.rawValue) on \(count) of \(codes.count) ranks"
@@ -153,14 +147,7 @@ enum MemoryCheck {
   static func requireFits(for byteCount: Int, _ communicator: any Communicator) throws {
     let binding = CPUAffinity.current()
     let host = binding.placement.hostHash
-    let record = [host, UInt64(byteCount)]
-    var records = [UInt64](repeating: 0, count: record.count * communicator.worldSize)
-    let counts = [Int](repeating: record.count * 8, count: communicator.worldSize)
-    try record.withUnsafeBytes { send in
-      try records.withUnsafeMutableBytes { receive in
-        try communicator.allGather(send, into: receive, counts: counts)
-      }
-    }
+    let records = try communicator.allGather([host, UInt64(byteCount)])
     let here = stride(from: 0, to: records.count, by: 2).filter { records[$0] == host }
     let total = here.reduce(0) { $0 + Int(records[$1 + 1]) }
     try RankSession.together(communicator) {
