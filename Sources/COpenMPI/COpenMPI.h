@@ -1,5 +1,5 @@
-// What Swift cannot import from <mpi.h> by itself: Open MPI defines these names as macros that
-// contain casts. One inline function per macro, and one system call. See README.md.
+// Wrappers of names in <mpi.h> that Swift cannot import, because Open MPI defines them as macros with
+// casts: one inline function per macro, and one system call. See README.md.
 
 #ifndef COPENMPI_H
 #define COPENMPI_H
@@ -19,7 +19,7 @@ static inline MPI_Request COpenMPI_REQUEST_NULL(void) { return MPI_REQUEST_NULL;
 static inline MPI_Status *COpenMPI_STATUSES_IGNORE(void) { return MPI_STATUSES_IGNORE; }
 
 // glibc declares sched_getaffinity only under _GNU_SOURCE, which Swift's Glibc module does not
-// set. The mask is any whole number of 8-byte words. Returns 0, or -1 for an error.
+// set. The mask has any whole number of 8-byte words. Returns 0, or -1 for an error.
 extern int COpenMPI_sched_getaffinity(int process, size_t byteCount, void *mask)
     __asm__("sched_getaffinity");
 

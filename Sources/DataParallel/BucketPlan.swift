@@ -1,42 +1,43 @@
-/// How the flat gradient is cut into buckets, the pieces that ranks exchange one after another, and each bucket into
-/// slices, one a rank.
+import Support
+
+/// The division of the flat gradient into buckets, and of each bucket into one shard per rank.
 ///
-/// The cuts are made once, from sizes alone, so they are the same on every rank and in every step. They go through the
-/// flat vector, not along tensors. Buckets are numbered in the order in which the way back completes them, so bucket 0
-/// has the last elements. The first is small, so that the exchange begins early, and so is the last, because nothing is
-/// left to hide it. No sum depends on them: the size of a bucket decides speed alone.
+/// It is computed once from sizes alone, so it is the same on every rank and in every step. Boundaries ignore tensors.
+/// Buckets are numbered in the order in which the backward pass completes them, so bucket 0 has the last elements. The
+/// first bucket is small, so that communication starts early. The last is small too, because no computation remains to
+/// hide it. The bucket size affects speed but not results.
 public struct BucketPlan: Hashable, Sendable {
-  /// The elements of a chunk: buckets and slices begin at multiples of it.
+  /// The elements per chunk: buckets and shards start at multiples of it.
   ///
-  /// 2 KiB: whole cache lines, and small enough that ranks get equal shares of a small bucket.
+  /// 2 KiB: whole cache lines, and small enough for equal shards of a small bucket.
   public static let chunkLength = 512
-  /// The bytes of a bucket unless somebody says otherwise: large enough that a message's latency is lost in its transfer.
+  /// The default bytes per bucket: 4 MiB, for which the transfer time far exceeds the latency of a message.
   public static let defaultByteCount = 4 << 20
-  /// The bytes that a bucket may have.
+  /// The valid bytes per bucket.
   public static let byteCounts = 4096...(1 << 30)
-  /// The bytes of the first and of the last bucket, at most.
+  /// The maximum bytes of the first and of the last bucket.
   private static let smallByteCount = 512 << 10
 
   /// The length of the flat gradient.
   public let elementCount: Int
-  /// The elements of every bucket, in the order in which they are exchanged.
+  /// The elements of every bucket, in the order in which buckets are reduced.
   public let buckets: [Range<Int>]
 
-  /// Cuts a gradient.
+  /// Divides a gradient into buckets.
   ///
   /// - Parameters:
   ///   - elementCount: The length of the flat gradient.
-  ///   - bucketByteCount: The bytes of a bucket that is neither the first nor the last, within ``byteCounts``.
+  ///   - bucketByteCount: The bytes per bucket between the first and the last, within ``byteCounts``.
   public init(elementCount: Int, bucketByteCount: Int) {
-    precondition(Self.byteCounts.contains(bucketByteCount), "a bucket cannot have that size")
+    precondition(Self.byteCounts.contains(bucketByteCount), "the bytes per bucket are outside the valid range")
     self.elementCount = elementCount
-    let chunks = (elementCount + Self.chunkLength - 1) / Self.chunkLength
+    let chunks = elementCount.dividedRoundingUp(by: Self.chunkLength)
     let most = bucketByteCount / (4 * Self.chunkLength)
     let small = min(most, Self.smallByteCount / (4 * Self.chunkLength))
     var bounds = [0]
     if chunks > 2 * small {
       let middle = chunks - 2 * small
-      let count = (middle + most - 1) / most
+      let count = middle.dividedRoundingUp(by: most)
       bounds += (0...count).map { small + $0 * middle / count }
     } else if chunks > small {
       bounds.append(chunks / 2)
@@ -46,20 +47,20 @@ public struct BucketPlan: Hashable, Sendable {
     buckets = zip(ends, ends.dropFirst()).map { $0..<$1 }.reversed().filter { !$0.isEmpty }
   }
 
-  /// The number of chunks, the last possibly short.
-  public var chunkCount: Int { (elementCount + Self.chunkLength - 1) / Self.chunkLength }
+  /// The number of chunks; the last may be shorter.
+  public var chunkCount: Int { elementCount.dividedRoundingUp(by: Self.chunkLength) }
 
-  /// Cuts ranges that begin at chunks into slices of whole chunks, as equal as possible in each range and in total.
+  /// Divides ranges that start at chunks into shards of whole chunks, as equal as possible per range and in total.
   ///
   /// - Parameters:
-  ///   - ranges: The elements, one range a bucket.
-  ///   - count: The number of slices of each.
-  /// - Returns: For every range, `count` slices that follow one another; some are empty if there are fewer chunks.
+  ///   - ranges: The elements of each bucket.
+  ///   - count: The number of shards per range.
+  /// - Returns: For every range, `count` adjacent shards; some are empty if there are fewer chunks.
   static func shards(of ranges: [Range<Int>], count: Int) -> [[Range<Int>]] {
     var totals = [Int](repeating: 0, count: count)
     return ranges.map { range in
-      let chunks = (range.count + chunkLength - 1) / chunkLength
-      // What is left over goes to those who have least so far.
+      let chunks = range.count.dividedRoundingUp(by: chunkLength)
+      // The remaining chunks go to the shards with the smallest totals so far.
       let leastLoaded = totals.indices.sorted { (totals[$0], $0) < (totals[$1], $1) }
       var sizes = [Int](repeating: chunks / count, count: count)
       for index in leastLoaded.prefix(chunks % count) { sizes[index] += 1 }
@@ -73,7 +74,7 @@ public struct BucketPlan: Hashable, Sendable {
     }
   }
 
-  /// A digest of all cuts, to be compared between ranks.
+  /// A digest of all bucket boundaries, for comparison between ranks.
   public var digest: ConsistencyDigest {
     var digest = ConsistencyDigest()
     for bucket in buckets {

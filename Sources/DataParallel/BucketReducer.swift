@@ -2,91 +2,93 @@ import Collectives
 import Tensors
 import Tracing
 
-/// The exchange of one bucket: partial sums there, results back.
+/// The state machine of one bucket: reduce-scatter of its partial sums, then all-gather of the owners' results.
 ///
-/// It is moved on by ``advance()`` from whichever message comes last; nothing waits here.
+/// ``advance()`` moves it to the next state when all messages of a stage are complete. Nothing blocks here.
 final class BucketReducer {
-  /// How far a bucket is in this step.
-  enum Phase: Equatable {
-    /// Gradients of the bucket are still being computed.
-    case filling
-    /// The partial sums of a stage are on their way.
+  /// The progress of a bucket within a step.
+  enum State: Equatable {
+    /// The backward pass is still computing gradients of the bucket.
+    case accumulating
+    /// The partial sums of a stage are in flight.
     case reducing(stage: Int)
-    /// All partial sums of this rank's slice are here.
-    case arrived
-    /// This rank's slice is ready to be handed out.
-    case held
-    /// The owners' results of a stage are on their way back.
+    /// All partial sums of this rank's shard have arrived.
+    case reduced
+    /// This rank's shard is ready for the all-gather.
+    case queued
+    /// The owners' results of a stage are in flight.
     case gathering(stage: Int)
-    /// Everything is where it belongs.
-    case complete
+    /// The target is complete on this rank.
+    case idle
   }
 
   /// The bucket's elements.
   let elements: Range<Int>
   /// The elements that this rank owns.
   let ownedShard: Range<Int>
-  private(set) var phase = Phase.complete
+  private(set) var state = State.idle
   private var missingCount = 0
 
   private let stages: [ReductionStage]
-  private let segments: [UnsafeMutablePointer<Float>]
+  private let subtreeSums: [UnsafeMutablePointer<Float>]
   private let target: UnsafeMutablePointer<Float>
-  private let messages: any RequestSet
-  private let spans: BucketTraceLabels
-  private var began: UInt64 = 0
+  private let requests: any RequestSet
+  private let labels: BucketTraceLabels
+  private var startTime: UInt64 = 0
   private let firstTag: Int
   private let tagsPerStage: Int
-  /// What each stage cuts, and what it cuts it into.
+  /// The elements that each stage divides, and at the end the owned shard.
   private let ranges: [Range<Int>]
+  /// For every stage, the shard of each peer.
   private let shards: [[Range<Int>]]
   private let received: AlignedBuffer<Float>
-  /// For every stage, where each partial sum of this rank's slice begins.
+  /// For every stage, the address of each partial sum of this rank's shard.
   private let partials: [UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>]
 
-  /// The tags that a bucket needs: in each of two stages one for results, and one for each of the most partial sums that
-  /// any rank brings; the same on every rank.
-  static func tagCount(_ layout: ReductionTopology) -> Int { 2 * tagsPerStage(layout) }
+  /// The number of tags per bucket, the same on every rank.
+  ///
+  /// Each of two stages has one tag for results, and one for each partial sum that a rank may contribute.
+  static func tagCount(_ topology: ReductionTopology) -> Int { 2 * tagsPerStage(topology) }
 
-  private static func tagsPerStage(_ layout: ReductionTopology) -> Int {
-    1 + layout.maximumPartialCount
+  private static func tagsPerStage(_ topology: ReductionTopology) -> Int {
+    1 + topology.maximumPartialCount
   }
 
-  /// Plans the exchange of bucket number `index`.
+  /// Plans the reduction of bucket number `index`.
   ///
   /// - Parameters:
   ///   - index: The bucket's number.
-  ///   - elements: Its elements.
-  ///   - layout: Who exchanges what.
-  ///   - segments: The flat gradients of this rank's subtrees; the first one's own slice receives the total.
-  ///   - target: The flat buffer whose slices the owners hand out.
+  ///   - elements: The bucket's elements.
+  ///   - topology: The stages of all ranks.
+  ///   - subtreeSums: The flat gradients of this rank's subtrees; the owned shard of the first receives the total.
+  ///   - target: The flat buffer that is all-gathered from its owned shards.
   ///   - communicator: The ranks.
   ///   - firstTag: The first of ``tagCount(_:)`` tags.
-  ///   - tracer: Records when the bucket is on its way.
+  ///   - tracer: Records the reduction and the all-gather. If `nil`, nothing is traced.
   init(
-    index: Int, elements: Range<Int>, layout: ReductionTopology,
-    segments: [UnsafeMutablePointer<Float>], target: UnsafeMutablePointer<Float>,
+    index: Int, elements: Range<Int>, topology: ReductionTopology,
+    subtreeSums: [UnsafeMutablePointer<Float>], target: UnsafeMutablePointer<Float>,
     communicator: any Communicator, firstTag: Int, tracer: Tracer?
   ) {
-    spans = BucketTraceLabels(index, tracer)
+    labels = BucketTraceLabels(index, tracer)
     self.elements = elements
-    let stages = layout.stages(rank: communicator.rank)
+    let stages = topology.stages(rank: communicator.rank)
     self.stages = stages
-    self.segments = segments
+    self.subtreeSums = subtreeSums
     self.target = target
     self.firstTag = firstTag
-    tagsPerStage = Self.tagsPerStage(layout)
+    tagsPerStage = Self.tagsPerStage(topology)
     var ranges = [elements]
     var shards: [[Range<Int>]] = []
     for stage in stages {
       shards.append(stage.shards[index])
-      ranges.append(stage.shards[index][stage.place])
+      ranges.append(stage.shards[index][stage.index])
     }
     self.ranges = ranges
     self.shards = shards
     ownedShard = ranges[ranges.count - 1]
     let receivedCounts = stages.indices.map { s in
-      (stages[s].schedule.arrayCount - stages[s].partialCounts[stages[s].place])
+      (stages[s].schedule.arrayCount - stages[s].partialCounts[stages[s].index])
         * ranges[s + 1].count
     }
     received = AlignedBuffer(count: receivedCounts.reduce(0, +))
@@ -94,177 +96,176 @@ final class BucketReducer {
     var partials: [UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>] = []
     for (s, stage) in stages.enumerated() {
       let shard = ranges[s + 1]
-      let table = UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>.allocate(
+      let addresses = UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>.allocate(
         capacity: stage.schedule.arrayCount)
       var position = 0
       for (peer, count) in stage.partialCounts.enumerated() {
         for partial in 0..<count {
-          if peer != stage.place {
-            table.initializeElement(at: position, to: next)
+          if peer != stage.index {
+            addresses.initializeElement(at: position, to: next)
             next += shard.count
           } else if s == 0 {
-            table.initializeElement(at: position, to: segments[partial] + shard.lowerBound)
+            addresses.initializeElement(at: position, to: subtreeSums[partial] + shard.lowerBound)
           } else {
             let before = partials[s - 1][stages[s - 1].schedule.resultPositions[partial]]
-            table.initializeElement(
+            addresses.initializeElement(
               at: position, to: before + (shard.lowerBound - ranges[s].lowerBound))
           }
           position += 1
         }
       }
-      partials.append(table)
+      partials.append(addresses)
     }
     self.partials = partials
     let capacities = stages.map { stage in
-      let own = stage.partialCounts[stage.place]
+      let own = stage.partialCounts[stage.index]
       return max(
         stage.schedule.arrayCount - own + own * (stage.peers.count - 1), 2 * (stage.peers.count - 1))
     }
-    messages = communicator.makeRequestSet(capacity: capacities.max() ?? 0)
+    requests = communicator.makeRequestSet(capacity: capacities.max() ?? 0)
   }
 
-  deinit { for table in partials { table.deallocate() } }
+  deinit { for addresses in partials { addresses.deallocate() } }
 
   /// The bytes of this object's buffers.
   var byteCount: Int { received.byteCount }
 
-  /// Begins a step: no gradient is there yet.
-  func begin() {
-    precondition(phase == .complete, "a bucket must be complete before the next step begins")
-    phase = .filling
+  /// Prepares for the backward pass of a step, which has computed no gradient yet.
+  func beginBackward() {
+    precondition(state == .idle, "a bucket must be idle before the next backward pass")
+    state = .accumulating
     missingCount = elements.count
   }
 
-  /// Notes that some of the bucket's gradients are complete, and starts the exchange with the last of them.
+  /// Marks some of the bucket's gradients as complete; the last of them starts the reduce-scatter.
   func gradientReady(_ ready: Range<Int>) throws {
     missingCount -= ready.clamped(to: elements).count
-    guard missingCount == 0, phase == .filling else { return }
+    guard missingCount == 0, state == .accumulating else { return }
     if stages.isEmpty {
-      phase = .arrived
+      state = .reduced
     } else {
-      began = spans.now()
-      try send(stage: 0)
+      startTime = labels.now()
+      try startReduction(stage: 0)
     }
   }
 
-  /// Goes on as far as possible without waiting.
+  /// Advances through as many states as completed messages allow; does not block.
   ///
-  /// - Throws: ``CommunicationError`` if a message has failed.
+  /// - Throws: `CommunicationError` if a message has failed.
   func advance() throws {
     while true {
-      switch phase {
-      case .filling, .arrived, .held, .complete: return
+      switch state {
+      case .accumulating, .reduced, .queued, .idle: return
       case .reducing(let stage):
-        guard try messages.test() else { return }
+        guard try requests.test() else { return }
         unpack(stage: stage)
         guard stage + 1 < stages.count else {
-          phase = .arrived
-          spans.recordReduction(since: began)
+          state = .reduced
+          labels.recordReduction(since: startTime)
           return
         }
-        sum(0..<ranges[stage + 1].count, stage: stage)
-        try send(stage: stage + 1)
+        reduce(0..<ranges[stage + 1].count, stage: stage)
+        try startReduction(stage: stage + 1)
       case .gathering(let stage):
-        guard try messages.test() else { return }
+        guard try requests.test() else { return }
         guard stage > 0 else {
-          phase = .complete
-          spans.recordGather(since: began)
+          state = .idle
+          labels.recordGather(since: startTime)
           return
         }
-        try gather(stage: stage - 1)
+        try startAllGather(stage: stage - 1)
       }
     }
   }
 
-  /// Adds the partial sums of some elements of this rank's slice, in tree order, and leaves the total in the first
-  /// segment.
+  /// Adds the partial sums of some elements of this rank's shard, in tree order, into the first subtree sum.
   ///
   /// Several threads may call it for disjoint elements.
-  func sum(_ range: Range<Int>) {
+  func finishReduction(_ range: Range<Int>) {
     guard let last = stages.indices.last, let result = partials[last].first, !range.isEmpty else {
       return
     }
     let offset = range.lowerBound - ownedShard.lowerBound
-    sum(offset..<offset + range.count, stage: last)
-    let total = segments[0] + range.lowerBound
+    reduce(offset..<offset + range.count, stage: last)
+    let total = subtreeSums[0] + range.lowerBound
     if total != result + offset { total.update(from: result + offset, count: range.count) }
   }
 
-  /// Whether partial sums are on their way.
+  /// Whether partial sums are in flight.
   var isReducing: Bool {
-    if case .reducing = phase { true } else { false }
+    if case .reducing = state { true } else { false }
   }
 
-  /// Notes that this rank's slice of the target is ready; ``startGather()`` follows.
+  /// Marks this rank's shard of the target as ready; ``startAllGather()`` follows.
   func queueAllGather() {
-    precondition(phase == .arrived, "a bucket is handed out once, after its sums have arrived")
-    phase = .held
+    precondition(state == .reduced, "a bucket is gathered once per step, after its reduction")
+    state = .queued
   }
 
-  /// Hands out this rank's slice of the target and takes the others'.
-  func startGather() throws {
+  /// Starts the all-gather of the target's shards.
+  func startAllGather() throws {
     if let last = stages.indices.last {
-      began = spans.now()
-      try gather(stage: last)
+      startTime = labels.now()
+      try startAllGather(stage: last)
     } else {
-      phase = .complete
+      state = .idle
     }
   }
 
-  private func sum(_ range: Range<Int>, stage: Int) {
+  private func reduce(_ range: Range<Int>, stage: Int) {
     guard let arrays = partials[stage].baseAddress else { return }
-    stages[stage].schedule.combine(arrays, elements: range)
+    stages[stage].schedule.apply(to: UnsafePointer(arrays), elements: range)
   }
 
-  /// Sends every peer its slice of this rank's partial sums.
-  private func send(stage s: Int) throws {
+  /// Starts the reduce-scatter of a stage: sends every peer its shard of this rank's partial sums.
+  private func startReduction(stage s: Int) throws {
     let stage = stages[s]
-    phase = .reducing(stage: s)
+    state = .reducing(stage: s)
     var position = 0
     for (peer, rank) in stage.peers.enumerated() {
       for partial in 0..<stage.partialCounts[peer] {
-        if peer != stage.place {
+        if peer != stage.index {
           let (target, count) = (partials[s][position], ranges[s + 1].count)
           let tag = tag(stage: s, 1 + partial)
           if stage.isRounded[position] {
-            try messages.receive(
-              into: BFloat16.packed(target, count: count), count: count, from: rank, tag: tag)
+            try requests.receive(
+              into: BFloat16.stagingAddress(target, count: count), count: count, from: rank, tag: tag)
           } else {
-            try messages.receive(into: target, count: count, from: rank, tag: tag)
+            try requests.receive(into: target, count: count, from: rank, tag: tag)
           }
         }
         position += 1
       }
     }
-    let firstOwn = stage.partialCounts[..<stage.place].reduce(0, +)
+    let firstOwn = stage.partialCounts[..<stage.index].reduce(0, +)
     for distance in 1..<stage.peers.count {
-      // Every rank begins with its right neighbour, so that not all of them send to the first at once.
-      let peer = (stage.place + distance) % stage.peers.count
+      // Every rank sends to its right neighbour first, so that not all ranks send to the same rank at once.
+      let peer = (stage.index + distance) % stage.peers.count
       let shard = shards[s][peer]
-      for partial in 0..<stage.partialCounts[stage.place] {
+      for partial in 0..<stage.partialCounts[stage.index] {
         let source =
           s == 0
-          ? segments[partial] + shard.lowerBound
+          ? subtreeSums[partial] + shard.lowerBound
           : partials[s - 1][stages[s - 1].schedule.resultPositions[partial]]
             + (shard.lowerBound - ranges[s].lowerBound)
         let (rank, tag) = (stage.peers[peer], tag(stage: s, 1 + partial))
         if stage.isRounded[firstOwn + partial] {
-          try messages.send(
+          try requests.send(
             BFloat16.pack(source, count: shard.count), count: shard.count, to: rank, tag: tag)
         } else {
-          try messages.send(source, count: shard.count, to: rank, tag: tag)
+          try requests.send(source, count: shard.count, to: rank, tag: tag)
         }
       }
     }
   }
 
-  /// Makes numbers of the partial sums that have come as bfloat16.
+  /// Expands the partial sums that arrived as bfloat16.
   private func unpack(stage s: Int) {
     let stage = stages[s]
     var position = 0
     for (peer, count) in stage.partialCounts.enumerated() {
       for _ in 0..<count {
-        if peer != stage.place && stage.isRounded[position] {
+        if peer != stage.index && stage.isRounded[position] {
           BFloat16.unpack(partials[s][position], count: ranges[s + 1].count)
         }
         position += 1
@@ -272,18 +273,18 @@ final class BucketReducer {
     }
   }
 
-  private func gather(stage s: Int) throws {
+  private func startAllGather(stage s: Int) throws {
     let stage = stages[s]
-    phase = .gathering(stage: s)
-    for (peer, rank) in stage.peers.enumerated() where peer != stage.place {
+    state = .gathering(stage: s)
+    for (peer, rank) in stage.peers.enumerated() where peer != stage.index {
       let shard = shards[s][peer]
-      try messages.receive(
+      try requests.receive(
         into: target + shard.lowerBound, count: shard.count, from: rank, tag: tag(stage: s, 0))
     }
     let own = ranges[s + 1]
     for distance in 1..<stage.peers.count {
-      let peer = (stage.place + distance) % stage.peers.count
-      try messages.send(
+      let peer = (stage.index + distance) % stage.peers.count
+      try requests.send(
         target + own.lowerBound, count: own.count, to: stage.peers[peer], tag: tag(stage: s, 0))
     }
   }
@@ -293,28 +294,28 @@ final class BucketReducer {
   }
 }
 
-/// When a bucket is on its way, in a trace.
+/// The trace labels of one bucket's reduction and all-gather.
 ///
-/// A span ends when the rank notices that the last message has come, which may be later than it came.
-struct BucketTraceLabels {
+/// A span ends when the rank polls and finds the last message complete, which may be later than its arrival.
+private struct BucketTraceLabels {
   private let tracer: Tracer?
   private let reduction: TraceLabel
   private let gather: TraceLabel
 
-  /// Makes the labels of bucket number `index`.
+  /// Creates the labels of bucket number `index`.
   init(_ index: Int, _ tracer: Tracer?) {
     self.tracer = tracer
     reduction = tracer.label("reduce bucket \(index)", "exchange")
     gather = tracer.label("gather bucket \(index)", "exchange")
   }
 
-  /// Reads the clock if something is traced.
+  /// Reads the clock if tracing is on.
   func now() -> UInt64 { tracer.now() }
 
-  /// Records the way of partial sums to the owners of their slices.
+  /// Records a reduce-scatter that ends now.
   func recordReduction(since start: UInt64) { record(reduction, start) }
 
-  /// Records the way of the owners' results to all ranks.
+  /// Records an all-gather that ends now.
   func recordGather(since start: UInt64) { record(gather, start) }
 
   private func record(_ label: TraceLabel, _ start: UInt64) {

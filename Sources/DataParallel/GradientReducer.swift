@@ -2,112 +2,115 @@ import Collectives
 import Tensors
 import Tracing
 
-/// Sums gradients over all microbatches of all ranks in the order of the fixed tree, bucket by bucket, while the way back
-/// still computes; what the owners of slices make of the sums goes back to all ranks while the next step begins.
+/// The bucketed gradient all-reduce, overlapped with the backward pass.
 ///
-/// A direct reduce-scatter followed by an all-gather: each rank sends the slice of its subtrees' sums that rank j owns to
-/// rank j, which finishes the tree for that slice; then rank j's result goes to every rank. The owner sees all subtrees,
-/// so it adds them in the one order that the tree prescribes, whatever the number of ranks. With one subtree a rank,
-/// 2·(p − 1)/p of the gradient's bytes leave each rank, the least that any all-reduce needs. On several hosts the ranks of
-/// each do this among themselves first, and then with their counterparts on the others, so that with h hosts
-/// 2·(h − 1)/h of the gradient's bytes leave each host.
+/// It sums gradients over all microbatches of all ranks in the order of the fixed tree. Each bucket is reduce-scattered:
+/// a rank sends rank j the shard of its subtree sums that rank j owns, and rank j finishes the tree for that shard. The
+/// owner has all subtree sums, so it adds them in tree order for every number of ranks. Then the owners' results are
+/// all-gathered, overlapped with the next step's forward pass.
 ///
-/// Messages travel while the rank computes, moved on by ``Communicator/progress()``. Nothing here is called back: the
-/// step says when gradients are ready, asks for buckets that have arrived, and says when a slice is done.
+/// With one subtree per rank, 2·(p − 1)/p of the gradient's bytes leave each of p ranks, the lower bound of an
+/// all-reduce. On several hosts the ranks of a host do this first, and then the ranks with the same local rank. With h
+/// hosts, 2·(h − 1)/h of the gradient's bytes leave each host.
+///
+/// Messages are in flight while the rank computes; `Communicator.progress()` polls them. There are no callbacks: the
+/// training step reports complete gradients, polls for reduced buckets, and reports completed shards.
 public final class GradientReducer {
-  /// The cuts.
+  /// The buckets.
   public let plan: BucketPlan
 
-  private let layout: ReductionTopology
+  private let topology: ReductionTopology
   private let communicator: any Communicator
   private let buckets: [BucketReducer]
-  private let gradient: UnsafeMutablePointer<Float>
-  private var nextArrival: Int
+  private var nextReduced: Int
 
-  /// The tags of messages from here on; smaller ones are free for others.
+  /// The first tag of the messages; smaller tags are free for other messages.
   private static let firstTag = 16
 
-  /// Plans the exchange; every rank must plan the same.
+  /// Plans the all-reduce and allocates its buffers; does not communicate.
+  ///
+  /// Every rank must pass equal arguments.
   ///
   /// - Parameters:
-  ///   - plan: How the gradient is cut.
+  ///   - plan: The buckets.
   ///   - tree: The tree over all microbatches.
-  ///   - wire: In what form partial sums travel. With ``Collectives/WireFormat/bf16`` the sums of its level have been
-  ///     rounded already.
+  ///   - wire: The format of partial sums between ranks. With `WireFormat.bf16` the caller has already rounded the sums at
+  ///     the rounding level.
   ///   - communicator: The ranks.
-  ///   - segments: The flat gradients of this rank's subtrees, spent by the exchange. With one rank the only one is the gradient, else the
-  ///     totals of this rank's slices are left in the first.
-  ///   - target: The flat buffer whose slices the owners hand out: the parameters, or `segments[0]` itself if every rank
-  ///     is to have the whole gradient.
-  ///   - tracer: Records when buckets are on their way.
+  ///   - subtreeSums: The flat gradients of this rank's subtrees; overwritten. With one rank the only one is the gradient.
+  ///     Otherwise the first receives the totals of this rank's shards.
+  ///   - target: The flat buffer to all-gather from the owners of its shards: the parameters, or `subtreeSums[0]` if every
+  ///     rank needs the whole gradient.
+  ///   - tracer: Records when buckets are in flight. If `nil`, nothing is traced.
   public init(
     plan: BucketPlan, tree: ReductionTree, wire: WireFormat, communicator: any Communicator,
-    segments: [UnsafeMutablePointer<Float>], target: UnsafeMutablePointer<Float>,
+    subtreeSums: [UnsafeMutablePointer<Float>], target: UnsafeMutablePointer<Float>,
     tracer: Tracer? = nil
   ) {
     self.plan = plan
     self.communicator = communicator
-    gradient = segments[0]
-    let layout = ReductionTopology(plan, tree: tree, wire: wire, hosts: communicator.hosts)
-    self.layout = layout
+    let topology = ReductionTopology(plan, tree: tree, wire: wire, hostOfRank: communicator.hostOfRank)
+    self.topology = topology
     buckets = plan.buckets.enumerated().map { index, elements in
       BucketReducer(
-        index: index, elements: elements, layout: layout, segments: segments, target: target,
+        index: index, elements: elements, topology: topology, subtreeSums: subtreeSums, target: target,
         communicator: communicator,
-        firstTag: Self.firstTag + index * BucketReducer.tagCount(layout), tracer: tracer)
+        firstTag: Self.firstTag + index * BucketReducer.tagCount(topology), tracer: tracer)
     }
-    nextArrival = buckets.count
+    nextReduced = buckets.count
   }
 
-  /// Returns what an exchange will need of one rank, before it is planned.
+  /// Returns the memory and the shards of one rank's reducer without allocating it.
   ///
   /// - Parameters:
-  ///   - plan: How the gradient is cut.
+  ///   - plan: The buckets.
   ///   - tree: The tree over all microbatches.
-  ///   - wire: In what form partial sums travel.
+  ///   - wire: The format of partial sums between ranks.
   ///   - rank: The rank.
-  ///   - hosts: The host of every rank, as ``Communicator/hosts`` has them.
-  /// - Returns: The bytes of the buffers, and the elements of the rank's slices of all buckets.
+  ///   - hostOfRank: The host of every rank, as in `Communicator.hostOfRank`.
+  /// - Returns: The bytes of the buffers, and the number of elements in the rank's shards of all buckets.
   public static func size(
-    _ plan: BucketPlan, tree: ReductionTree, wire: WireFormat, rank: Int, hosts: [Int]
+    _ plan: BucketPlan, tree: ReductionTree, wire: WireFormat, rank: Int, hostOfRank: [Int]
   ) -> (byteCount: Int, ownedElementCount: Int) {
-    let layout = ReductionTopology(plan, tree: tree, wire: wire, hosts: hosts)
-    let received = layout.stages(rank: rank).reduce(0) { sum, stage in
-      let partials = stage.schedule.arrayCount - stage.partialCounts[stage.place]
-      return sum + partials * stage.shards.reduce(0) { $0 + $1[stage.place].count }
+    let topology = ReductionTopology(plan, tree: tree, wire: wire, hostOfRank: hostOfRank)
+    let received = topology.stages(rank: rank).reduce(0) { sum, stage in
+      let partials = stage.schedule.arrayCount - stage.partialCounts[stage.index]
+      return sum + partials * stage.shards.reduce(0) { $0 + $1[stage.index].count }
     }
-    return (4 * received, layout.shards.reduce(0) { $0 + $1[rank].count })
+    return (4 * received, topology.shards.reduce(0) { $0 + $1[rank].count })
   }
 
   /// The bytes of the buffers.
   public var byteCount: Int { buckets.reduce(0) { $0 + $1.byteCount } }
 
-  /// For every bucket, the slice of every rank.
-  public var shards: [[Range<Int>]] { layout.shards }
+  /// For every bucket, the shard of each rank.
+  public var shards: [[Range<Int>]] { topology.shards }
 
-  /// The elements of a bucket that this rank owns.
+  /// Returns the elements of a bucket that this rank owns.
   public func ownedShard(_ bucket: Int) -> Range<Int> { buckets[bucket].ownedShard }
 
-  /// Compares the cuts of all ranks; every rank calls it before the first step.
+  /// Collective: compares the bucket plans of all ranks; call it before the first step.
   ///
-  /// - Throws: `ConsistencyDigest.Mismatch` on every rank if two differ; ``CommunicationError`` if the exchange fails.
-  public func requireEqualPlans() throws {
+  /// - Throws: `ConsistencyDigest.Mismatch` on every rank if two plans differ; `CommunicationError` if communication fails.
+  public func verifyEqualPlans() throws {
     var digest = plan.digest
-    digest.combine(UInt64(layout.groupSize ?? 0))
-    digest.combine(UInt64(1 + (layout.roundingLevel ?? -1)))
-    try digest.requireEqual("the cut of gradients into buckets", on: communicator)
+    digest.combine(UInt64(topology.innerSize ?? 0))
+    digest.combine(UInt64(1 + (topology.roundingLevel ?? -1)))
+    try digest.verifyEqual("the division of the gradient into buckets", on: communicator)
   }
 
-  /// Begins the way back of a step; everything of the step before has been waited for.
-  public func begin() {
-    for bucket in buckets { bucket.begin() }
-    nextArrival = 0
+  /// Prepares for the backward pass of a step; all all-gathers of the previous step must be complete.
+  public func beginBackward() {
+    for bucket in buckets { bucket.beginBackward() }
+    nextReduced = 0
   }
 
-  /// Notes that the gradients of some elements are complete in all segments, and sends the buckets that are full.
+  /// Marks the gradients of some elements as complete in all subtree sums, and starts to reduce buckets that are complete.
   ///
-  /// - Parameter elements: Elements that were not named before in this step.
-  /// - Throws: ``CommunicationError`` if a message fails.
+  /// Does not block.
+  ///
+  /// - Parameter elements: Elements not yet marked in this step.
+  /// - Throws: `CommunicationError` if a message fails.
   public func gradientReady(_ elements: Range<Int>) throws {
     for bucket in buckets where bucket.elements.overlaps(elements) {
       try bucket.gradientReady(elements)
@@ -115,63 +118,63 @@ public final class GradientReducer {
     if communicator.overlapsCommunication { try advance() }
   }
 
-  /// Returns the next bucket all of whose partial sums have arrived, each bucket once a step and in order.
+  /// Returns the next bucket whose partial sums have all arrived, each bucket once per step and in order.
   ///
-  /// - Parameter waiting: Whether to wait for it, once all gradients are ready.
-  /// - Returns: The bucket; nil if none has arrived or, waiting, if all have been returned.
-  /// - Throws: ``CommunicationError`` if a message fails.
+  /// - Parameter waiting: Whether to block until it has arrived; pass true only after all gradients are complete.
+  /// - Returns: The bucket. If `nil`, none has arrived or, when waiting, all have been returned.
+  /// - Throws: `CommunicationError` if a message fails.
   public func nextReducedBucket(waiting: Bool) throws -> Int? {
-    guard nextArrival < buckets.count else { return nil }
-    let bucket = buckets[nextArrival]
+    guard nextReduced < buckets.count else { return nil }
+    let bucket = buckets[nextReduced]
     if waiting {
-      try wait { bucket.phase == .arrived }
-    } else if bucket.phase != .arrived {
+      try wait { bucket.state == .reduced }
+    } else if bucket.state != .reduced {
       return nil
     }
-    nextArrival += 1
-    return nextArrival - 1
+    nextReduced += 1
+    return nextReduced - 1
   }
 
-  /// Adds the partial sums of some elements of this rank's slice of a bucket; the total is in the first segment then.
+  /// Adds the partial sums of some elements of this rank's shard, in tree order; the total replaces the first subtree sum.
   ///
   /// Several threads may call it for disjoint elements.
   ///
   /// - Parameters:
   ///   - elements: Elements within ``ownedShard(_:)``.
   ///   - bucket: A bucket that ``nextReducedBucket(waiting:)`` has returned.
-  public func sum(_ elements: Range<Int>, of bucket: Int) { buckets[bucket].sum(elements) }
+  public func finishReduction(_ elements: Range<Int>, of bucket: Int) { buckets[bucket].finishReduction(elements) }
 
-  /// Hands out this rank's slice of the target to all ranks, and takes theirs.
+  /// Starts to all-gather a bucket of the target; this rank's shard must be complete.
   ///
-  /// Partial sums go first: everybody waits for them at the end of the way back, while a result may take until the next
-  /// forward pass reaches its layer. So the slice is sent when no partial sums are on their way, and of several slices
-  /// those of the first layers lead.
+  /// Does not block. Partial sums have priority: every rank waits for them at the end of the backward pass, while a result may arrive as
+  /// late as the forward pass reaches its layer. So the all-gather starts when no partial sums are in flight. Of several
+  /// queued buckets, those of the first layers start first.
   ///
-  /// - Parameter bucket: A bucket whose slice of the target is ready.
-  /// - Throws: ``CommunicationError`` if a message fails.
-  public func gather(_ bucket: Int) throws {
+  /// - Parameter bucket: A bucket that ``nextReducedBucket(waiting:)`` has returned.
+  /// - Throws: `CommunicationError` if a message fails.
+  public func allGather(_ bucket: Int) throws {
     buckets[bucket].queueAllGather()
     try startQueuedAllGathers()
   }
 
-  /// Waits until all slices of a bucket of the target are here.
+  /// Blocks until all shards of a bucket of the target have arrived.
   ///
-  /// - Throws: ``CommunicationError`` if a message fails.
+  /// - Throws: `CommunicationError` if a message fails.
   public func waitForAllGather(_ bucket: Int) throws {
     let bucket = buckets[bucket]
-    try wait { bucket.phase == .complete }
+    try wait { bucket.state == .idle }
   }
 
-  /// Waits until the first elements of the target are here.
+  /// Blocks until the first elements of the target have arrived.
   ///
-  /// - Parameter count: The elements that are needed.
-  /// - Returns: How many are there, from the first on: `count` or more.
-  /// - Throws: ``CommunicationError`` if a message fails.
+  /// - Parameter count: The number of elements needed.
+  /// - Returns: The number of elements that have arrived, counted from the first: `count` or more.
+  /// - Throws: `CommunicationError` if a message fails.
   public func waitForAllGather(ofFirst count: Int) throws -> Int {
     if communicator.overlapsCommunication { try advance() }
     var index = buckets.count - 1
     while index >= 0 {
-      if buckets[index].phase != .complete {
+      if buckets[index].state != .idle {
         guard buckets[index].elements.lowerBound < count else {
           return buckets[index].elements.lowerBound
         }
@@ -182,10 +185,10 @@ public final class GradientReducer {
     return plan.elementCount
   }
 
-  /// Waits until the whole target is here.
+  /// Blocks until the whole target has arrived.
   ///
-  /// - Throws: ``CommunicationError`` if a message fails.
-  public func finish() throws { _ = try waitForAllGather(ofFirst: plan.elementCount) }
+  /// - Throws: `CommunicationError` if a message fails.
+  public func waitForAllGathers() throws { _ = try waitForAllGather(ofFirst: plan.elementCount) }
 
   private func advance() throws {
     for bucket in buckets { try bucket.advance() }
@@ -194,7 +197,7 @@ public final class GradientReducer {
 
   private func startQueuedAllGathers() throws {
     for bucket in buckets where bucket.isReducing { return }
-    for bucket in buckets.reversed() where bucket.phase == .held { try bucket.startGather() }
+    for bucket in buckets.reversed() where bucket.state == .queued { try bucket.startAllGather() }
   }
 
   private func wait(until condition: () -> Bool) throws {

@@ -1,25 +1,26 @@
 import Collectives
 
-/// How a global batch is cut into microbatches and the microbatches are divided among ranks.
+/// The division of a global batch into microbatches, and of the microbatches among ranks.
 ///
-/// The microbatch is the unit of work and of determinism: sums over images are formed within a microbatch first, then over
-/// microbatches by the fixed ``ReductionTree``. Each rank owns a contiguous run of them.
+/// The microbatch is the fixed unit of summation. Images are summed within a microbatch, then microbatches in the order of
+/// the fixed `ReductionTree`. Each rank owns a contiguous range of microbatches.
 public struct MicrobatchPlan: Hashable, Sendable {
-  /// B, the images of one step over all ranks.
+  /// B, the number of images per step over all ranks.
   public let globalBatchSize: Int
-  /// M, the microbatches of one step.
+  /// M, the number of microbatches per step.
   public let microbatchCount: Int
   /// This rank's microbatches.
   public let localMicrobatches: Range<Int>
 
-  /// Makes the plan of one rank.
+  /// Creates the plan of one rank.
   ///
   /// - Parameters:
   ///   - globalBatchSize: B.
   ///   - microbatchCount: M.
   ///   - rank: This rank.
   ///   - worldSize: The number of ranks.
-  /// - Throws: ``InvalidPlan`` unless M divides B, which is 65,536 at most, `WorldSizeError` unless there is a microbatch for every rank.
+  /// - Throws: ``InvalidPlan`` unless B is 1 … 65,536 and a multiple of M; `WorldSizeError` if there are more ranks than
+  ///   microbatches.
   public init(globalBatchSize: Int, microbatchCount: Int, rank: Int, worldSize: Int) throws {
     guard (1...65_536).contains(globalBatchSize) else {
       throw InvalidPlan("--batch-size \(globalBatchSize) must lie between 1 and 65536.")
@@ -31,19 +32,19 @@ public struct MicrobatchPlan: Hashable, Sendable {
       let divisors = (1...globalBatchSize).filter { globalBatchSize.isMultiple(of: $0) }
       let nearest = divisors.min { abs($0 - microbatchCount) < abs($1 - microbatchCount) } ?? 1
       throw InvalidPlan(
-        "--batch-size \(globalBatchSize) cannot be cut into --microbatches \(microbatchCount) equal parts; "
-          + "--microbatches \(nearest) would do.")
+        "--batch-size \(globalBatchSize) is not a multiple of --microbatches \(microbatchCount); "
+          + "use --microbatches \(nearest).")
     }
     let tree = ReductionTree(leafCount: microbatchCount)
     try tree.validate(worldSize: worldSize)
     self.globalBatchSize = globalBatchSize
     self.microbatchCount = microbatchCount
-    localMicrobatches = tree.ownership(worldSize: worldSize)[rank]
+    localMicrobatches = tree.leafRanges(worldSize: worldSize)[rank]
   }
 
-  /// A batch that cannot be divided as asked.
+  /// A batch that cannot be divided into the requested microbatches.
   public struct InvalidPlan: Error, CustomStringConvertible {
-    /// One sentence: what does not fit and what would.
+    /// One sentence: the invalid setting and the fix.
     public let description: String
 
     init(_ description: String) { self.description = description }
@@ -51,11 +52,11 @@ public struct MicrobatchPlan: Hashable, Sendable {
 
   /// The fixed tree over the microbatches.
   public var tree: ReductionTree { ReductionTree(leafCount: microbatchCount) }
-  /// B / M.
+  /// B / M, the number of images per microbatch.
   public var imagesPerMicrobatch: Int { globalBatchSize / microbatchCount }
-  /// The images of one step on this rank.
+  /// The number of images per step on this rank.
   public var localBatchSize: Int { localMicrobatches.count * imagesPerMicrobatch }
-  /// This rank's images among those of the global batch.
+  /// The indices of this rank's images in the global batch.
   public var localImages: Range<Int> {
     localMicrobatches.lowerBound * imagesPerMicrobatch..<localMicrobatches.upperBound
       * imagesPerMicrobatch

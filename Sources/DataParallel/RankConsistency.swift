@@ -1,74 +1,71 @@
 import Collectives
+import Support
 
-/// A 64-bit digest of something that must be equal on all ranks: a layout, a configuration, parameters.
+/// Comparison of values that must be equal on all ranks.
+public enum RankConsistency {
+  /// Groups ranks by their values.
+  ///
+  /// - Parameter values: One value per rank, in rank order.
+  /// - Returns: The distinct values with their ranks in ascending order; groups with more ranks come first, and of equal
+  ///   groups that with the lowest rank.
+  public static func groups<Value: Hashable>(_ values: [Value]) -> [(value: Value, ranks: [Int])] {
+    Dictionary(grouping: values.indices) { values[$0] }
+      .map { (value: $0.key, ranks: $0.value) }
+      .sorted { ($1.ranks.count, $0.ranks[0]) < ($0.ranks.count, $1.ranks[0]) }
+  }
+}
+
+/// A 64-bit digest of data that must be equal on all ranks: a layout, a configuration, parameters.
 ///
-/// FNV-1a over bytes, eight at a time for long buffers. It finds accidents, not attacks.
+/// FNV-1a over bytes; long buffers are hashed eight bytes at a time. It detects accidents, not attacks.
 public struct ConsistencyDigest: Hashable, Sendable {
-  private static let prime: UInt64 = 0x100_0000_01b3
-  /// The digest so far.
-  public private(set) var value: UInt64 = 0xcbf2_9ce4_8422_2325
+  private var hash = FNV1a()
 
-  /// Starts a digest of nothing.
+  /// The digest of all data combined so far.
+  public var value: UInt64 { hash.value }
+
+  /// Creates the digest of no data.
   public init() {}
 
-  /// Takes in a text and its length.
+  /// Combines the length and the UTF-8 bytes of a text.
   public mutating func combine(_ text: String) {
     combine(UInt64(text.utf8.count))
     for byte in text.utf8 { combine(UInt64(byte)) }
   }
 
-  /// Takes in one number.
-  public mutating func combine(_ number: UInt64) { value = (value ^ number) &* Self.prime }
+  /// Combines one number.
+  public mutating func combine(_ number: UInt64) { hash.combine(number) }
 
-  /// Takes in bytes, eight at a time as little-endian numbers.
+  /// Combines the length and the bytes of a buffer.
   public mutating func combine(_ bytes: UnsafeRawBufferPointer) {
     combine(UInt64(bytes.count))
-    let words = bytes.count / 8
-    for i in 0..<words {
-      let word = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 8 * i, as: UInt64.self))
-      // The multiplication carries only upwards; the rotation lets high bits reach low ones.
-      value = (value ^ word) &* Self.prime
-      value = value << 29 | value >> 35
-    }
-    for i in words * 8..<bytes.count { combine(UInt64(bytes[i])) }
+    hash.combine(wordsOf: bytes)
   }
 
-  /// Compares a digest over all ranks.
-  ///
-  /// Every rank calls it.
+  /// Collective: compares this digest over all ranks.
   ///
   /// - Parameters:
-  ///   - subject: What was digested, as it stands in a sentence: `the configuration`.
+  ///   - subject: The data, as the subject of a sentence: `the configuration`.
   ///   - communicator: The ranks.
-  /// - Throws: ``Mismatch`` on every rank if any two differ; ``CommunicationError`` if the exchange fails.
-  public func requireEqual(_ subject: String, on communicator: any Communicator) throws {
-    let worldSize = communicator.worldSize
-    var values = [UInt64](repeating: 0, count: worldSize)
-    try withUnsafeBytes(of: value) { mine in
-      try values.withUnsafeMutableBytes { all in
-        try communicator.allGather(
-          mine, into: all, counts: [Int](repeating: mine.count, count: worldSize))
-      }
-    }
-    // The value that most ranks have is taken for the right one; the lowest rank decides a tie.
-    let counts = Dictionary(values.map { ($0, 1) }, uniquingKeysWith: +)
-    let usual = values.max { (counts[$0] ?? 0, 0) < (counts[$1] ?? 0, 0) } ?? value
-    let odd = values.indices.filter { values[$0] != usual }
-    if !odd.isEmpty {
-      throw Mismatch(subject: subject, ranks: odd, worldSize: worldSize)
-    }
+  /// - Throws: ``Mismatch`` on every rank if two digests differ; `CommunicationError` if communication fails.
+  public func verifyEqual(_ subject: String, on communicator: any Communicator) throws {
+    // The value of the largest group counts as the expected one.
+    let groups = RankConsistency.groups(try communicator.allGather(value))
+    guard groups.count > 1 else { return }
+    throw Mismatch(
+      subject: subject, ranks: groups.dropFirst().flatMap(\.ranks).sorted(), worldSize: communicator.worldSize)
   }
 
-  /// Ranks that do not agree.
+  /// Ranks whose digests differ from the expected one.
   public struct Mismatch: Error, CustomStringConvertible {
-    /// What differs.
+    /// The data that differ.
     public let subject: String
-    /// The ranks that differ from the majority.
+    /// The ranks outside the largest group of equal digests, in ascending order.
     public let ranks: [Int]
     /// The number of ranks.
     public let worldSize: Int
 
-    /// One sentence: what differs, where, and how to mend it.
+    /// One sentence: the data, the ranks, and the fix.
     public var description: String {
       let names = ranks.map(String.init).joined(separator: ", ")
       return "\(subject) of rank \(names) of \(worldSize) differs from the other ranks'; "
@@ -77,11 +74,11 @@ public struct ConsistencyDigest: Hashable, Sendable {
   }
 }
 
-/// Lets all ranks find out whether they were started alike, and if not, in what they differ.
+/// The check that all ranks were started with equal settings, which names the settings that differ.
 ///
-/// Digests are compared first; only where they differ do the settings themselves travel, so that the difference can be named.
+/// Ranks compare digests first. They exchange the settings themselves only if digests differ.
 public enum SettingsConsistency {
-  /// What settings are about, which decides what a difference means.
+  /// The kind of settings, which determines the fix and the exit code of a mismatch.
   public enum Subject: String, Sendable {
     /// Flags of the command line or of a configuration file.
     case flags
@@ -89,20 +86,18 @@ public enum SettingsConsistency {
     case data
     /// The program itself.
     case program
-    /// The network's tensors and their first values.
+    /// The model's tensors and their initial values.
     case layout
   }
 
-  /// Compares settings over all ranks.
-  ///
-  /// Collective: every rank calls it at the same point of its start.
+  /// Collective: compares settings over all ranks.
   ///
   /// - Parameters:
   ///   - settings: Names and values of this rank; their number may differ between ranks.
-  ///   - subject: What they are about.
+  ///   - subject: The kind of settings.
   ///   - communicator: The ranks.
-  /// - Throws: ``Difference`` on every rank if any two differ; ``CommunicationError`` if the exchange fails.
-  public static func requireEqual(
+  /// - Throws: ``Mismatch`` on every rank if two ranks differ; `CommunicationError` if communication fails.
+  public static func verifyEqual(
     _ settings: [(name: String, value: String)], _ subject: Subject, on communicator: any Communicator
   ) throws {
     var digest = ConsistencyDigest()
@@ -110,27 +105,27 @@ public enum SettingsConsistency {
       digest.combine(name)
       digest.combine(value)
     }
-    let digests = try communicator.allGather(String(digest.value, radix: 16))
+    let digests = try communicator.allGather(digest.value)
     guard Set(digests).count > 1 else { return }
-    // Names and values have no line feeds and no tabs, or lose them.
+    // Line feeds and tabs separate settings in the message, so those in names and values are replaced.
     let clean = { (text: String) in text.replacing("\n", with: " ").replacing("\t", with: " ") }
     let text = settings.map { "\(clean($0.name))\t\(clean($0.value))" }.joined(separator: "\n")
     let tables = try communicator.allGather(text).map(parse)
-    throw Difference(subject: subject, tables: tables)
+    throw Mismatch(subject: subject, tables: tables)
   }
 
   private static func parse(_ text: String) -> [(name: String, value: String)] {
     text.split(separator: "\n").map { line in
-      let parts = line.split(separator: "\t", maxSplits: 1, omittingEmptySubsequences: false)
-      return (String(parts[0]), parts.count > 1 ? String(parts[1]) : "")
+      let fields = line.split(separator: "\t", maxSplits: 1, omittingEmptySubsequences: false)
+      return (String(fields[0]), fields.count > 1 ? String(fields[1]) : "")
     }
   }
 
-  /// Ranks that were not started alike.
-  public struct Difference: Error, CustomStringConvertible {
-    /// What differs.
+  /// Ranks that were started with different settings.
+  public struct Mismatch: Error, CustomStringConvertible {
+    /// The kind of settings.
     public let subject: Subject
-    /// One sentence: which setting, which value on which rank, and how to mend it.
+    /// One sentence: the settings that differ, their values with the ranks, and the fix.
     public let description: String
 
     init(subject: Subject, tables: [[(name: String, value: String)]]) {
@@ -138,27 +133,25 @@ public enum SettingsConsistency {
       var names: [String] = []
       for table in tables { for (name, _) in table where !names.contains(name) { names.append(name) } }
       let different = names.compactMap { name in
-        Self.sentence(name, tables.map { table in table.first { $0.name == name }?.value }, subject: subject)
+        Self.clause(name, tables.map { table in table.first { $0.name == name }?.value }, subject: subject)
       }
       let shown = different.prefix(3).joined(separator: "; ")
       let more = different.count > 3 ? "; and \(different.count - 3) more differ" : ""
       let what = different.isEmpty ? "the \(subject.rawValue) of the ranks differ" : shown + more
-      description = "\(what); \(Self.remedy(subject))."
+      description = "\(what); \(Self.fix(subject))."
     }
 
-    /// `--learning-rate is 0.01 on ranks 0 and 2 but 0.02 on rank 1`; nil if all are equal.
-    private static func sentence(_ name: String, _ values: [String?], subject: Subject) -> String? {
-      let groups = Dictionary(grouping: values.indices) { values[$0] ?? "not set" }
+    /// For example `--learning-rate is 0.01 on ranks 0 and 2 but 0.02 on rank 1`; `nil` if all values are equal.
+    private static func clause(_ name: String, _ values: [String?], subject: Subject) -> String? {
+      let groups = RankConsistency.groups(values.map { $0 ?? "not set" })
       guard groups.count > 1 else { return nil }
-      // What most ranks have comes first; the lowest rank decides a tie.
-      let sorted = groups.sorted { ($1.value.count, $0.value[0]) < ($0.value.count, $1.value[0]) }
-      let parts = sorted.prefix(3).map { "\($0.key) on \(RankList.text($0.value))" }
-      let rest = sorted.count > 3 ? ", and other values elsewhere" : ""
+      let shown = groups.prefix(3).map { "\($0.value) on \(RankList.description($0.ranks))" }
+      let rest = groups.count > 3 ? ", and other values elsewhere" : ""
       let prefix = subject == .flags ? "--" : "the "
-      return "\(prefix)\(name) is \(parts.joined(separator: " but "))\(rest)"
+      return "\(prefix)\(name) is \(shown.joined(separator: " but "))\(rest)"
     }
 
-    private static func remedy(_ subject: Subject) -> String {
+    private static func fix(_ subject: Subject) -> String {
       switch subject {
       case .flags: "start all ranks with the same flags"
       case .data: "give all ranks the same images with --data"
@@ -169,13 +162,13 @@ public enum SettingsConsistency {
   }
 }
 
-/// Ranks in words.
+/// Descriptions of ranks for messages.
 public enum RankList {
   /// Returns `rank 3`, `ranks 0 and 2` or `ranks 0, 1, 2 and 5 more`.
   ///
   /// - Parameter ranks: At least one rank.
-  /// - Returns: Words for a sentence.
-  public static func text(_ ranks: [Int]) -> String {
+  /// - Returns: A noun phrase.
+  public static func description(_ ranks: [Int]) -> String {
     guard ranks.count > 1, let last = ranks.last else { return "rank \(ranks.first ?? 0)" }
     if ranks.count > 4 {
       return "ranks " + ranks.prefix(3).map(String.init).joined(separator: ", ") + " and \(ranks.count - 3) more"

@@ -1,152 +1,154 @@
 import Collectives
 
-/// Which ranks exchange what: the stages of every rank.
+/// The stages in which every rank reduces a bucket, and its peers in each.
 ///
-/// Where ranks fill several hosts evenly, one host after another, there are two stages. Within a host its ranks share
-/// the slices of a bucket out among themselves and form the host's partial sums; across hosts a rank talks only to those
-/// of the same place in their hosts, about its own slice. So a host's partial sums cross the wire once, and all its ranks
-/// take part in sending them. Elsewhere all ranks exchange with each other directly, unless they are so many that their
-/// messages would be tiny; then groups of ranks take the place of hosts.
+/// With block placement on several hosts the reduction is hierarchical, in two stages. First, the ranks of a host divide
+/// a bucket among themselves and form the host's partial sums. Then a rank exchanges its shard with the ranks of the same
+/// local rank on the other hosts. So each partial sum of a host crosses the network once, and all ranks of the host send.
+/// Otherwise the reduction is flat: every rank exchanges with every other. If there are so many ranks that flat messages
+/// would be tiny, consecutive ranks take the role of hosts.
 ///
-/// Every way each addition of the tree is made once, by whoever has both operands, so the sums have the same bits.
+/// In every topology each addition of the tree happens once, on a rank that has both operands. The sums are therefore
+/// bitwise identical.
 struct ReductionTopology {
-  /// For every bucket, the slice that every rank owns in the end.
+  /// For every bucket, the shard that each rank owns in the end.
   let shards: [[Range<Int>]]
-  /// How many ranks that follow one another, those of a host as a rule, exchange in a first stage; nil: all do directly.
-  let groupSize: Int?
-  /// The most partial sums that any rank brings to any stage.
+  /// The number of consecutive ranks in the first of two stages, usually those of a host; `nil` if the reduction is flat.
+  let innerSize: Int?
+  /// The maximum number of partial sums that a rank contributes to a stage.
   let maximumPartialCount: Int
 
-  /// The level of the tree whose sums have been rounded to bfloat16; nil: none.
+  /// The level of the tree whose sums are rounded to bfloat16; `nil` if no sum is rounded.
   let roundingLevel: Int?
 
   private let tree: ReductionTree
   private let worldSize: Int
-  /// For every bucket, the slice of every place within a host.
-  private let sharedSlices: [[Range<Int>]]
+  /// For every bucket, the shard of each local rank after the first of two stages.
+  private let innerShards: [[Range<Int>]]
   /// The subtrees of every rank.
-  private let rankNodes: [[ReductionTree.Node]]
+  private let rankSubtrees: [[ReductionTree.Node]]
   /// The subtrees of every host.
-  private let hostNodes: [[ReductionTree.Node]]
+  private let hostSubtrees: [[ReductionTree.Node]]
 
-  /// Plans the exchange of all ranks.
+  /// Plans the reduction of all ranks.
   ///
   /// - Parameters:
   ///   - plan: The buckets.
   ///   - tree: The tree over all microbatches.
-  ///   - wire: In what form partial sums travel.
-  ///   - hosts: The host of every rank, as numbers from 0 in the order of their first ranks.
-  init(_ plan: BucketPlan, tree: ReductionTree, wire: WireFormat, hosts: [Int]) {
+  ///   - wire: The format of partial sums between ranks.
+  ///   - hostOfRank: The host of every rank, numbered from 0 in the order of the hosts' lowest ranks.
+  init(_ plan: BucketPlan, tree: ReductionTree, wire: WireFormat, hostOfRank: [Int]) {
     self.tree = tree
     roundingLevel = wire.roundingLevel(of: tree)
-    worldSize = hosts.count
-    let ownership = tree.ownership(worldSize: worldSize)
-    rankNodes = ownership.map { tree.segments(of: $0) }
-    groupSize =
-      HostLayout.ranksPerHost(hosts) ?? (roundingLevel == nil ? Self.groupSize(plan, worldSize: worldSize) : nil)
-    let pieces = BucketPlan.shards(of: plan.buckets, count: worldSize)
-    guard let local = groupSize else {
-      shards = pieces
-      sharedSlices = []
-      hostNodes = []
-      maximumPartialCount = rankNodes.map(\.count).max() ?? 0
+    worldSize = hostOfRank.count
+    let leafRanges = tree.leafRanges(worldSize: worldSize)
+    rankSubtrees = leafRanges.map { tree.maximalSubtrees(of: $0) }
+    innerSize =
+      RankPlacement.uniformRanksPerHost(hostOfRank)
+      ?? (roundingLevel == nil ? Self.innerSize(plan, worldSize: worldSize) : nil)
+    let flatShards = BucketPlan.shards(of: plan.buckets, count: worldSize)
+    guard let innerSize else {
+      shards = flatShards
+      innerShards = []
+      hostSubtrees = []
+      maximumPartialCount = rankSubtrees.map(\.count).max() ?? 0
       return
     }
-    let hostCount = worldSize / local
-    // A place's slice lies in one piece, divided among the ranks that have this place in their hosts.
-    shards = pieces.map { pieces in
-      (0..<pieces.count).map { pieces[$0 % local * hostCount + $0 / local] }
+    let hostCount = worldSize / innerSize
+    // The inner shard of a local rank is contiguous; it is divided among the ranks with this local rank on all hosts.
+    shards = flatShards.map { bucket in
+      (0..<bucket.count).map { bucket[$0 % innerSize * hostCount + $0 / innerSize] }
     }
-    sharedSlices = pieces.map { pieces in
-      (0..<local).map { place in
-        pieces[place * hostCount].lowerBound..<pieces[(place + 1) * hostCount - 1].upperBound
+    innerShards = flatShards.map { bucket in
+      (0..<innerSize).map { localRank in
+        bucket[localRank * hostCount].lowerBound..<bucket[(localRank + 1) * hostCount - 1].upperBound
       }
     }
-    hostNodes = (0..<hostCount).map { host in
-      let last = ownership[(host + 1) * local - 1]
-      return tree.segments(of: ownership[host * local].lowerBound..<last.upperBound)
+    hostSubtrees = (0..<hostCount).map { host in
+      let last = leafRanges[(host + 1) * innerSize - 1]
+      return tree.maximalSubtrees(of: leafRanges[host * innerSize].lowerBound..<last.upperBound)
     }
-    maximumPartialCount = (rankNodes + hostNodes).map(\.count).max() ?? 0
+    maximumPartialCount = (rankSubtrees + hostSubtrees).map(\.count).max() ?? 0
   }
 
-  /// Returns the stages of a rank in the order of the way there: none if it is alone.
+  /// Returns the stages of a rank in the order of the reduction; a single rank has none.
   func stages(rank: Int) -> [ReductionStage] {
     guard worldSize > 1 else { return [] }
-    guard let local = groupSize else {
+    guard let innerSize else {
       return [
         ReductionStage(
-          peers: Array(0..<worldSize), place: rank, nodes: rankNodes, of: tree,
+          peers: Array(0..<worldSize), index: rank, subtrees: rankSubtrees, of: tree,
           roundingLevel: roundingLevel, shards: shards)
       ]
     }
-    let (host, place) = rank.quotientAndRemainder(dividingBy: local)
-    let neighbours = Array(host * local..<(host + 1) * local)
-    let counterparts = Array(stride(from: place, to: worldSize, by: local))
+    let (host, localRank) = rank.quotientAndRemainder(dividingBy: innerSize)
+    let innerPeers = Array(host * innerSize..<(host + 1) * innerSize)
+    let outerPeers = Array(stride(from: localRank, to: worldSize, by: innerSize))
     return [
       ReductionStage(
-        peers: neighbours, place: place, nodes: neighbours.map { rankNodes[$0] }, of: tree,
-        roundingLevel: roundingLevel, shards: sharedSlices),
+        peers: innerPeers, index: localRank, subtrees: innerPeers.map { rankSubtrees[$0] }, of: tree,
+        roundingLevel: roundingLevel, shards: innerShards),
       ReductionStage(
-        peers: counterparts, place: host, nodes: hostNodes, of: tree,
-        roundingLevel: roundingLevel, shards: shards.map { bucket in counterparts.map { bucket[$0] } }),
+        peers: outerPeers, index: host, subtrees: hostSubtrees, of: tree,
+        roundingLevel: roundingLevel, shards: shards.map { bucket in outerPeers.map { bucket[$0] } }),
     ]
   }
 
-  /// How many ranks that follow one another work together first where hosts do not decide it; nil: all exchange directly.
+  /// The number of consecutive ranks in the first of two stages, where hosts do not determine it; `nil` if one flat stage
+  /// is faster.
   ///
-  /// Among many ranks a direct exchange is a burst of small messages, p − 1 from each rank for every bucket. In groups of
-  /// g a rank sends g − 1 + p/g − 1 of them, with the same bytes in all, but in two rounds: worth it where a message is
-  /// smaller than what a network carries during a message's latency, 1.2 GB/s for 13 µs. Sums of rounded sums need all of
-  /// their bits, so that with bfloat16 the second round would take more bytes than it saves messages.
-  private static func groupSize(_ plan: BucketPlan, worldSize: Int) -> Int? {
+  /// A flat reduction among p ranks sends p − 1 messages per rank and bucket. With inner size g a rank sends
+  /// g − 1 + p/g − 1 messages with the same total of bytes, but in two rounds. That is faster if a message is smaller than
+  /// what a network transfers during one latency: 1.2 GB/s for 13 µs. Sums of rounded sums need fp32, so with bfloat16 the
+  /// second round would cost more bytes than the fewer messages save.
+  private static func innerSize(_ plan: BucketPlan, worldSize: Int) -> Int? {
     let messageBytes = 4 * plan.elementCount / max(1, plan.buckets.count * worldSize)
-    guard worldSize >= smallestGroupedWorld, messageBytes < smallMessageByteCount else { return nil }
+    guard worldSize >= smallestTwoStageWorldSize, messageBytes < smallMessageByteCount else { return nil }
     let root = Double(worldSize).squareRoot()
     return (2..<worldSize).filter(worldSize.isMultiple(of:)).min { abs(Double($0) - root) < abs(Double($1) - root) }
   }
-  private static let smallestGroupedWorld = 8
+  private static let smallestTwoStageWorldSize = 8
   private static let smallMessageByteCount = 16 << 10
 }
 
-/// One stage of the exchange of gradients: some ranks, of which each brings partial sums and leaves with one slice of
-/// every bucket.
+/// One stage of the gradient all-reduce: peers that reduce-scatter each bucket and, in the opposite order of stages,
+/// all-gather the results.
 ///
-/// On the way there the slices are joined along the fixed tree; on the way back, in the opposite order of stages, the
-/// same ranks give each other what became of them.
+/// Every peer contributes partial sums and ends the reduce-scatter with one shard of every bucket, reduced in tree order.
 struct ReductionStage {
-  /// The ranks, in the order of their microbatches, this one among them.
+  /// The ranks, in the order of their microbatches, including this rank.
   let peers: [Int]
-  /// This rank's place in `peers`.
-  let place: Int
-  /// How many partial sums each of them brings.
+  /// The index of this rank in `peers`.
+  let index: Int
+  /// The number of partial sums that each peer contributes.
   let partialCounts: [Int]
-  /// Whether each of all these sums travels as bfloat16, peer after peer.
+  /// For all partial sums, concatenated over the peers, whether they travel as bfloat16.
   let isRounded: [Bool]
-  /// How all of them are joined, peer after peer.
+  /// The additions that merge all partial sums, concatenated over the peers.
   let schedule: ReductionSchedule
-  /// For every bucket, the slice of each of them.
+  /// For every bucket, the shard of each peer.
   let shards: [[Range<Int>]]
 
   /// Plans a stage.
   ///
   /// - Parameters:
   ///   - peers: The ranks.
-  ///   - place: This rank's place among them.
-  ///   - nodes: The subtrees whose sums each of them brings.
+  ///   - index: The index of this rank in `peers`.
+  ///   - subtrees: The subtrees whose sums each peer contributes.
   ///   - tree: The tree over all microbatches.
-  ///   - roundingLevel: The level of the tree whose sums have been rounded to bfloat16; nil: none.
-  ///   - shards: For every bucket, the slice of each of them.
+  ///   - roundingLevel: The level of the tree whose sums are rounded to bfloat16. If `nil`, no sum is rounded.
+  ///   - shards: For every bucket, the shard of each peer.
   init(
-    peers: [Int], place: Int, nodes: [[ReductionTree.Node]], of tree: ReductionTree,
+    peers: [Int], index: Int, subtrees: [[ReductionTree.Node]], of tree: ReductionTree,
     roundingLevel: Int?, shards: [[Range<Int>]]
   ) {
     self.peers = peers
-    self.place = place
+    self.index = index
     self.shards = shards
-    partialCounts = nodes.map(\.count)
-    let all = nodes.flatMap { $0 }
-    // Sums of higher levels are sums of several rounded ones, and need all of their bits.
+    partialCounts = subtrees.map(\.count)
+    let all = subtrees.flatMap { $0 }
+    // A sum above the rounding level adds several rounded sums, so it needs all bits of fp32.
     isRounded = all.map { node in roundingLevel.map { node.level <= $0 } ?? false }
-    schedule = ReductionSchedule(joining: all, of: tree)
+    schedule = ReductionSchedule(merging: all, of: tree)
   }
 }

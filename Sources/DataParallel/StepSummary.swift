@@ -1,35 +1,38 @@
 import Collectives
+import Support
 import Tensors
 
-/// What ranks tell each other at the end of a step: the squares of their slices of the gradient, and a wish to stop.
+/// The exchange at the end of a step: the squared gradient norm, and whether any rank has a stop request.
 ///
-/// Squares are added in Double within chunks of fixed size, then over chunks in order, so the norm has the same bits for
-/// every number of ranks and every size of bucket.
+/// Squares are added in double precision within chunks of fixed size, then over chunks in order. The norm is therefore
+/// bitwise independent of the number of ranks and of the bucket size.
 public final class StepSummary {
   private let communicator: any Communicator
   private let tag: Int
-  private let messages: any RequestSet
+  private let requests: any RequestSet
   private let chunks: [[Range<Int>]]
   private let squares: AlignedBuffer<Double>
   private let sent: AlignedBuffer<Double>
   private let received: [AlignedBuffer<Double>]
 
-  /// Plans the exchange; every rank must plan the same.
+  /// Plans the exchange and allocates its buffers; does not communicate.
+  ///
+  /// Every rank must pass equal arguments.
   ///
   /// - Parameters:
-  ///   - exchange: Whose slices the ranks own.
+  ///   - reducer: The reducer whose shards the ranks own.
   ///   - communicator: The ranks.
-  ///   - tag: What the messages carry.
-  public init(_ exchange: GradientReducer, communicator: any Communicator, tag: Int = 3) {
+  ///   - tag: The tag of the messages.
+  public init(_ reducer: GradientReducer, communicator: any Communicator, tag: Int = 3) {
     self.communicator = communicator
     self.tag = tag
     let worldSize = communicator.worldSize
-    messages = communicator.makeRequestSet(capacity: 2 * (worldSize - 1))
-    squares = AlignedBuffer(count: exchange.plan.chunkCount)
+    requests = communicator.makeRequestSet(capacity: 2 * (worldSize - 1))
+    squares = AlignedBuffer(count: reducer.plan.chunkCount)
     let length = BucketPlan.chunkLength
     chunks = (0..<worldSize).map { rank in
-      exchange.shards.map { $0[rank] }.filter { !$0.isEmpty }.map { shard in
-        shard.lowerBound / length..<(shard.upperBound + length - 1) / length
+      reducer.shards.map { $0[rank] }.filter { !$0.isEmpty }.map { shard in
+        shard.lowerBound / length..<shard.upperBound.dividedRoundingUp(by: length)
       }
     }
     let counts = chunks.map { 1 + $0.reduce(0) { $0 + $1.count } }
@@ -39,17 +42,17 @@ public final class StepSummary {
     }
   }
 
-  /// Adds up the squares of some elements of this rank's slices.
+  /// Sums the squares of some elements of this rank's shards.
   ///
   /// Several threads may call it for disjoint elements.
   ///
   /// - Parameters:
-  ///   - elements: Whole chunks, the last one of the gradient possibly short.
+  ///   - elements: Whole chunks; the last chunk of the gradient may be shorter.
   ///   - gradient: The flat gradient.
   public func addSquares(_ elements: Range<Int>, of gradient: UnsafePointer<Float>) {
     let length = BucketPlan.chunkLength
     for first in stride(from: elements.lowerBound, to: elements.upperBound, by: length) {
-      // Four sums side by side, since one alone would wait for itself: the order is fixed all the same.
+      // Four independent sums hide the latency of an addition. Their order is fixed.
       var sums = SIMD4<Double>()
       let end = min(first + length, elements.upperBound)
       var i = first
@@ -67,32 +70,32 @@ public final class StepSummary {
     }
   }
 
-  /// Starts to tell the other ranks; ``finish()`` follows.
+  /// Collective: starts to send this rank's squares and stop request to the other ranks; ``finish()`` follows.
   ///
-  /// Every rank calls it once a step, after ``addSquares(_:of:)`` for all of its shards.
+  /// Call it once per step, after ``addSquares(_:of:)`` for all of the rank's shards. Does not block.
   ///
-  /// - Parameter stopRequested: Whether this rank was asked to stop.
-  /// - Throws: ``CommunicationError`` if the exchange fails.
+  /// - Parameter stopRequested: Whether this rank has a stop request.
+  /// - Throws: `CommunicationError` if communication fails.
   public func start(stopRequested: Bool) throws {
     sent.pointer[0] = stopRequested ? 1 : 0
     copy(chunks[communicator.rank], to: sent.pointer + 1)
     let rank = communicator.rank
     for other in 0..<communicator.worldSize where other != rank {
-      try messages.receive(
+      try requests.receive(
         into: received[other].pointer, count: received[other].count, from: other, tag: tag)
     }
     for other in 0..<communicator.worldSize where other != rank {
-      try messages.send(sent.pointer, count: sent.count, to: other, tag: tag)
+      try requests.send(sent.pointer, count: sent.count, to: other, tag: tag)
     }
   }
 
-  /// Waits for what the other ranks tell.
+  /// Collective: blocks until the messages of all other ranks have arrived.
   ///
-  /// - Returns: The sum of the squares of the whole gradient, and whether any rank was asked to stop; the same on every
-  ///   rank.
-  /// - Throws: ``CommunicationError`` if the exchange fails.
+  /// - Returns: The sum of the squares of the whole gradient, and whether any rank has a stop request; bitwise identical on
+  ///   every rank.
+  /// - Throws: `CommunicationError` if communication fails.
   public func finish() throws -> (squareSum: Double, stopRequested: Bool) {
-    try communicator.wait(for: messages)
+    try communicator.wait(for: requests)
     var stopRequested = sent.pointer[0] != 0
     for other in 0..<communicator.worldSize where other != communicator.rank {
       let message = received[other].pointer

@@ -2,20 +2,20 @@ import COpenMPI
 import Collectives
 import Glibc
 
-/// The cores that this process may use, as the operating system and `mpirun`'s binding left them.
+/// The cores that this process may use, after the binding by `mpirun` and other restrictions.
 public struct CPUAffinity: Equatable, Sendable {
   /// The host's name.
   public let hostName: String
   /// The cores that this process may use.
   public let usableCores: CPUSet
-  /// The cores of the host that are switched on.
+  /// The number of online cores of the host.
   public let onlineCoreCount: Int
 
-  /// Reads the binding of the calling process (`sched_getaffinity`).
+  /// Reads the affinity of the calling thread (`sched_getaffinity`).
   ///
-  /// To be called from the main thread, before worker threads are bound to cores of their own.
+  /// Call it on the main thread, before worker threads get affinities of their own.
   ///
-  /// - Returns: The binding; if the system does not tell, all cores online.
+  /// - Returns: The affinity; all online cores if it cannot be read.
   public static func current() -> CPUAffinity {
     let online = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     return CPUAffinity(
@@ -23,12 +23,12 @@ public struct CPUAffinity: Equatable, Sendable {
       onlineCoreCount: online)
   }
 
-  /// What the other ranks need to know about it.
+  /// The placement that this rank sends to the other ranks.
   public var placement: RankPlacement {
     RankPlacement(hostName: hostName, cores: usableCores)
   }
 
-  /// The kernel's mask; room for 8,192 cores, more than any usual kernel is built for.
+  /// The affinity mask of Linux, with room for 8,192 cores, more than any usual build supports.
   private static func readAffinity() -> CPUSet? {
     var words = [UInt64](repeating: 0, count: 128)
     let status = words.withUnsafeMutableBytes {

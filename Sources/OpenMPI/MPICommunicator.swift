@@ -5,59 +5,59 @@ import Glibc
 
 /// All ranks of an MPI job.
 ///
-/// Works on a duplicate of `MPI_COMM_WORLD`, so that no other user of MPI in this process can mix
-/// its messages with ours. Errors come back as ``CommunicationError`` instead of ending the job.
-/// The duplicate lives until ``MPIEnvironment/finalize()``.
+/// It uses a duplicate of `MPI_COMM_WORLD`, so that messages cannot match those of another user of MPI in this process.
+/// Errors are thrown as `CommunicationError` and do not end the job. The duplicate lives until
+/// ``MPIEnvironment/finalize()``.
 ///
-/// One thread calls its methods. With ``ProgressMode/thread`` a second one moves messages on; a
-/// lock lets one of them at a time into MPI, hence `@unchecked Sendable`.
+/// One thread calls the methods. With `ProgressMode.thread` a second thread polls for progress. A lock lets one thread
+/// at a time call MPI, hence `@unchecked Sendable`.
 public final class MPICommunicator: Communicator, @unchecked Sendable {
-  /// This process's number, 0 ..< `worldSize`.
+  /// The number of this process, 0 ..< `worldSize`.
   public let rank: Int
   /// The number of ranks.
   public let worldSize: Int
-  /// This rank's number among the ranks of its host.
+  /// The number of this rank among the ranks of its host.
   public let localRank: Int
   /// The number of ranks on this host.
   public let localSize: Int
-  /// The host's name, as MPI knows it.
+  /// The name of this host in MPI.
   public let processorName: String
-  /// The host of every rank, as numbers from 0 in the order of their first ranks.
-  public let hosts: [Int]
-  /// Whether more ranks run on this host than it has cores.
+  /// The host of every rank; hosts are numbered from 0 in the order of their lowest ranks.
+  public let hostOfRank: [Int]
+  /// Whether this host has more ranks than cores.
   public let isOversubscribed: Bool
-  /// What has been sent and waited for so far.
+  /// Counters of messages sent and of time spent waiting.
   public let statistics = CommunicationStatistics()
 
-  let communicator: MPI_Comm?
-  let messageProgress: ProgressMode?
-  // All guarded by the lock where a progress thread runs.
-  private(set) var tables: [MPIRequestArray] = []
-  private(set) var isFinished = false
+  let handle: MPI_Comm?
+  let progressMode: ProgressMode?
+  // The lock guards these where a progress thread runs.
+  private(set) var requestArrays: [MPIRequestArray] = []
+  private(set) var isStopped = false
   private var failure: Int32?
   var lastProgress: UInt64 = 0
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>?
-  // Scratch tables of Int32, which MPI wants; kept so that an exchange allocates nothing.
+  // Tables of Int32 for MPI, reused so that collectives allocate nothing.
   private let sendTable: MPICounts
   private let receiveTable: MPICounts
 
-  /// Duplicates the world; collective, after `MPI_Init_thread`.
-  init(_ messageProgress: ProgressMode?) throws {
-    self.messageProgress = messageProgress
-    var world = COpenMPI_COMM_WORLD()
+  /// Collective: duplicates `MPI_COMM_WORLD`; call it after `MPI_Init_thread`.
+  init(_ progressMode: ProgressMode?) throws {
+    self.progressMode = progressMode
+    var communicator = COpenMPI_COMM_WORLD()
     try MPIError.check(
-      MPI_Comm_set_errhandler(world, COpenMPI_ERRORS_RETURN()), in: "MPI_Comm_set_errhandler",
+      MPI_Comm_set_errhandler(communicator, COpenMPI_ERRORS_RETURN()), in: "MPI_Comm_set_errhandler",
       rank: nil)
-    try MPIError.check(MPI_Comm_dup(world, &world), in: "MPI_Comm_dup", rank: nil)
-    communicator = world
-    (rank, worldSize) = try Self.place(in: world)
-    (localRank, localSize) = try Self.localPlace(in: world, rank: rank)
+    try MPIError.check(MPI_Comm_dup(communicator, &communicator), in: "MPI_Comm_dup", rank: nil)
+    handle = communicator
+    (rank, worldSize) = try Self.rankAndSize(in: communicator)
+    (localRank, localSize) = try Self.localRankAndSize(in: communicator, rank: rank)
     processorName = try Self.processorName(rank: rank)
     let launch = LaunchEnvironment(ProcessInfo.processInfo.environment)
-    hosts = try Self.hosts(
-      in: world, rank: rank, size: worldSize, pretendedCount: launch.emulatedRanksPerHost)
+    hostOfRank = try Self.hostOfRank(
+      in: communicator, rank: rank, size: worldSize, emulatedRanksPerHost: launch.emulatedRanksPerHost)
     isOversubscribed = localSize > max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-    if messageProgress == .thread {
+    if progressMode == .thread {
       let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
       pthread_mutex_init(mutex, nil)
       self.mutex = mutex
@@ -66,100 +66,88 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     }
     sendTable = MPICounts(rankCount: worldSize)
     receiveTable = MPICounts(rankCount: worldSize)
-    if messageProgress == .thread { startProgressThread() }
+    if progressMode == .thread { startProgressThread() }
   }
 
-  /// Makes a group with room for some messages; does not communicate.
-  ///
-  /// - Parameter capacity: The most messages that are on their way in this group at once.
-  /// - Returns: An empty group.
+  /// Implements `Communicator.makeRequestSet(capacity:)`.
   public func makeRequestSet(capacity: Int) -> any RequestSet {
     MPIRequestSet(self, capacity: capacity)
   }
 
-  /// Runs calls of MPI; no other thread is in MPI meanwhile.
-  func locked<Value>(_ body: () throws -> Value) rethrows -> Value {
+  /// Calls `body` while no other thread is inside MPI.
+  func withLock<Value>(_ body: () throws -> Value) rethrows -> Value {
     guard let mutex else { return try body() }
     pthread_mutex_lock(mutex)
     defer { pthread_mutex_unlock(mutex) }
     return try body()
   }
 
-  /// Lets the progress of a group begin.
-  func add(_ table: MPIRequestArray) { locked { tables.append(table) } }
+  /// Adds the requests of a set to those that ``progress()`` polls.
+  func register(_ requests: MPIRequestArray) { withLock { requestArrays.append(requests) } }
 
-  /// Ends the progress of a group.
-  func remove(_ table: MPIRequestArray) { locked { tables.removeAll { $0 === table } } }
+  /// Removes the requests of a set from those that ``progress()`` polls.
+  func unregister(_ requests: MPIRequestArray) { withLock { requestArrays.removeAll { $0 === requests } } }
 
-  /// Keeps MPI's first error that was met while nobody waited; the next wait throws it.
+  /// Records the first MPI error found while polling; the next wait throws it.
   func recordError(_ code: Int32) { failure = failure ?? code }
 
-  /// Throws what ``recordError(_:)`` kept.
+  /// Throws the error recorded by ``recordError(_:)``, if any.
   func throwRecordedError() throws {
     if let failure { try MPIError.check(failure, in: "MPI_Testsome", rank: rank) }
   }
 
-  /// Ends the progress thread, before MPI ends.
-  func finish() { locked { isFinished = true } }
+  /// Stops the progress thread, before `MPI_Finalize`.
+  func stopProgressThread() { withLock { isStopped = true } }
 
-  /// Returns when every rank has called it (`MPI_Barrier`).
-  ///
-  /// - Throws: ``CommunicationError`` if the exchange fails.
+  /// Implements `Communicator.barrier()`.
   public func barrier() throws {
-    try locked { try MPIError.check(MPI_Barrier(communicator), in: "MPI_Barrier", rank: rank) }
+    try withLock { try MPIError.check(MPI_Barrier(handle), in: "MPI_Barrier", rank: rank) }
   }
 
-  /// Copies `root`'s bytes to every rank (`MPI_Bcast`, in pieces of at most 1 GiB).
-  ///
-  /// - Parameters:
-  ///   - bytes: Sent at the root, overwritten elsewhere; the same length on every rank.
-  ///   - root: The sending rank.
-  /// - Throws: ``CommunicationError`` if the exchange fails.
+  /// Implements `Communicator.broadcast(_:root:)` with messages of at most 1 GiB.
   public func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) throws {
     precondition(root >= 0 && root < worldSize, "the root of a broadcast must be a rank")
     var first = 0
     while first < bytes.count {
       let count = min(bytes.count - first, 1 << 30)
-      try locked {
+      try withLock {
         try MPIError.check(
           MPI_Bcast(
             bytes.baseAddress.map { $0 + first }, Int32(count), COpenMPI_BYTE(), Int32(root),
-            communicator), in: "MPI_Bcast", rank: rank)
+            handle), in: "MPI_Bcast", rank: rank)
       }
       first += count
     }
   }
 
-  /// Gives every rank the bytes of all ranks, one rank's after another's (`MPI_Allgatherv`).
-  ///
-  /// - Parameters:
-  ///   - send: This rank's bytes; `send.count == counts[rank]`.
-  ///   - receive: Room for exactly the sum of `counts`; does not overlap `send`.
-  ///   - counts: Every rank's byte count, the same table on every rank.
-  /// - Throws: ``CommunicationError`` if the exchange fails or exceeds 2^31 − 1 bytes.
+  /// Implements `Communicator.allGather(_:into:counts:)`; throws if the sum of the counts exceeds 2^31 − 1.
   public func allGather(
     _ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer, counts: [Int]
   ) throws {
     checkAllGather(sendByteCount: send.count, receiveByteCount: receive.count, counts: counts)
     try receiveTable.fill(counts, for: "allGather", rank: rank)
-    try locked {
+    try allGatherV(send, into: receive)
+  }
+
+  /// Implements `Communicator.allGather(_:into:)`; throws if the sum of the bytes exceeds 2^31 − 1.
+  public func allGather(_ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer) throws {
+    checkAllGather(sendByteCount: send.count, receiveByteCount: receive.count)
+    try receiveTable.fill(repeating: send.count, for: "allGather", rank: rank)
+    try allGatherV(send, into: receive)
+  }
+
+  /// Calls `MPI_Allgatherv` with the counts in `receiveTable`.
+  private func allGatherV(_ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer) throws {
+    try withLock {
       try MPIError.check(
         MPI_Allgatherv(
           send.baseAddress, Int32(send.count), COpenMPI_BYTE(), receive.baseAddress,
-          receiveTable.counts, receiveTable.offsets, COpenMPI_BYTE(), communicator),
+          receiveTable.counts, receiveTable.displacements, COpenMPI_BYTE(), handle),
         in: "MPI_Allgatherv", rank: rank)
     }
   }
 
-  /// Sends a piece of `send` to every rank and receives one from every rank (`MPI_Alltoallv`).
-  ///
-  /// - Parameters:
-  ///   - send: The pieces for ranks 0, 1, …, one after another.
-  ///   - sendCounts: Their byte counts.
-  ///   - receive: Room for the pieces from ranks 0, 1, …, one after another; does not overlap
-  ///     `send`.
-  ///   - receiveCounts: Their byte counts; what `sendCounts` says at the sender.
-  /// - Throws: ``CommunicationError`` if the exchange fails or exceeds 2^31 − 1 bytes a rank.
+  /// Implements `Communicator.allToAll(_:sendCounts:into:receiveCounts:)`; throws if a sum of counts exceeds 2^31 − 1.
   public func allToAll(
     _ send: UnsafeRawBufferPointer, sendCounts: [Int],
     into receive: UnsafeMutableRawBufferPointer, receiveCounts: [Int]
@@ -169,82 +157,93 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
       receiveByteCount: receive.count, receiveCounts: receiveCounts)
     try sendTable.fill(sendCounts, for: "allToAll", rank: rank)
     try receiveTable.fill(receiveCounts, for: "allToAll", rank: rank)
-    try locked {
+    try withLock {
       try MPIError.check(
         MPI_Alltoallv(
-          send.baseAddress, sendTable.counts, sendTable.offsets, COpenMPI_BYTE(),
-          receive.baseAddress, receiveTable.counts, receiveTable.offsets, COpenMPI_BYTE(),
-          communicator), in: "MPI_Alltoallv", rank: rank)
+          send.baseAddress, sendTable.counts, sendTable.displacements, COpenMPI_BYTE(),
+          receive.baseAddress, receiveTable.counts, receiveTable.displacements, COpenMPI_BYTE(),
+          handle), in: "MPI_Alltoallv", rank: rank)
     }
   }
 
-  /// Ends the whole job at once with an exit code (`MPI_Abort`), without waiting for anyone.
+  /// Collective: sums the elements of all ranks in an order that Open MPI chooses (`MPI_Allreduce`).
   ///
-  /// - Parameter exitCode: What `mpirun` reports, 1 … 255.
+  /// Only the all-reduce benchmark uses it, as a baseline: the result depends on the number of ranks and on the build of
+  /// Open MPI.
+  ///
+  /// - Parameter elements: This rank's numbers, replaced by the sums; the same count on every rank, at most 2^31 − 1.
+  /// - Throws: `CommunicationError` if communication fails.
+  public func allReduceSum(_ elements: UnsafeMutableBufferPointer<Float>) throws {
+    try withLock {
+      try MPIError.check(
+        MPI_Allreduce(
+          COpenMPI_IN_PLACE(), elements.baseAddress, Int32(elements.count), COpenMPI_FLOAT(),
+          COpenMPI_SUM(), handle), in: "MPI_Allreduce", rank: rank)
+    }
+  }
+
+  /// Implements `Communicator.abort(exitCode:)` with `MPI_Abort`; `mpirun` reports the exit code.
   public func abort(exitCode: Int32) -> Never {
-    MPI_Abort(communicator, exitCode)
+    MPI_Abort(handle, exitCode)
     _exit(exitCode)
   }
 }
 
-/// A table of byte counts and offsets in the form MPI wants, kept and refilled for every exchange.
+/// A table of byte counts and displacements as `Int32` for MPI, reused by every collective.
 final class MPICounts {
-  /// One byte count a rank.
+  /// One byte count per rank.
   let counts: UnsafeMutablePointer<Int32>
-  /// Where each rank's bytes begin.
-  let offsets: UnsafeMutablePointer<Int32>
+  /// The offset of each rank's bytes.
+  let displacements: UnsafeMutablePointer<Int32>
   private let rankCount: Int
 
   init(rankCount: Int) {
     self.rankCount = rankCount
     counts = .allocate(capacity: rankCount)
-    offsets = .allocate(capacity: rankCount)
+    displacements = .allocate(capacity: rankCount)
     counts.initialize(repeating: 0, count: rankCount)
-    offsets.initialize(repeating: 0, count: rankCount)
+    displacements.initialize(repeating: 0, count: rankCount)
   }
 
   deinit {
     counts.deallocate()
-    offsets.deallocate()
+    displacements.deallocate()
   }
 
   /// Converts a table of byte counts.
   ///
   /// - Parameters:
-  ///   - byteCounts: One count a rank.
-  ///   - exchange: The exchange's name, for the error.
+  ///   - byteCounts: One count per rank.
+  ///   - collective: The name of the collective, for the error.
   ///   - rank: The calling rank, for the error.
-  /// - Throws: ``CommunicationError`` if the sum exceeds 2^31 − 1, which MPI 3 cannot count.
-  func fill(_ byteCounts: [Int], for exchange: StaticString, rank: Int) throws {
+  /// - Throws: `CommunicationError` if the sum exceeds 2^31 − 1, the largest count of MPI 3.
+  func fill(_ byteCounts: [Int], for collective: StaticString, rank: Int) throws {
+    try fill(for: collective, rank: rank) { byteCounts[$0] }
+  }
+
+  /// Fills the table with equal byte counts.
+  ///
+  /// - Parameters:
+  ///   - byteCount: The count of every rank.
+  ///   - collective: The name of the collective, for the error.
+  ///   - rank: The calling rank, for the error.
+  /// - Throws: `CommunicationError` if the sum exceeds 2^31 − 1, the largest count of MPI 3.
+  func fill(repeating byteCount: Int, for collective: StaticString, rank: Int) throws {
+    try fill(for: collective, rank: rank) { _ in byteCount }
+  }
+
+  private func fill(for collective: StaticString, rank: Int, _ byteCount: (Int) -> Int) throws {
     var offset = 0
     for rank in 0..<rankCount {
-      offsets[rank] = Int32(truncatingIfNeeded: offset)
-      counts[rank] = Int32(truncatingIfNeeded: byteCounts[rank])
-      offset += byteCounts[rank]
+      let count = byteCount(rank)
+      displacements[rank] = Int32(truncatingIfNeeded: offset)
+      counts[rank] = Int32(truncatingIfNeeded: count)
+      offset += count
     }
     guard offset <= Int(Int32.max) else {
       throw CommunicationError(
-        "Rank \(rank) would move \(offset) bytes in one \(exchange), but MPI counts at most "
-          + "\(Int32.max): exchange in smaller pieces.")
-    }
-  }
-}
-
-extension MPICommunicator {
-  /// Adds up the elements of all ranks in an order that Open MPI chooses (`MPI_Allreduce`).
-  ///
-  /// For the benchmark that the exchange of gradients is measured against, and for nothing else: the sums depend on the
-  /// number of ranks and on how Open MPI was built. Every rank calls it.
-  ///
-  /// - Parameter elements: This rank's numbers, replaced by the sums; the same count on every rank, at most 2^31 − 1.
-  /// - Throws: ``CommunicationError`` if the exchange fails.
-  public func allReduceSum(_ elements: UnsafeMutableBufferPointer<Float>) throws {
-    try locked {
-      try MPIError.check(
-        MPI_Allreduce(
-          COpenMPI_IN_PLACE(), elements.baseAddress, Int32(elements.count), COpenMPI_FLOAT(),
-          COpenMPI_SUM(),
-          communicator), in: "MPI_Allreduce", rank: rank)
+        "Rank \(rank) would move \(offset) bytes in one \(collective), but MPI counts at most "
+          + "\(Int32.max): split it into smaller calls.")
     }
   }
 }

@@ -3,56 +3,56 @@ import Collectives
 import Foundation
 import Synchronization
 
-/// The start and the end of Open MPI within this process.
+/// The initialization and finalization of Open MPI in this process.
 public enum MPIEnvironment {
-  /// Tells whether a launcher such as `mpirun` started this process.
+  /// Whether a launcher such as `mpirun` started this process.
   ///
-  /// Decided from environment variables, before `MPI_Init`. Where it is false use
-  /// ``SingleProcessCommunicator``: starting Open MPI would start a daemon for a world of one.
+  /// Environment variables decide it, before `MPI_Init`. If it is false, use `SingleProcessCommunicator`: initializing
+  /// Open MPI would start a daemon for a world of one rank.
   public static var isLaunchedByMPI: Bool {
     LaunchEnvironment(ProcessInfo.processInfo.environment).isLaunchedByMPI
   }
 
-  /// Connects this process with the other ranks (`MPI_Init_thread`).
+  /// Collective: initializes Open MPI and connects this process to the other ranks (`MPI_Init_thread`).
   ///
-  /// Collective: every rank calls it once, from the thread that will communicate. Only that thread
-  /// calls MPI (funneled), or one at a time of it and a progress thread (serialized).
+  /// Call it once per process, on the thread that will communicate. Only that thread calls MPI (funneled). With a progress
+  /// thread, one of the two at a time does (serialized).
   ///
-  /// - Parameter progress: Who moves messages on while the ranks compute; nil: nobody, for a measurement of what that costs.
+  /// - Parameter progress: The thread that polls for progress while the ranks compute. If `nil`, messages progress only
+  ///   in blocking calls, which a benchmark measures.
   /// - Returns: All ranks of the job.
-  /// - Throws: ``CommunicationError`` if Open MPI cannot start.
+  /// - Throws: `CommunicationError` if Open MPI cannot start.
   public static func initialize(
     progress: ProgressMode? = .poll
   ) throws -> MPICommunicator {
-    precondition(!isInitialized, "Open MPI can be started only once in a process")
-    let (wanted, name) =
+    precondition(!isInitialized, "Open MPI can be initialized only once per process")
+    let (required, name) =
       progress == .thread
       ? (MPI_THREAD_SERIALIZED, "MPI_THREAD_SERIALIZED")
       : (MPI_THREAD_FUNNELED, "MPI_THREAD_FUNNELED")
     var provided: Int32 = 0
     try MPIError.check(
-      MPI_Init_thread(nil, nil, Int32(wanted), &provided), in: "MPI_Init_thread", rank: nil)
-    guard provided >= Int32(wanted) else {
+      MPI_Init_thread(nil, nil, Int32(required), &provided), in: "MPI_Init_thread", rank: nil)
+    guard provided >= Int32(required) else {
       throw CommunicationError(
         "This Open MPI was built without thread support (\(name)): install one that has it, such "
           + "as the package libopenmpi-dev.")
     }
     let communicator = try MPICommunicator(progress)
-    started.withLock { $0 = communicator }
+    active.withLock { $0 = communicator }
     return communicator
   }
 
-  private static let started = Mutex<MPICommunicator?>(nil)
+  private static let active = Mutex<MPICommunicator?>(nil)
 
-  /// Leaves the job in good order (`MPI_Finalize`).
+  /// Collective: finalizes Open MPI (`MPI_Finalize`); no MPI call may follow.
   ///
-  /// Collective: every rank calls it as its last exchange. Does nothing if Open MPI was not started
-  /// or has been left already.
+  /// Does nothing if Open MPI was not initialized or is already finalized.
   ///
-  /// - Throws: ``CommunicationError`` if a peer cannot be reached any more.
+  /// - Throws: `CommunicationError` if a peer is no longer reachable.
   public static func finalize() throws {
     guard isInitialized, !isFinalized else { return }
-    started.withLock { $0?.finish() }
+    active.withLock { $0?.stopProgressThread() }
     try MPIError.check(MPI_Finalize(), in: "MPI_Finalize", rank: nil)
   }
 
@@ -78,24 +78,24 @@ public enum MPIEnvironment {
   }
 }
 
-/// The one funnel through which every return code of Open MPI passes.
+/// The check of every return code of Open MPI.
 enum MPIError {
-  /// Does nothing for `MPI_SUCCESS` and throws Open MPI's own explanation for all other codes.
+  /// Throws an error with Open MPI's explanation unless the code is `MPI_SUCCESS`.
   ///
   /// - Parameters:
-  ///   - code: What the call returned.
+  ///   - code: The return code.
   ///   - call: The name of the call, such as "MPI_Bcast".
-  ///   - rank: The calling rank; nil before there is one.
-  /// - Throws: ``CommunicationError`` naming the call, the rank and the cause.
+  ///   - rank: The calling rank, or `nil` if it is not known yet.
+  /// - Throws: `CommunicationError` with the call, the rank and the cause.
   static func check(_ code: Int32, in call: StaticString, rank: Int?) throws {
     guard code != MPI_SUCCESS else { return }
-    let place = rank.map { " on rank \($0)" } ?? ""
+    let location = rank.map { " on rank \($0)" } ?? ""
     throw CommunicationError(
-      "\(call) failed\(place): \(text(of: code)); see which rank reported first, and that all "
+      "\(call) failed\(location): \(text(of: code)); find the rank that reported first, and check that all "
         + "ranks run the same program with the same flags.")
   }
 
-  /// Open MPI's words for an error code.
+  /// Open MPI's description of an error code.
   private static func text(of code: Int32) -> String {
     var length: Int32 = 0
     let characters = [CChar](unsafeUninitializedCapacity: Int(MPI_MAX_ERROR_STRING)) {

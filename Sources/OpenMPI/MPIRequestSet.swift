@@ -1,73 +1,75 @@
 import COpenMPI
 import Collectives
 import Foundation
+import Support
 
-/// Messages of ``MPICommunicator`` that are on their way at once: `MPI_Isend`, `MPI_Irecv`, `MPI_Testall`.
+/// The request set of ``MPICommunicator``: `MPI_Isend`, `MPI_Irecv`, `MPI_Testall`.
 final class MPIRequestSet: RequestSet {
-  private let world: MPICommunicator
-  private let table: MPIRequestArray
+  private let communicator: MPICommunicator
+  private let pending: MPIRequestArray
 
-  /// Allocates room for some messages.
-  init(_ world: MPICommunicator, capacity: Int) {
-    self.world = world
-    table = MPIRequestArray(capacity: capacity)
-    world.add(table)
+  /// Allocates the slots and registers them for progress.
+  init(_ communicator: MPICommunicator, capacity: Int) {
+    self.communicator = communicator
+    pending = MPIRequestArray(capacity: capacity)
+    communicator.register(pending)
   }
 
-  deinit { world.remove(table) }
+  deinit { communicator.unregister(pending) }
 
-  /// Starts to send bytes to another rank (`MPI_Isend`).
+  /// Implements `RequestSet.send(_:to:tag:)`.
   func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) throws {
-    precondition(rank != world.rank, "a rank sends no messages to itself")
-    try world.locked {
+    precondition(rank != communicator.rank, "a rank cannot send a message to itself")
+    try communicator.withLock {
       try MPIError.check(
         MPI_Isend(
           bytes.baseAddress, Int32(bytes.count), COpenMPI_BYTE(), Int32(rank), Int32(tag),
-          world.communicator, table.freeSlot), in: "MPI_Isend", rank: world.rank)
-      table.count += 1
+          communicator.handle, pending.freeSlot), in: "MPI_Isend", rank: communicator.rank)
+      pending.count += 1
     }
-    world.statistics.countSend(
-      byteCount: bytes.count, isToOtherHost: world.hosts[rank] != world.hosts[world.rank])
+    let hosts = communicator.hostOfRank
+    communicator.statistics.countSend(
+      byteCount: bytes.count, isToOtherHost: hosts[rank] != hosts[communicator.rank])
   }
 
-  /// Starts to receive bytes from another rank (`MPI_Irecv`).
+  /// Implements `RequestSet.receive(into:from:tag:)`.
   func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int) throws {
-    precondition(rank != world.rank, "a rank receives no messages from itself")
-    try world.locked {
+    precondition(rank != communicator.rank, "a rank cannot receive a message from itself")
+    try communicator.withLock {
       try MPIError.check(
         MPI_Irecv(
           bytes.baseAddress, Int32(bytes.count), COpenMPI_BYTE(), Int32(rank), Int32(tag),
-          world.communicator, table.freeSlot), in: "MPI_Irecv", rank: world.rank)
-      table.count += 1
+          communicator.handle, pending.freeSlot), in: "MPI_Irecv", rank: communicator.rank)
+      pending.count += 1
     }
   }
 
-  /// Tells whether all messages are through (`MPI_Testall`).
+  /// Implements `RequestSet.test()`.
   func test() throws -> Bool {
     // Only this thread changes the count.
-    guard table.count > 0 else { return true }
-    return try world.locked {
-      try world.throwRecordedError()
+    guard pending.count > 0 else { return true }
+    return try communicator.withLock {
+      try communicator.throwRecordedError()
       var isComplete: Int32 = 0
       try MPIError.check(
-        MPI_Testall(Int32(table.count), table.requests, &isComplete, COpenMPI_STATUSES_IGNORE()),
-        in: "MPI_Testall", rank: world.rank)
-      if isComplete != 0 { table.count = 0 }
+        MPI_Testall(Int32(pending.count), pending.requests, &isComplete, COpenMPI_STATUSES_IGNORE()),
+        in: "MPI_Testall", rank: communicator.rank)
+      if isComplete != 0 { pending.count = 0 }
       return isComplete != 0
     }
   }
 }
 
-/// The requests of one group, as MPI wants them.
+/// The array of one set's requests in the layout of MPI.
 ///
-/// An object of its own, so that a progress thread which looks at it never holds a group: the end of a group takes the
-/// lock, which that thread has.
+/// It is separate from the set, so that a polling progress thread never retains the set: the set's deinitializer takes the
+/// lock, which that thread holds.
 final class MPIRequestArray {
   private let capacity: Int
   private let indices: UnsafeMutablePointer<Int32>
-  /// The requests; those that are through are null.
+  /// The requests; completed ones are null.
   let requests: UnsafeMutablePointer<MPI_Request?>
-  /// How many were started since all were last through.
+  /// The number of requests started since all were last complete.
   var count = 0
 
   init(capacity: Int) {
@@ -82,15 +84,15 @@ final class MPIRequestArray {
     indices.deallocate()
   }
 
-  /// Where the next request goes.
+  /// The slot of the next request.
   var freeSlot: UnsafeMutablePointer<MPI_Request?> {
-    precondition(count < capacity, "more messages are on their way than the group was made for")
+    precondition(count < capacity, "a request set cannot hold more requests than its capacity")
     return requests + count
   }
 
-  /// Moves messages on (`MPI_Testsome`); the caller holds the lock.
+  /// Polls for progress (`MPI_Testsome`); the caller holds the lock.
   ///
-  /// - Returns: MPI's code, and how many got through.
+  /// - Returns: MPI's return code, and the number of requests that completed.
   func progress() -> (code: Int32, completedCount: Int32) {
     guard count > 0 else { return (Int32(MPI_SUCCESS), 0) }
     var completed: Int32 = 0
@@ -101,19 +103,19 @@ final class MPIRequestArray {
 }
 
 extension MPICommunicator {
-  /// Whether messages are moved on while the ranks compute.
-  public var overlapsCommunication: Bool { messageProgress != nil }
+  /// Whether messages progress while the ranks compute.
+  public var overlapsCommunication: Bool { progressMode != nil }
 
-  /// Moves the messages of all groups on, at most every 100 µs; does nothing where a thread does it.
+  /// Implements `Communicator.progress()`, at most every 100 µs; does nothing where a progress thread runs.
   public func progress() {
-    guard messageProgress == .poll, !tables.isEmpty else { return }
-    let now = monotonicNanoseconds()
+    guard progressMode == .poll, !requestArrays.isEmpty else { return }
+    let now = MonotonicClock.now()
     guard now &- lastProgress > 100_000 else { return }
     lastProgress = now
-    _ = progressGroups()
+    _ = pollRequests()
   }
 
-  /// Starts the thread of ``ProgressMode/thread``.
+  /// Starts the thread of `ProgressMode.thread`.
   func startProgressThread() {
     let thread = Thread { [weak self] in
       while let self, self.drainProgress() { usleep(Self.sleepMicroseconds) }
@@ -124,28 +126,28 @@ extension MPICommunicator {
 
   private static var sleepMicroseconds: UInt32 { 100 }
 
-  /// Moves messages on as long as some get through.
+  /// Polls until no further request completes.
   ///
-  /// - Returns: False after the end of MPI.
+  /// - Returns: False once ``stopProgressThread()`` was called.
   private func drainProgress() -> Bool {
     while true {
-      let isBusy = locked {
-        guard !isFinished else { return nil as Bool? }
-        return progressGroups()
+      let hasCompleted = withLock {
+        guard !isStopped else { return nil as Bool? }
+        return pollRequests()
       }
-      guard let isBusy else { return false }
-      if !isBusy { return true }
+      guard let hasCompleted else { return false }
+      if !hasCompleted { return true }
     }
   }
 
-  private func progressGroups() -> Bool {
-    var isBusy = false
-    for table in tables {
-      let (code, completedCount) = table.progress()
-      // Kept for the next wait, which throws it.
+  /// Polls the requests of all sets, and returns whether any completed.
+  private func pollRequests() -> Bool {
+    var hasCompleted = false
+    for requests in requestArrays {
+      let (code, completedCount) = requests.progress()
       if code != MPI_SUCCESS { recordError(code) }
-      if completedCount > 0 { isBusy = true }
+      if completedCount > 0 { hasCompleted = true }
     }
-    return isBusy
+    return hasCompleted
   }
 }

@@ -21,3 +21,17 @@ public struct FNV1a: Hashable, Sendable {
   @inline(__always)
   public mutating func combine(_ word: UInt64) { value = (value ^ word) &* 0x100_0000_01b3 }
 }
+
+extension FNV1a {
+  /// Combines a long buffer, eight bytes at a time as little-endian words, then the remaining bytes one at a time.
+  ///
+  /// After each word the hash is rotated, because the multiplication carries only upwards and high bits must reach low ones.
+  public mutating func combine(wordsOf bytes: UnsafeRawBufferPointer) {
+    let wordCount = bytes.count / 8
+    for i in 0..<wordCount {
+      combine(UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 8 * i, as: UInt64.self)))
+      value = value << 29 | value >> 35
+    }
+    for i in wordCount * 8..<bytes.count { combine(UInt64(bytes[i])) }
+  }
+}

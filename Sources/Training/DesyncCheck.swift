@@ -16,7 +16,6 @@ final class DesyncCheck {
   private let hashes: AlignedBuffer<UInt64>
   private let pool: WorkerPool
   private let communicator: any Communicator
-  private let counts: [Int]
   private var totals: [UInt64]
 
   /// Plans the check of parameters and running statistics; optimizer states may be sharded and are not compared.
@@ -27,7 +26,6 @@ final class DesyncCheck {
     hashes = AlignedBuffer(count: all.count)
     self.pool = pool
     self.communicator = communicator
-    counts = [Int](repeating: MemoryLayout<UInt64>.size, count: communicator.worldSize)
     totals = [UInt64](repeating: 0, count: communicator.worldSize)
   }
 
@@ -42,9 +40,7 @@ final class DesyncCheck {
     pool.parallelFor(parameters.count, with: self) { check, i, _ in check.hash(i) }
     var total = ConsistencyDigest()
     for hash in hashes.elements { total.combine(hash) }
-    try withUnsafeBytes(of: total.value) { mine in
-      try totals.withUnsafeMutableBytes { try communicator.allGather(mine, into: $0, counts: counts) }
-    }
+    try communicator.allGather(total.value, into: &totals)
     if totals.contains(where: { $0 != totals[0] }) { throw try describe(step: step) }
   }
 
@@ -56,12 +52,7 @@ final class DesyncCheck {
 
   /// Collective: finds the tensors that differ, and the ranks that differ from the majority.
   private func describe(step: Int) throws -> RanksDesynchronized {
-    var tables = [UInt64](repeating: 0, count: hashes.elements.count * communicator.worldSize)
-    try tables.withUnsafeMutableBytes {
-      try communicator.allGather(
-        UnsafeRawBufferPointer(hashes.bytes), into: $0,
-        counts: [Int](repeating: hashes.bytes.count, count: communicator.worldSize))
-    }
+    let tables = try communicator.allGather(Array(hashes.elements))
     let columns = parameters.indices.map { i in
       (0..<communicator.worldSize).map { tables[$0 * parameters.count + i] }
     }
@@ -93,17 +84,16 @@ public struct RanksDesynchronized: Error, CustomStringConvertible {
     differingCount = differing.count
     tensor = differing.first?.name ?? "unknown"
     let hashes = differing.first?.hashes ?? []
-    let groups = Dictionary(grouping: hashes.indices) { hashes[$0] }
-    let largest = groups.values.map(\.count).max() ?? 0
-    let majority = groups.values.first { $0.count == largest && 2 * largest > hashes.count }
-    ranks = hashes.indices.filter { !(majority?.contains($0) ?? false) }
+    let largest = RankConsistency.groups(hashes).first?.ranks ?? []
+    let majority = 2 * largest.count > hashes.count ? largest : []
+    ranks = hashes.indices.filter { !majority.contains($0) }
   }
 
   /// One sentence: after which step, which tensor and ranks, and how to continue.
   public var description: String {
     let more = differingCount > 1 ? " and \(differingCount - 1) more tensors" : ""
     return
-      "after step \(step) \(tensor)\(more) of \(RankList.text(ranks)) differs from the other ranks', which a fault of "
+      "after step \(step) \(tensor)\(more) of \(RankList.description(ranks)) differs from the other ranks', which a fault of "
       + "memory or network can cause; no checkpoint was written, start again to resume from the last one, and without that "
       + "host if it happens again."
   }

@@ -164,14 +164,7 @@ public final class Evaluation {
   private func allGather(_ results: inout [BatchResult]) throws {
     guard communicator.worldSize > 1 else { return }
     let words = results.flatMap(\.words)
-    var all = [UInt64](repeating: 0, count: words.count * communicator.worldSize)
-    let byteCounts = [Int](
-      repeating: words.count * MemoryLayout<UInt64>.stride, count: communicator.worldSize)
-    try words.withUnsafeBytes { mine in
-      try all.withUnsafeMutableBytes {
-        try communicator.allGather(mine, into: $0, counts: byteCounts)
-      }
-    }
+    let all = try communicator.allGather(words)
     for b in results.indices {
       let wordCount = words.count / results.count
       let start = rank(evaluating: b) * words.count + b * wordCount

@@ -100,7 +100,7 @@ public final class TrainingStep {
       plan: BucketPlan(
         elementCount: network.parameterCount, bucketByteCount: configuration.bucketByteCount),
       tree: plan.tree, wire: configuration.wire, communicator: communicator,
-      segments: executor.subtreeGradients.map(\.pointer),
+      subtreeSums: executor.subtreeGradients.map(\.pointer),
       target: mode == .sharded ? model.parameters.pointer : gradients.pointer, tracer: tracer)
     summary = StepSummary(reducer, communicator: communicator)
     optimizer = Optimizer(rule ?? configuration.optimizer.rule, layout: network.parameterLayout)
@@ -121,7 +121,7 @@ public final class TrainingStep {
   ///
   /// - Throws: `ConsistencyDigest.Mismatch` on every rank if the plans differ; `CommunicationError` if a message fails.
   public func prepare() throws {
-    try reducer.requireEqualPlans()
+    try reducer.verifyEqualPlans()
     try optimizerState.scatter(from: model)
   }
 
@@ -149,7 +149,7 @@ public final class TrainingStep {
     try waitForParameters()
     try executor.startRunningStatistics(localBatch)
 
-    reducer.begin()
+    reducer.beginBackward()
     try executor.backward(images, batch: localBatch) { elements in
       // Complete buckets are sent to the owners of their shards; buckets that have been reduced meanwhile are applied.
       try reducer.gradientReady(elements)
@@ -178,7 +178,7 @@ public final class TrainingStep {
   /// Call it before anything but the next step reads parameters.
   ///
   /// - Throws: `CommunicationError` if a message fails.
-  public func waitForParameters() throws { try reducer.finish() }
+  public func waitForParameters() throws { try reducer.waitForAllGathers() }
 
   /// Collective: calls a body with the model as a checkpoint holds it: rank 0's has all optimizer states.
   ///
@@ -208,12 +208,12 @@ public final class TrainingStep {
     pool.parallelFor(items.count, with: (self, update, bucket, items), label: traceLabels.update) { context, item, _ in
       let (owner, update, bucket, items) = context
       let elements = items[item]
-      owner.reducer.sum(elements, of: bucket)
+      owner.reducer.finishReduction(elements, of: bucket)
       owner.summary.addSquares(elements, of: owner.gradients.pointer)
       if owner.mode == .sharded { owner.optimize(update, elements, bucket) }
     }
     traceLabels.record(traceLabels.update, since: start)
-    try reducer.gather(bucket)
+    try reducer.allGather(bucket)
   }
 
   /// Updates all parameters, bucket by bucket as their gradients arrive.

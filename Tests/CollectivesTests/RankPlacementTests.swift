@@ -10,7 +10,7 @@ import Testing
     }
   }
 
-  @Test func coresAreSharedOnlyWithOverlappingRanksOfTheSameHost() {
+  @Test func coresAreDividedAmongOverlappingRanksOfAHost() {
     #expect(threads([("a", 0..<8)]) == [8])
     #expect(threads([("a", 0..<8), ("a", 0..<8)]) == [4, 4])
     #expect(threads([("a", 0..<8), ("b", 0..<8)]) == [8, 8])
@@ -22,7 +22,7 @@ import Testing
     #expect(threads([("a", 0..<100), ("a", 64..<70), ("b", 0..<100)]) == [50, 3, 100])
   }
 
-  @Test func coreSetsCountAndIntersect() {
+  @Test func cpuSetsCountAndIntersect() {
     #expect(CPUSet([]).count == 0)
     #expect(CPUSet([0, 63, 64, 200]).count == 4)
     #expect(CPUSet([0, 0, 0]).count == 1)
@@ -31,12 +31,12 @@ import Testing
     #expect(!CPUSet([]).intersects(CPUSet([3])))
   }
 
-  @Test func allRanksLearnAllPlacements() throws {
-    let gathered = try ThreadCommunicator.run(worldSize: 3) { world in
-      try RankPlacement.gather(
+  @Test func placementsReachEveryRank() throws {
+    let gathered = try ThreadCommunicator.run(worldSize: 3) { communicator in
+      try RankPlacement.allGather(
         RankPlacement(
-          hostName: world.rank == 2 ? "b" : "a", cores: CPUSet([world.rank, 100 * world.rank])),
-        communicator: world)
+          hostName: communicator.rank == 2 ? "b" : "a", cores: CPUSet([communicator.rank, 100 * communicator.rank])),
+        communicator: communicator)
     }
     for placements in gathered {
       #expect(placements.count == 3)
@@ -47,9 +47,9 @@ import Testing
     }
   }
 
-  @Test func onlyRanksBoundToFewerCoresThanThreadsAreFound() {
+  @Test func onlyRanksBoundToFewerCoresThanThreadsAreReported() {
     func problem(threads: Int, usable: Int, online: Int) -> String? {
-      PinnedRank.problem(
+      RankPlacement.affinityProblem(
         rank: 0, threadCount: threads, usableCoreCount: usable, onlineCoreCount: online)
     }
     #expect(problem(threads: 4, usable: 4, online: 8) == nil)
@@ -60,5 +60,19 @@ import Testing
         == "Rank 0 is bound to 1 core of 8 but --threads 4 asks for more: start it with mpirun "
         + "--bind-to none or mpirun --map-by slot:PE=4 --bind-to core, or lower --threads to 1.")
     #expect(problem(threads: 4, usable: 2, online: 8)?.contains("2 cores of 8") == true)
+  }
+
+  @Test(arguments: [
+    ([0, 0, 1, 1], 2), ([0, 0, 0, 1, 1, 1], 3), ([0, 0, 1, 1, 2, 2], 2), ([0], nil), ([0, 0, 0], nil),
+    ([0, 1, 2], nil),
+    ([0, 0, 0, 1], nil), ([0, 1, 0, 1], nil), ([0, 0, 1, 1, 0, 0], nil),
+  ])
+  func ranksPerHostAreUniformUnderBlockPlacementOnly(hostOfRank: [Int], ranksPerHost: Int?) {
+    #expect(RankPlacement.uniformRanksPerHost(hostOfRank) == ranksPerHost)
+  }
+
+  @Test func hostsAreHashedWithFNV1a() {
+    // From the table of test vectors in RFC 9923.
+    #expect(RankPlacement(hostName: "foobar", cores: CPUSet([0])).hostHash == 0x8594_4171_f739_67e8)
   }
 }

@@ -2,11 +2,21 @@ import Collectives
 import TestSupport
 import Testing
 
+extension ReductionSchedule {
+  /// Applies the schedule to arrays of `Float` at a constant stride.
+  fileprivate func apply(to arrays: inout [Float], stride: Int, elements: Range<Int>) {
+    arrays.withUnsafeMutableBufferPointer { memory in
+      guard let start = memory.baseAddress else { return }
+      apply(to: (0..<arrayCount).map { start + $0 * stride }, elements: elements)
+    }
+  }
+}
+
 @Suite struct ReductionScheduleTests {
   private static let lengths = [0, 1, 2, 3, 7, 31, 64, 127, 1_023, 1_024, 1_025, 2_049, 3_001]
 
   @Test(arguments: lengths)
-  func floatsEqualThePlainTree(length: Int) {
+  func floatsEqualTheReferenceTree(length: Int) {
     var numbers = TestNumbers(seed: UInt64(length) + 1)
     for leafCount in [1, 2, 3, 5, 6, 8, 11] {
       let padded = length + 5
@@ -14,10 +24,10 @@ import Testing
       var summed = leaves
       let schedule = ReductionSchedule(
         tree: ReductionTree(leafCount: leafCount), leaves: 0..<leafCount)
-      schedule.combine(&summed, stride: padded, elements: 0..<length)
+      schedule.apply(to: &summed, stride: padded, elements: 0..<length)
       for element in 0..<length {
-        let wanted = referenceSum((0..<leafCount).map { leaves[$0 * padded + element] }, +)
-        #expect(sameBits(summed[element], wanted))
+        let expected = referenceSum((0..<leafCount).map { leaves[$0 * padded + element] }, +)
+        #expect(sameBits(summed[element], expected))
       }
       for leaf in 0..<leafCount {
         for gap in leaf * padded + length..<(leaf + 1) * padded {
@@ -28,22 +38,22 @@ import Testing
   }
 
   @Test(arguments: lengths)
-  func doublesEqualThePlainTree(length: Int) {
+  func doublesEqualTheReferenceTree(length: Int) {
     var numbers = TestNumbers(seed: UInt64(length) + 1)
     for leafCount in [1, 2, 3, 5, 6, 8, 11] {
       let leaves = (0..<leafCount * length).map { _ in numbers.double() }
       var summed = leaves
       let schedule = ReductionSchedule(
         tree: ReductionTree(leafCount: leafCount), leaves: 0..<leafCount)
-      schedule.combine(&summed, stride: length, elements: 0..<length)
+      schedule.apply(to: &summed, stride: length, elements: 0..<length)
       for element in 0..<length {
-        let wanted = referenceSum((0..<leafCount).map { leaves[$0 * length + element] }, +)
-        #expect(sameBits(summed[element], wanted))
+        let expected = referenceSum((0..<leafCount).map { leaves[$0 * length + element] }, +)
+        #expect(sameBits(summed[element], expected))
       }
     }
   }
 
-  @Test func everySegmentOfAnUnalignedRunIsItsOwnTree() {
+  @Test func everySubtreeOfAnUnalignedRangeIsATree() {
     var numbers = TestNumbers(seed: 5)
     let tree = ReductionTree(leafCount: 13)
     let length = 37
@@ -52,11 +62,11 @@ import Testing
         let schedule = ReductionSchedule(tree: tree, leaves: first..<end)
         let leaves = (0..<(end - first) * length).map { _ in numbers.double() }
         var summed = leaves
-        schedule.combine(&summed, stride: length, elements: 0..<length)
-        #expect(schedule.segments == tree.segments(of: first..<end))
-        for (segment, position) in zip(schedule.segments, schedule.resultPositions) {
+        schedule.apply(to: &summed, stride: length, elements: 0..<length)
+        #expect(schedule.subtrees == tree.maximalSubtrees(of: first..<end))
+        for (subtree, position) in zip(schedule.subtrees, schedule.resultPositions) {
           for element in 0..<length {
-            let own = tree.leaves(of: segment).map { leaves[($0 - first) * length + element] }
+            let own = tree.leaves(of: subtree).map { leaves[($0 - first) * length + element] }
             #expect(sameBits(summed[position * length + element], referenceSum(own, +)))
           }
         }
@@ -64,32 +74,32 @@ import Testing
     }
   }
 
-  @Test func anyPartitionOfTheElementsGivesTheSameBits() {
+  @Test func anyPartitionOfTheElementsIsBitwiseIdentical() {
     var numbers = TestNumbers(seed: 6)
     let schedule = ReductionSchedule(tree: ReductionTree(leafCount: 7), leaves: 0..<7)
     let length = 2_600
     let leaves = (0..<7 * length).map { _ in numbers.float() }
     var whole = leaves
-    schedule.combine(&whole, stride: length, elements: 0..<length)
+    schedule.apply(to: &whole, stride: length, elements: 0..<length)
     for _ in 0..<20 {
-      var parts = leaves
+      var partitioned = leaves
       var first = 0
       while first < length {
         let end = min(length, first + 1 + numbers.below(900))
-        schedule.combine(&parts, stride: length, elements: first..<end)
+        schedule.apply(to: &partitioned, stride: length, elements: first..<end)
         first = end
       }
-      #expect(zip(whole, parts).prefix(length).allSatisfy { sameBits($0, $1) })
+      #expect(zip(whole, partitioned).prefix(length).allSatisfy { sameBits($0, $1) })
     }
   }
 
-  @Test func theOrderOfAdditionsShowsInTheBits() {
-    // A control: if the plain loop gave the same, the tests above would prove nothing.
+  @Test func theOrderOfAdditionsAffectsTheBits() {
+    // A control: if a sequential sum gave the same bits, the tests above would prove nothing.
     var numbers = TestNumbers(seed: 7)
     let leaves = (0..<8).map { _ in Float(numbers.below(1 << 24)) * 0.1 }
     var summed = leaves
     ReductionSchedule(tree: ReductionTree(leafCount: 8), leaves: 0..<8)
-      .combine(&summed, stride: 1, elements: 0..<1)
+      .apply(to: &summed, stride: 1, elements: 0..<1)
     #expect(summed[0] != leaves.reduce(0, +))
   }
 }

@@ -8,7 +8,7 @@ import Testing
     (6, "(((0+1)+(2+3))+(4+5))"), (7, "(((0+1)+(2+3))+((4+5)+6))"),
     (8, "(((0+1)+(2+3))+((4+5)+(6+7)))"),
   ])
-  func bracketsAreThoseOfTheDesign(leafCount: Int, brackets: String) {
+  func theTreeHasTheseBrackets(leafCount: Int, brackets: String) {
     let schedule = ReductionSchedule(
       tree: ReductionTree(leafCount: leafCount), leaves: 0..<leafCount)
     var texts = (0..<leafCount).map { "\($0)" }
@@ -17,20 +17,20 @@ import Testing
     #expect(schedule.resultPositions.count == 1)
   }
 
-  @Test func everyNumberOfRanksGivesTheSameBrackets() {
+  @Test func bracketsDoNotDependOnTheNumberOfRanks() {
     for leafCount in 1...40 {
       let tree = ReductionTree(leafCount: leafCount)
       let wanted = referenceSum((0..<leafCount).map { "\($0)" }) { "(\($0)+\($1))" }
       for worldSize in 1...leafCount {
         var gathered: [String] = []
-        for run in tree.ownership(worldSize: worldSize) {
-          let schedule = ReductionSchedule(tree: tree, leaves: run)
-          var texts = run.map { "\($0)" }
+        for range in tree.leafRanges(worldSize: worldSize) {
+          let schedule = ReductionSchedule(tree: tree, leaves: range)
+          var texts = range.map { "\($0)" }
           replay(schedule, on: &texts)
           gathered += schedule.resultPositions.map { texts[$0] }
         }
-        let nodes = tree.ownership(worldSize: worldSize).flatMap { tree.segments(of: $0) }
-        let top = ReductionSchedule(joining: nodes, of: tree)
+        let nodes = tree.leafRanges(worldSize: worldSize).flatMap { tree.maximalSubtrees(of: $0) }
+        let top = ReductionSchedule(merging: nodes, of: tree)
         #expect(top.arrayCount == gathered.count)
         replay(top, on: &gathered)
         #expect(gathered[0] == wanted, "\(leafCount) leaves on \(worldSize) ranks")
@@ -38,45 +38,45 @@ import Testing
     }
   }
 
-  @Test func ownershipIsContiguousCompleteAndBalanced() {
+  @Test func leafRangesAreContiguousCompleteAndBalanced() {
     for leafCount in 1...40 {
       for worldSize in 1...leafCount {
-        let runs = ReductionTree(leafCount: leafCount).ownership(worldSize: worldSize)
-        #expect(runs.flatMap { Array($0) } == Array(0..<leafCount))
-        let sizes = runs.map(\.count)
+        let ranges = ReductionTree(leafCount: leafCount).leafRanges(worldSize: worldSize)
+        #expect(ranges.flatMap { Array($0) } == Array(0..<leafCount))
+        let sizes = ranges.map(\.count)
         #expect(sizes.allSatisfy { $0 == leafCount / worldSize || $0 == leafCount / worldSize + 1 })
       }
     }
-    #expect(ReductionTree(leafCount: 8).ownership(worldSize: 3) == [0..<2, 2..<5, 5..<8])
+    #expect(ReductionTree(leafCount: 8).leafRanges(worldSize: 3) == [0..<2, 2..<5, 5..<8])
   }
 
-  @Test func segmentsAreMaximalDisjointAndInOrder() {
+  @Test func subtreesAreMaximalDisjointAndInOrder() {
     for leafCount in 1...20 {
       let tree = ReductionTree(leafCount: leafCount)
       for first in 0...leafCount {
         for end in first...leafCount {
-          let pieces = tree.segments(of: first..<end).map { tree.leaves(of: $0) }
-          #expect(pieces.flatMap { Array($0) } == Array(first..<end))
-          #expect(pieces == maximalSubtrees(leafCount: leafCount, within: first..<end))
+          let subtrees = tree.maximalSubtrees(of: first..<end).map { tree.leaves(of: $0) }
+          #expect(subtrees.flatMap { Array($0) } == Array(first..<end))
+          #expect(subtrees == maximalSubtrees(leafCount: leafCount, within: first..<end))
         }
       }
     }
   }
 
-  @Test func alignedRunsAreOneSegment() {
+  @Test func alignedRangesAreOneSubtree() {
     let tree = ReductionTree(leafCount: 8)
     for worldSize in [1, 2, 4, 8] {
-      for run in tree.ownership(worldSize: worldSize) {
-        #expect(tree.segments(of: run).count == 1)
+      for range in tree.leafRanges(worldSize: worldSize) {
+        #expect(tree.maximalSubtrees(of: range).count == 1)
       }
     }
-    #expect(tree.segments(of: 2..<8).map(\.level) == [1, 2])
-    #expect(tree.segments(of: 1..<8).map(\.level) == [0, 1, 2])
-    #expect(ReductionTree(leafCount: 5).segments(of: 4..<5) == [.init(level: 0, index: 4)])
+    #expect(tree.maximalSubtrees(of: 2..<8).map(\.level) == [1, 2])
+    #expect(tree.maximalSubtrees(of: 1..<8).map(\.level) == [0, 1, 2])
+    #expect(ReductionTree(leafCount: 5).maximalSubtrees(of: 4..<5) == [.init(level: 0, index: 4)])
     #expect(tree.root == .init(level: 3, index: 0))
   }
 
-  @Test func moreRanksThanMicrobatchesIsRefusedWithTheRemedy() throws {
+  @Test func moreRanksThanMicrobatchesThrowWithTheFix() throws {
     let tree = ReductionTree(leafCount: 8)
     for worldSize in 1...8 { try tree.validate(worldSize: worldSize) }
     let error = #expect(throws: WorldSizeError.self) { try tree.validate(worldSize: 9) }
@@ -86,14 +86,14 @@ import Testing
     #expect(throws: WorldSizeError.self) { try tree.validate(worldSize: 0) }
   }
 
-  @Test func moreRanksThanMicrobatchesTrapsInOwnership() async {
+  @Test func moreRanksThanMicrobatchesTrapInLeafRanges() async {
     await #expect(processExitsWith: .failure) {
-      _ = ReductionTree(leafCount: 2).ownership(worldSize: 3)
+      _ = ReductionTree(leafCount: 2).leafRanges(worldSize: 3)
     }
   }
 
-  /// The definition, by search: subtrees within the range that lie in no larger one within it.
-  private func maximalSubtrees(leafCount: Int, within run: Range<Int>) -> [Range<Int>] {
+  /// A reference by search: all subtrees within the range that no larger subtree within it contains.
+  private func maximalSubtrees(leafCount: Int, within range: Range<Int>) -> [Range<Int>] {
     var subtrees: Set<Range<Int>> = []
     var level = 0
     while level == 0 || 1 << (level - 1) < leafCount {
@@ -102,7 +102,7 @@ import Testing
       }
       level += 1
     }
-    let inside = subtrees.filter { run.contains($0.lowerBound) && $0.upperBound <= run.upperBound }
+    let inside = subtrees.filter { range.contains($0.lowerBound) && $0.upperBound <= range.upperBound }
     return inside.filter { small in
       !inside.contains {
         $0 != small && $0.lowerBound <= small.lowerBound && $0.upperBound >= small.upperBound
@@ -114,7 +114,7 @@ import Testing
     for addition in schedule.additions {
       texts[addition.destination] =
         "(\(texts[addition.destination])+\(texts[addition.source]))"
-      texts[addition.source] = "spent"
+      texts[addition.source] = "overwritten"
     }
   }
 }

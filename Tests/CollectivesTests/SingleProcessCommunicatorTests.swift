@@ -2,33 +2,36 @@ import Collectives
 import Testing
 
 @Suite struct SingleProcessCommunicatorTests {
-  @Test func everyExchangeIsACopy() {
-    let solo = SingleProcessCommunicator()
-    #expect(solo.rank == 0 && solo.worldSize == 1)
-    solo.barrier()
+  @Test func everyCollectiveIsACopy() {
+    let communicator = SingleProcessCommunicator()
+    #expect(communicator.rank == 0 && communicator.worldSize == 1)
+    communicator.barrier()
     var bytes: [UInt8] = [1, 2, 3]
-    bytes.withUnsafeMutableBytes { solo.broadcast($0, root: 0) }
+    bytes.withUnsafeMutableBytes { communicator.broadcast($0, root: 0) }
     #expect(bytes == [1, 2, 3])
     var gathered = [UInt8](repeating: 0, count: 3)
     bytes.withUnsafeBytes { send in
-      gathered.withUnsafeMutableBytes { solo.allGather(send, into: $0, counts: [3]) }
+      gathered.withUnsafeMutableBytes { communicator.allGather(send, into: $0, counts: [3]) }
     }
     #expect(gathered == bytes)
+    var uniform = [UInt8](repeating: 0, count: 3)
+    bytes.withUnsafeBytes { send in uniform.withUnsafeMutableBytes { communicator.allGather(send, into: $0) } }
+    #expect(uniform == bytes)
     var exchanged = [UInt8](repeating: 0, count: 3)
     bytes.withUnsafeBytes { send in
       exchanged.withUnsafeMutableBytes {
-        solo.allToAll(send, sendCounts: [3], into: $0, receiveCounts: [3])
+        communicator.allToAll(send, sendCounts: [3], into: $0, receiveCounts: [3])
       }
     }
     #expect(exchanged == bytes)
   }
 
-  @Test func nothingCanBeExchanged() {
-    let solo = SingleProcessCommunicator()
+  @Test func emptyBuffersAreValid() {
+    let communicator = SingleProcessCommunicator()
     let empty = UnsafeMutableRawBufferPointer(start: nil, count: 0)
-    solo.broadcast(empty, root: 0)
-    solo.allGather(UnsafeRawBufferPointer(empty), into: empty, counts: [0])
-    solo.allToAll(
+    communicator.broadcast(empty, root: 0)
+    communicator.allGather(UnsafeRawBufferPointer(empty), into: empty, counts: [0])
+    communicator.allToAll(
       UnsafeRawBufferPointer(empty), sendCounts: [0], into: empty, receiveCounts: [0])
   }
 
@@ -36,7 +39,7 @@ import Testing
     await #expect(processExitsWith: .exitCode(42)) { SingleProcessCommunicator().abort(exitCode: 42) }
   }
 
-  @Test func aCountThatDoesNotFitTraps() async {
+  @Test func aWrongCountTraps() async {
     await #expect(processExitsWith: .failure) {
       var receive: [UInt8] = [0, 0]
       receive.withUnsafeMutableBytes {

@@ -4,36 +4,36 @@ import Testing
 
 @Suite struct StartupConsensusTests {
   @Test(arguments: 1...5)
-  func nobodyFailing(worldSize: Int) throws {
-    let verdicts = try ThreadCommunicator.run(worldSize: worldSize) {
+  func noFailure(worldSize: Int) throws {
+    let failures = try ThreadCommunicator.run(worldSize: worldSize) {
       try StartupConsensus.agree(on: nil, communicator: $0)
     }
-    #expect(verdicts == [StartupConsensus.FirstFailure?](repeating: nil, count: worldSize))
+    #expect(failures == [StartupConsensus.FirstFailure?](repeating: nil, count: worldSize))
   }
 
-  @Test func theLowestFailingRankWinsOnAllRanks() throws {
-    let verdicts = try ThreadCommunicator.run(worldSize: 4) { world in
+  @Test func allRanksReturnTheFailureOfTheLowestRank() throws {
+    let failures = try ThreadCommunicator.run(worldSize: 4) { communicator in
       let failure =
-        world.rank == 3
+        communicator.rank == 3
         ? StartupFailure(exitCode: 74, message: "full")
-        : world.rank == 1 ? StartupFailure(exitCode: -5, message: "Größe fehlt ☃") : nil
-      return try StartupConsensus.agree(on: failure, communicator: world)
+        : communicator.rank == 1 ? StartupFailure(exitCode: -5, message: "Größe fehlt ☃") : nil
+      return try StartupConsensus.agree(on: failure, communicator: communicator)
     }
-    for verdict in verdicts {
-      #expect(verdict?.rank == 1)
-      #expect(verdict?.failure == StartupFailure(exitCode: -5, message: "Größe fehlt ☃"))
+    for first in failures {
+      #expect(first?.rank == 1)
+      #expect(first?.failure == StartupFailure(exitCode: -5, message: "Größe fehlt ☃"))
     }
   }
 
-  @Test func messagesAreCutBetweenCharacters() throws {
+  @Test func messagesAreTruncatedBetweenCharacters() throws {
     for (message, kept) in [
       (String(repeating: "a", count: 1_024), 1_024), (String(repeating: "a", count: 3_000), 1_024),
       (String(repeating: "☃", count: 400), 341), ("", 0),
     ] {
-      let verdict = try StartupConsensus.agree(
+      let first = try StartupConsensus.agree(
         on: StartupFailure(exitCode: 65, message: message), communicator: SingleProcessCommunicator())
-      #expect(verdict?.failure.message == String(message.prefix(kept)))
-      #expect(verdict?.failure.exitCode == 65)
+      #expect(first?.failure.message == String(message.prefix(kept)))
+      #expect(first?.failure.exitCode == 65)
     }
   }
 

@@ -10,7 +10,7 @@ import Testing
     #expect(WireFormat.fp32.roundingLevel(of: tree) == nil)
   }
 
-  @Test func ranksThatWouldMeetWithinASubtreeAreRefused() throws {
+  @Test func rankBoundariesWithinARoundedSubtreeThrow() throws {
     let tree = ReductionTree(leafCount: 64)
     for worldSize in [1, 2, 4, 8] { try WireFormat.bf16.validate(tree: tree, worldSize: worldSize) }
     for worldSize in [3, 16, 64] {
@@ -26,7 +26,7 @@ import Testing
   }
 
   @Test(arguments: [1, 5, 8, 11, 16, 20])
-  func aScheduleRoundsOnce(leafCount: Int) throws {
+  func aScheduleRoundsEverySubtreeOnce(leafCount: Int) throws {
     let tree = ReductionTree(leafCount: leafCount)
     let level = try #require(WireFormat.bf16.roundingLevel(of: tree))
     var numbers = TestNumbers(seed: UInt64(leafCount))
@@ -37,14 +37,14 @@ import Testing
       guard let first = flat.baseAddress else { return }
       let arrays = (0..<leafCount).map { first + $0 * count }
       RoundedReductionSchedule(tree: tree, leaves: 0..<leafCount, level: level)
-        .combine(arrays, elements: 0..<count)
+        .apply(to: arrays, elements: 0..<count)
     }
     for i in 0..<count {
-      var parts = stride(from: 0, to: leafCount, by: 1 << level).map { first in
+      var sums = stride(from: 0, to: leafCount, by: 1 << level).map { first in
         referenceSum(leaves[first..<min(first + (1 << level), leafCount)].map { $0[i] }, +)
       }
-      BFloat16.round(&parts, count: parts.count)
-      #expect(sameBits(flat[i], referenceSum(parts, +)))
+      BFloat16.round(&sums, count: sums.count)
+      #expect(sameBits(flat[i], referenceSum(sums, +)))
     }
   }
 }

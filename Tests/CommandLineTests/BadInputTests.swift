@@ -79,7 +79,7 @@ import Testing
   }
 
   @Test(arguments: [
-    (["--batch-size", "63"], ["--batch-size 63", "--microbatches 8", "--microbatches 7 would do"]),
+    (["--batch-size", "63"], ["--batch-size 63", "--microbatches 8", "use --microbatches 7."]),
     (["--batch-size", "0"], ["--batch-size 0"]),
     (["--microbatches", "0"], ["--microbatches 0 must be at least 1"]),
     (["--depth", "23"], ["--depth 23", "6·n + 4"]),

@@ -1,12 +1,12 @@
 import DataParallel
 import Testing
 
-/// Every element is in one bucket, and the cuts are where the design wants them.
+/// Every element is in one bucket, and buckets have the planned sizes.
 @Suite struct BucketPlanTests {
   private static let sizes = [0, 1, 511, 512, 513, 10_007, 131_072, 262_144, 295_866, 4_637_994]
 
   @Test(arguments: sizes, [4096, 65_536, 100_000, 4 << 20])
-  func bucketsFollowOneAnotherFromTheEnd(elementCount: Int, byteCount: Int) {
+  func bucketsAreAdjacentFromTheEnd(elementCount: Int, byteCount: Int) {
     let plan = BucketPlan(elementCount: elementCount, bucketByteCount: byteCount)
     var end = elementCount
     for bucket in plan.buckets {
@@ -27,7 +27,7 @@ import Testing
     #expect((middle.max() ?? 0) - (middle.min() ?? 0) <= BucketPlan.chunkLength)
   }
 
-  @Test func theDigestTellsCutsApart() {
+  @Test func digestsOfDifferentPlansDiffer() {
     let digests = [4096, 8192, 65_536].map {
       BucketPlan(elementCount: 100_000, bucketByteCount: $0).digest
     }

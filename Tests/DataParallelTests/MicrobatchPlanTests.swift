@@ -2,7 +2,7 @@ import Collectives
 import DataParallel
 import Testing
 
-/// Batches that can be divided, and sentences for those that cannot.
+/// Batches that can be divided, and messages for those that cannot.
 @Suite struct MicrobatchPlanTests {
   @Test(arguments: [(64, 8), (21, 7), (5, 5), (12, 1)])
   func everyImageBelongsToOneRank(batch: Int, microbatches: Int) throws {
@@ -19,15 +19,15 @@ import Testing
     }
   }
 
-  @Test(arguments: [(63, 8, "--microbatches 7 would do"), (0, 8, "--batch-size 0"), (64, 0, "--microbatches 0")])
-  func batchesThatCannotBeCut(batch: Int, microbatches: Int, words: String) {
+  @Test(arguments: [(63, 8, "use --microbatches 7."), (0, 8, "--batch-size 0"), (64, 0, "--microbatches 0")])
+  func invalidBatchesThrow(batch: Int, microbatches: Int, words: String) {
     let error = #expect(throws: MicrobatchPlan.InvalidPlan.self) {
       try MicrobatchPlan(globalBatchSize: batch, microbatchCount: microbatches, rank: 0, worldSize: 1)
     }
     #expect(error?.description.contains(words) == true)
   }
 
-  @Test func moreRanksThanMicrobatches() {
+  @Test func moreRanksThanMicrobatchesThrow() {
     #expect(throws: WorldSizeError.self) {
       try MicrobatchPlan(globalBatchSize: 64, microbatchCount: 8, rank: 0, worldSize: 9)
     }

@@ -3,52 +3,60 @@ import DataParallel
 import Tensors
 import TestSupport
 
-/// One rank that exchanges made-up gradients as a training step does.
+/// One rank that reduces synthetic gradients in the call sequence of a training step.
 final class ReducerHarness {
-  /// A case of a property test.
+  /// One case of a property test.
   struct Case: Sendable {
-    /// M.
+    /// M, the number of microbatches.
     var microbatches: Int
     /// The length of the flat gradient.
     var elementCount: Int
-    /// The bytes of a bucket.
+    /// The bytes per bucket.
     var bucketByteCount = 4096
-    /// Whether owners hand out results of their own, as with sharded moments, instead of the gradient.
+    /// Whether owners all-gather results of their own, as with sharded optimizer state, or the gradient.
     var isSharded = true
-    /// In what form partial sums travel.
+    /// The format of partial sums between ranks.
     var wire = WireFormat.fp32
-    /// Decides the numbers; nil: all are zero.
+    /// The seed of the gradients; `nil` if all are zero.
     var seed: UInt64? = 0
+    /// Whether infinities and NaNs among the gradients are replaced by 1.
+    var isFinite = false
 
-    /// The gradients of all microbatches, with zeros of both signs, denormals and infinities among them.
+    /// The gradients of all microbatches, including zeros of both signs, denormals and infinities.
     var leaves: [[Float]] {
       guard let seed else { return [] }
       var numbers = TestNumbers(seed: seed)
-      return (0..<microbatches).map { _ in (0..<elementCount).map { _ in numbers.float() } }
+      return (0..<microbatches).map { _ in
+        (0..<elementCount).map { _ in
+          let number = numbers.float()
+          return isFinite && !number.isFinite ? 1 : number
+        }
+      }
     }
 
-    /// The sum over the tree in its plainest form.
+    /// The reference sum over the tree.
     var sum: [Float] {
       let leaves = leaves
       return (0..<elementCount).map { i in sum(0..<microbatches, of: leaves, at: i) }
     }
 
-    /// One element of the sum over some leaves: with bf16, over rounded sums of as many leaves as there must be for no more
-    /// than eight of them.
+    /// The reference sum of one element over some leaves.
+    ///
+    /// With bf16 it adds rounded sums of 2^k leaves each, with the smallest k for which all leaves have at most eight.
     func sum(_ range: Range<Int>, of leaves: [[Float]], at i: Int) -> Float {
       guard wire == .bf16 else { return referenceSum(leaves[range].map { $0[i] }, +) }
       var width = 1
       while microbatches > 8 * width { width *= 2 }
-      let parts = stride(from: range.lowerBound, to: range.upperBound, by: width).map { first in
-        nearestBrainFloat(referenceSum(leaves[first..<min(first + width, range.upperBound)].map { $0[i] }, +))
+      let rounded = stride(from: range.lowerBound, to: range.upperBound, by: width).map { first in
+        nearestBFloat16(referenceSum(leaves[first..<min(first + width, range.upperBound)].map { $0[i] }, +))
       }
-      return referenceSum(parts, +)
+      return referenceSum(rounded, +)
     }
   }
 
-  /// What a step leaves.
+  /// The results of one step.
   struct Outcome: Sendable {
-    /// What the owners made of the gradient and handed out.
+    /// The gradient as computed by the owners of its shards and all-gathered.
     let result: [Float]
     let squareSum: Double
     let stopRequested: Bool
@@ -59,76 +67,76 @@ final class ReducerHarness {
 
   private let example: Case
   private let communicator: any Communicator
-  private let segments: [AlignedBuffer<Float>]
-  private let nodes: [ReductionTree.Node]
+  private let subtreeSums: [AlignedBuffer<Float>]
+  private let subtrees: [ReductionTree.Node]
   private let parameters: AlignedBuffer<Float>
-  private let exchange: GradientReducer
+  private let reducer: GradientReducer
   private let summary: StepSummary
 
   init(_ example: Case, _ communicator: any Communicator) {
     self.example = example
     self.communicator = communicator
     let tree = ReductionTree(leafCount: example.microbatches)
-    nodes = tree.segments(of: tree.ownership(worldSize: communicator.worldSize)[communicator.rank])
-    segments = nodes.map { _ in AlignedBuffer(count: example.elementCount) }
+    subtrees = tree.maximalSubtrees(of: tree.leafRanges(worldSize: communicator.worldSize)[communicator.rank])
+    subtreeSums = subtrees.map { _ in AlignedBuffer(count: example.elementCount) }
     parameters = AlignedBuffer(count: example.elementCount)
-    exchange = GradientReducer(
+    reducer = GradientReducer(
       plan: BucketPlan(
         elementCount: example.elementCount, bucketByteCount: example.bucketByteCount), tree: tree,
-      wire: example.wire, communicator: communicator, segments: segments.map(\.pointer),
-      target: example.isSharded ? parameters.pointer : segments[0].pointer)
-    summary = StepSummary(exchange, communicator: communicator)
+      wire: example.wire, communicator: communicator, subtreeSums: subtreeSums.map(\.pointer),
+      target: example.isSharded ? parameters.pointer : subtreeSums[0].pointer)
+    summary = StepSummary(reducer, communicator: communicator)
   }
 
-  /// Exchanges once; what is handed out is the gradient's negative where owners make something of it.
+  /// Reduces once; if owners compute results of their own, these are the negative gradient.
   func step(stopRequested: Bool = false) throws -> Outcome {
     let before = sent
     let leaves = example.leaves
     let tree = ReductionTree(leafCount: example.microbatches)
-    for (node, segment) in zip(nodes, segments) where !leaves.isEmpty {
-      let below = tree.leaves(of: node)
+    for (subtree, sum) in zip(subtrees, subtreeSums) where !leaves.isEmpty {
+      let covered = tree.leaves(of: subtree)
       for i in 0..<example.elementCount {
-        segment.pointer[i] = example.sum(below, of: leaves, at: i)
+        sum.pointer[i] = example.sum(covered, of: leaves, at: i)
       }
     }
-    exchange.begin()
+    reducer.beginBackward()
     for range in readyRanges() {
-      try exchange.gradientReady(range)
-      while let bucket = try exchange.nextReducedBucket(waiting: false) { try use(bucket) }
+      try reducer.gradientReady(range)
+      while let bucket = try reducer.nextReducedBucket(waiting: false) { try apply(bucket) }
     }
-    while let bucket = try exchange.nextReducedBucket(waiting: true) { try use(bucket) }
+    while let bucket = try reducer.nextReducedBucket(waiting: true) { try apply(bucket) }
     // The messages of the summary are not the gradient's.
     let beforeSummary = sent
     try summary.start(stopRequested: stopRequested)
     let (squareSum, stopRequested) = try summary.finish()
     let afterSummary = sent
-    try exchange.finish()
+    try reducer.waitForAllGathers()
     let counts = (sent &- afterSummary) &+ (beforeSummary &- before)
-    let result = example.isSharded ? parameters.elements.map { -$0 } : Array(segments[0].elements)
+    let result = example.isSharded ? parameters.elements.map { -$0 } : Array(subtreeSums[0].elements)
     return Outcome(
       result: result, squareSum: squareSum, stopRequested: stopRequested, sentByteCount: counts[0],
       sentToOtherHostsByteCount: counts[1], sentMessageCount: counts[2])
   }
 
-  /// Bytes, bytes to other hosts, and messages so far.
+  /// The counts so far of bytes, of bytes to other hosts, and of messages.
   private var sent: SIMD4<Int> {
     let statistics = communicator.statistics
     return SIMD4(statistics.sentByteCount, statistics.sentToOtherHostsByteCount, statistics.sentMessageCount, 0)
   }
 
-  private func use(_ bucket: Int) throws {
-    let shard = exchange.ownedShard(bucket)
-    // In two parts, as several threads would.
+  private func apply(_ bucket: Int) throws {
+    let shard = reducer.ownedShard(bucket)
+    // Two work items, as with several threads.
     let middle = min(shard.lowerBound + BucketPlan.chunkLength, shard.upperBound)
-    for part in [shard.lowerBound..<middle, middle..<shard.upperBound] {
-      exchange.sum(part, of: bucket)
-      summary.addSquares(part, of: segments[0].pointer)
-      if example.isSharded { for i in part { parameters.pointer[i] = -segments[0].pointer[i] } }
+    for item in [shard.lowerBound..<middle, middle..<shard.upperBound] {
+      reducer.finishReduction(item, of: bucket)
+      summary.addSquares(item, of: subtreeSums[0].pointer)
+      if example.isSharded { for i in item { parameters.pointer[i] = -subtreeSums[0].pointer[i] } }
     }
-    try exchange.gather(bucket)
+    try reducer.allGather(bucket)
   }
 
-  /// Pieces that cover all elements, in an order that is nearly backwards, the same on no two ranks.
+  /// Ranges that cover all elements nearly in reverse order, in a different order on every rank.
   private func readyRanges() -> [Range<Int>] {
     var numbers = TestNumbers(seed: (example.seed ?? 0) &+ UInt64(communicator.rank))
     var ranges: [Range<Int>] = []
@@ -143,11 +151,11 @@ final class ReducerHarness {
   }
 }
 
-/// The bfloat16 nearest to a number, found by comparing its two neighbours; of two equally near ones the even one.
-func nearestBrainFloat(_ value: Float) -> Float {
+/// Rounds a number to the nearest bfloat16 by comparing its two neighbours; ties go to the even one.
+func nearestBFloat16(_ value: Float) -> Float {
   guard value.isFinite else { return value }
   let below = Float(bitPattern: value.bitPattern & 0xffff_0000)
-  // Beyond the largest one lies an infinity, which counts as the power of two in its place.
+  // The neighbour above the largest bfloat16 is an infinity, which counts as the power of two in its place.
   let above = Float(bitPattern: (value.bitPattern & 0xffff_0000) &+ 0x1_0000)
   let upper = above.isFinite ? Double(above) : Double(sign: value.sign, exponent: 128, significand: 1)
   let (toBelow, toAbove) = (abs(Double(value) - Double(below)), abs(upper - Double(value)))

@@ -4,15 +4,15 @@ import TestSupport
 import Testing
 
 @Suite struct CPUAffinityTests {
-  @Test func theBindingOfThisProcessMakesSense() {
-    let binding = CPUAffinity.current()
-    #expect(!binding.hostName.isEmpty)
-    #expect(binding.usableCores.count >= 1)
-    #expect(binding.usableCores.count <= binding.onlineCoreCount)
-    #expect(binding.placement.cores == binding.usableCores)
+  @Test func theAffinityOfThisProcessIsConsistent() {
+    let affinity = CPUAffinity.current()
+    #expect(!affinity.hostName.isEmpty)
+    #expect(affinity.usableCores.count >= 1)
+    #expect(affinity.usableCores.count <= affinity.onlineCoreCount)
+    #expect(affinity.placement.cores == affinity.usableCores)
   }
 
-  @Test func aProcessBoundToOneCoreSeesOne() throws {
+  @Test func aProcessBoundToOneCoreHasOneUsableCore() throws {
     let worker = try BuiltProducts.executable("rank-worker")
     let core = try ProcessRun(
       "/bin/sh", ["-c", "taskset -cp $$ | sed 's/.*: //; s/[,-].*//'"]

@@ -2,10 +2,10 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Ranks that cannot start, under the real `mpirun`.
+/// Ranks that fail at startup, under the real `mpirun`.
 @Suite(.serialized) struct ConsensusTests {
   @Test func oneRankFailingEndsAllWithItsCodeAndOneMessage() throws {
-    let output = try MPIRun(ranks: 4, "rank-worker", ["agreement", "2"]).run()
+    let output = try MPIRun(ranks: 4, "rank-worker", ["consensus", "2"]).run()
     #expect(output.exitCode == 66)
     #expect(output.lines.isEmpty)
     let message = "[rank 2 of 4] The data of rank 2 are missing: run launch/fetch-cifar10."
@@ -13,7 +13,7 @@ import Testing
   }
 
   @Test func theLowestFailingRankIsReported() throws {
-    let output = try MPIRun(ranks: 4, "rank-worker", ["agreement", "3,1,2"]).run()
+    let output = try MPIRun(ranks: 4, "rank-worker", ["consensus", "3,1,2"]).run()
     #expect(output.exitCode == 65)
     #expect(output.standardError.contains("The data of rank 1 are missing"))
     #expect(!output.standardError.contains("The data of rank 2"))
@@ -22,7 +22,7 @@ import Testing
 
   @Test(arguments: 1...4)
   func healthyRanksStart(ranks: Int) throws {
-    let output = try MPIRun(ranks: ranks, "rank-worker", ["agreement", ""]).run()
+    let output = try MPIRun(ranks: ranks, "rank-worker", ["consensus", ""]).run()
     #expect(output.exitCode == 0, "\(output.standardError)")
     #expect(output.lines.sorted() == (0..<ranks).map { "rank \($0) starts" })
   }

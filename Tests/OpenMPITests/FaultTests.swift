@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// What a job reports when a rank fails; `mpirun --timeout` (exit code 110) bounds every wait.
+/// Exit codes and messages of jobs with a failing rank; `mpirun --timeout` (exit code 110) bounds every wait.
 @Suite(.serialized) struct FaultTests {
   @Test(
     arguments: [("trap", 132), ("exit", 3), ("kill", 137), ("abort", 42), ("throw", 69)]
@@ -27,7 +27,7 @@ import Testing
   }
 
   @Test(arguments: 2...4)
-  func unequalCountsAreReportedByTheFunnel(ranks: Int) throws {
+  func unequalCountsAreReported(ranks: Int) throws {
     let output = try MPIRun(ranks: ranks, "rank-worker", ["unequal"]).run()
     #expect(output.exitCode == 69)
     #expect(output.standardError.contains("MPI_Bcast failed on rank "))

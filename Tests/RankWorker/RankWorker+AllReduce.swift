@@ -3,23 +3,24 @@ import Foundation
 import OpenMPI
 
 extension RankWorker {
-  /// Prints who and where this rank is.
-  static func printPlace(_ communicator: any Communicator) {
-    guard let world = communicator as? MPICommunicator else { return line("solo") }
+  /// Prints the rank, the local rank and the host.
+  static func printRank(_ communicator: any Communicator) {
+    guard let communicator = communicator as? MPICommunicator else { return line("single process") }
     line(
-      "rank \(world.rank) of \(world.worldSize), local \(world.localRank) of \(world.localSize), "
-        + "on \(world.processorName)")
+      "rank \(communicator.rank) of \(communicator.worldSize), local \(communicator.localRank) of \(communicator.localSize), "
+        + "on \(communicator.processorName)")
   }
 
-  /// Runs every exchange with many lengths, zero and unequal ones included, and checks each byte.
-  static func checkExchanges(_ communicator: any Communicator) throws {
+  /// Calls every collective with many lengths, including zero and unequal ones, and checks each byte.
+  static func checkCollectives(_ communicator: any Communicator) throws {
     for length in [0, 1, 2, 3, 7, 64, 1_009, 65_537, 300_007] {
       try communicator.barrier()
       try checkBroadcast(communicator, length: length)
       try checkAllGather(communicator, length: length)
+      try checkUniformAllGather(communicator, length: length)
       try checkAllToAll(communicator, length: length)
     }
-    line("rank \(communicator.rank) of \(communicator.worldSize): all exchanges are right")
+    line("rank \(communicator.rank) of \(communicator.worldSize): all collectives are right")
   }
 
   private static func checkBroadcast(_ communicator: any Communicator, length: Int) throws {
@@ -32,7 +33,7 @@ extension RankWorker {
     }
   }
 
-  /// Rank r sends r times the length: rank 0 nothing at all.
+  /// Rank r sends r times the length, so rank 0 sends nothing.
   private static func checkAllGather(_ communicator: any Communicator, length: Int) throws {
     let counts = (0..<communicator.worldSize).map { $0 * length }
     let send = (0..<counts[communicator.rank]).map { value(from: communicator.rank, to: 0, at: $0) }
@@ -42,10 +43,24 @@ extension RankWorker {
         try communicator.allGather(send, into: $0, counts: counts)
       }
     }
-    let wanted = counts.indices.flatMap { sender in
+    let expected = counts.indices.flatMap { sender in
       (0..<counts[sender]).map { value(from: sender, to: 0, at: $0) }
     }
-    try expect(receive, "allGather") { wanted[$0] }
+    try expect(receive, "allGather") { expected[$0] }
+  }
+
+  /// Every rank sends equally many bytes.
+  private static func checkUniformAllGather(_ communicator: any Communicator, length: Int) throws {
+    let ranks = 0..<communicator.worldSize
+    let received = try communicator.allGather((0..<length).map { value(from: communicator.rank, to: 0, at: $0) })
+    let expected = ranks.flatMap { sender in (0..<length).map { value(from: sender, to: 0, at: $0) } }
+    guard received.count == expected.count else {
+      throw CommunicationError("allGather gathered \(received.count) bytes")
+    }
+    try expect(received, "uniform allGather") { expected[$0] }
+    guard try communicator.allGather(communicator.rank) == Array(ranks) else {
+      throw CommunicationError("allGather gathered wrong ranks")
+    }
   }
 
   /// Rank r sends r + 2·s times the length to rank s.
@@ -64,13 +79,13 @@ extension RankWorker {
           send, sendCounts: sendCounts, into: $0, receiveCounts: receiveCounts)
       }
     }
-    let wanted = ranks.flatMap { from in
+    let expected = ranks.flatMap { from in
       (0..<receiveCounts[from]).map { value(from: from, to: rank, at: $0) }
     }
-    try expect(receive, "allToAll") { wanted[$0] }
+    try expect(receive, "allToAll") { expected[$0] }
   }
 
-  /// Broadcasts one byte more than the piece size, so that a second piece is needed.
+  /// Broadcasts one byte more than the maximum message size, so that a second message is needed.
   static func checkLargeBroadcast(_ communicator: any Communicator) throws {
     let count = (1 << 30) + 1
     let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 64)
@@ -82,8 +97,8 @@ extension RankWorker {
     line("rank \(communicator.rank): large broadcast is right")
   }
 
-  /// Asks for a gather beyond what MPI can count; no memory is touched.
-  static func exchangeTooMuch(_ communicator: any Communicator) throws {
+  /// Calls an all-gather of more bytes than MPI can count; no memory is touched.
+  static func gatherTooMuch(_ communicator: any Communicator) throws {
     let counts = [Int](repeating: 1 << 30, count: communicator.worldSize)
     let address = UnsafeMutableRawPointer(bitPattern: 64)
     try communicator.allGather(
@@ -105,12 +120,12 @@ extension RankWorker {
   }
 
   private static func expect(
-    _ bytes: [UInt8], _ exchange: String, _ wanted: (Int) -> UInt8
+    _ bytes: [UInt8], _ collective: String, _ expected: (Int) -> UInt8
   ) throws {
-    for index in bytes.indices where bytes[index] != wanted(index) {
+    for index in bytes.indices where bytes[index] != expected(index) {
       throw CommunicationError(
-        "\(exchange) of \(bytes.count) bytes delivered \(bytes[index]) instead of "
-          + "\(wanted(index)) at \(index)")
+        "\(collective) of \(bytes.count) bytes delivered \(bytes[index]) instead of "
+          + "\(expected(index)) at \(index)")
     }
   }
 }

@@ -3,7 +3,7 @@ import Collectives
 import Glibc
 
 extension RankWorker {
-  /// Prints how many heap allocations the exchanges of a training step cause after warm-up.
+  /// Prints the number of heap allocations of collectives and tree all-reduces after warm-up.
   static func countAllocations(_ communicator: any Communicator) throws {
     let control = AllocationCounter.count { free(strdup(CommandLine.arguments[0])) }
     let reduction = TreeAllReduce(
@@ -16,13 +16,13 @@ extension RankWorker {
     let reductions = try AllocationCounter.count {
       for count in [64, 1, 17] { try reduction.allReduce(leaves, count: count, into: result) }
     }
-    let exchanges = try countExchangeAllocations(communicator)
+    let collectives = try countCollectiveAllocations(communicator)
     line(
-      "control \(control), exchanges \(exchanges), reductions \(reductions)")
+      "control \(control), collectives \(collectives), reductions \(reductions)")
   }
 
-  /// Counts what one of each exchange allocates, the library underneath included.
-  private static func countExchangeAllocations(_ communicator: any Communicator) throws -> Int {
+  /// Counts the allocations of one call of each collective, including those of the MPI library.
+  private static func countCollectiveAllocations(_ communicator: any Communicator) throws -> Int {
     let size = communicator.worldSize
     let counts = [Int](repeating: 64, count: size)
     let send = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 * size, alignment: 16)
@@ -30,13 +30,15 @@ extension RankWorker {
     send.initializeMemory(as: UInt8.self, repeating: 0)
     let all = UnsafeRawBufferPointer(send)
     let own = UnsafeRawBufferPointer(rebasing: all[0..<64])
-    func exchange() throws {
+    var ranks = [Int](repeating: 0, count: size)
+    func callAll() throws {
       try communicator.barrier()
       try communicator.broadcast(send, root: 0)
       try communicator.allGather(own, into: receive, counts: counts)
+      try communicator.allGather(communicator.rank, into: &ranks)
       try communicator.allToAll(all, sendCounts: counts, into: receive, receiveCounts: counts)
     }
-    for _ in 0..<20 { try exchange() }
-    return try AllocationCounter.count(exchange)
+    for _ in 0..<20 { try callAll() }
+    return try AllocationCounter.count(callAll)
   }
 }

@@ -2,7 +2,7 @@ import Collectives
 import Glibc
 
 extension RankWorker {
-  /// Lets the last rank end in a given way while the others wait for it.
+  /// Ends the last rank in a given way while the others are blocked in a barrier.
   static func fail(_ communicator: any Communicator, how: String) throws {
     try communicator.barrier()
     if communicator.rank == communicator.worldSize - 1 {

@@ -2,12 +2,13 @@ import Collectives
 import Foundation
 
 extension RankWorker {
-  /// Sends messages of many lengths between all ranks while "computing", several groups at once, and checks each byte.
+  /// Sends messages of many lengths between all ranks in several request sets at once, polls for progress as a computing
+  /// rank does, and checks each byte.
   static func checkMessages(_ communicator: any Communicator) throws {
     let rank = communicator.rank
     let others = (0..<communicator.worldSize).filter { $0 != rank }
     let lengths = [1, 7, 4_096, 65_537, 3_000_001]
-    let groups = lengths.map { _ in communicator.makeRequestSet(capacity: 2 * others.count) }
+    let requestSets = lengths.map { _ in communicator.makeRequestSet(capacity: 2 * others.count) }
     for round in 0..<3 {
       let sent = lengths.map { count in
         let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 64)
@@ -20,14 +21,14 @@ extension RankWorker {
         }
       }
       defer { for buffer in buffers.joined() + sent { buffer.deallocate() } }
-      for (i, group) in groups.enumerated() {
+      for (i, requests) in requestSets.enumerated() {
         for (other, buffer) in zip(others, buffers[i]) {
-          try group.receive(into: buffer, from: other, tag: i)
+          try requests.receive(into: buffer, from: other, tag: i)
         }
-        for other in others { try group.send(UnsafeRawBufferPointer(sent[i]), to: other, tag: i) }
+        for other in others { try requests.send(UnsafeRawBufferPointer(sent[i]), to: other, tag: i) }
       }
       for _ in 0..<50 { communicator.progress() }
-      for group in groups.reversed() { try communicator.wait(for: group) }
+      for requests in requestSets.reversed() { try communicator.wait(for: requests) }
       for (i, count) in lengths.enumerated() {
         for (other, buffer) in zip(others, buffers[i]) {
           for index in 0..<count where buffer[index] != value(other, round, at: index) {

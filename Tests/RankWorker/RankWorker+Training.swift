@@ -7,11 +7,11 @@ import Models
 import Training
 
 extension RankWorker {
-  /// Prints how many heap allocations training steps cause after warm-up: loader, step, log.
+  /// Prints the number of heap allocations of training steps after warm-up: loader, step, log.
   ///
-  /// - Parameter ranks: The ranks that the step believes in; the others send nothing but zeros, without Open MPI, whose
-  ///   own allocations do not count.
-  /// - Throws: What planning or a step throws.
+  /// - Parameter ranks: The world size. The other ranks send only zeros, without Open MPI, whose own allocations would
+  ///   count.
+  /// - Throws: Errors of the plan or of a step.
   static func countTrainingAllocations(ranks: Int) throws {
     let communicator: any Communicator =
       ranks == 1
@@ -21,17 +21,17 @@ extension RankWorker {
     var configuration = TrainingConfiguration()
     configuration.depth = 10
     configuration.batchSize = 16
-    configuration.wire = communicator.hosts.last == 0 ? .fp32 : .bf16
+    configuration.wire = communicator.hostOfRank.last == 0 ? .fp32 : .bf16
     configuration.steps = 1000
-    let folder = FileManager.default.temporaryDirectory
+    let directory = FileManager.default.temporaryDirectory
       .appendingPathComponent("wrn-dist-allocations-\(UUID().uuidString)").path
-    defer { try? FileManager.default.removeItem(atPath: folder) }
-    configuration.outputDirectory = folder
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    configuration.outputDirectory = directory
     let dataset = SyntheticCIFAR10.dataset()
     let model = ModelState(network)
     network.initialize(model.parameters, model.runningStatistics, seed: 0)
     let logger = try RunLogger(
-      configuration, networkName: network.name, output: OutputDirectory(creating: folder),
+      configuration, networkName: network.name, output: OutputDirectory(creating: directory),
       completedSteps: 0, trainingCount: dataset.training.count, dataFingerprint: "", console: Silence())
     let trainer = try Trainer(
       configuration, model: model, completedSteps: 0, dataset: dataset,
@@ -49,7 +49,7 @@ extension RankWorker {
   }
 }
 
-/// A console that shows nothing.
+/// A console that discards its lines.
 private final class Silence: Console {
   let isLive = false
   func write(_ line: String) {}

@@ -2,7 +2,7 @@ import Collectives
 import Foundation
 
 extension RankWorker {
-  /// Prints a hash of the bits of many reductions; equal on every rank and for every world size.
+  /// Prints a hash of the bits of many tree all-reduces, which is equal on every rank and for every world size.
   static func printTreeReduction(_ communicator: any Communicator) throws {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
     for leafCount in 4...13 {
@@ -24,7 +24,7 @@ extension RankWorker {
     line("tree \(String(hash, radix: 16))")
   }
 
-  /// Numbers of widely different sizes, so that the order of additions shows in the last bits.
+  /// Numbers of very different magnitudes, so that the order of additions affects the last bits.
   private static func partial(leaf: Int, element: Int) -> Double {
     var state = UInt64(leaf) &* 0x9e37_79b9_7f4a_7c15 &+ UInt64(element)
     for _ in 0..<3 { state = (state ^ state >> 29) &* 0xbf58_476d_1ce4_e5b9 }

@@ -3,10 +3,9 @@ import Foundation
 import Glibc
 import OpenMPI
 
-/// One rank of the jobs that the tests start with `mpirun`; the first argument names what it does.
+/// One rank of the jobs that the tests start with `mpirun`; the first argument names the scenario.
 ///
-/// It prints what the tests compare, one line at a time, and exits with the error's code where a
-/// scenario throws.
+/// It prints the lines that the tests compare. If a scenario throws, it exits with the error's code.
 @main
 struct RankWorker {
   static func main() {
@@ -21,12 +20,12 @@ struct RankWorker {
       do {
         try run(arguments, communicator)
         try MPIEnvironment.finalize()
-      } catch let verdict as StartupConsensus.FirstFailure {
+      } catch let first as StartupConsensus.FirstFailure {
         if communicator.rank == 0 {
-          report("[rank \(verdict.rank) of \(communicator.worldSize)] \(verdict.failure.message)")
+          report("[rank \(first.rank) of \(communicator.worldSize)] \(first.failure.message)")
         }
         try MPIEnvironment.finalize()
-        exit(verdict.failure.exitCode)
+        exit(first.failure.exitCode)
       } catch {
         report("[rank \(communicator.rank) of \(communicator.worldSize)] \(error)")
         communicator.abort(exitCode: 69)
@@ -40,13 +39,13 @@ struct RankWorker {
   private static func run(_ arguments: [String], _ communicator: any Communicator) throws {
     let value = arguments.count > 1 ? arguments[1] : ""
     switch arguments.first {
-    case "place": printPlace(communicator)
-    case "exchanges": try checkExchanges(communicator)
+    case "rank": printRank(communicator)
+    case "collectives": try checkCollectives(communicator)
     case "messages": try checkMessages(communicator)
     case "large-broadcast": try checkLargeBroadcast(communicator)
-    case "too-large": try exchangeTooMuch(communicator)
+    case "too-large": try gatherTooMuch(communicator)
     case "tree": try printTreeReduction(communicator)
-    case "agreement": try agree(communicator, failingRanks: value)
+    case "consensus": try reachConsensus(communicator, failingRanks: value)
     case "unequal": try broadcastUnequally(communicator)
     case "fault": try fail(communicator, how: value)
     case "placements": try printPlacements(communicator)
@@ -59,10 +58,10 @@ struct RankWorker {
     }
   }
 
-  /// Writes a whole line at once, so that lines of several ranks do not mix.
+  /// Writes a whole line with one call, so that short output of several ranks does not interleave.
   static func line(_ text: String) { write(1, text + "\n", text.utf8.count + 1) }
 
-  /// Writes a whole line to standard error.
+  /// Writes a whole line to standard error with one call.
   static func report(_ text: String) { write(2, text + "\n", text.utf8.count + 1) }
 }
 

@@ -1,20 +1,20 @@
 import Collectives
 
-/// Rank 1 of a world whose other ranks say nothing but zeros.
+/// Rank 1 of a world whose other ranks send only zeros.
 ///
-/// It allocates nothing, so that what is counted is the program's own.
+/// It allocates nothing, so that all counted allocations are the program's.
 final class SilentCommunicator: Communicator {
   let rank = 1
   let worldSize: Int
-  let hosts: [Int]
+  let hostOfRank: [Int]
   let isOversubscribed = false
   let overlapsCommunication = true
   let statistics = CommunicationStatistics()
 
-  /// Makes the world; `ranksPerHost` ranks in a row are on one host.
+  /// Creates the world; each `ranksPerHost` consecutive ranks are on one host.
   init(worldSize: Int, ranksPerHost: Int) {
     self.worldSize = worldSize
-    hosts = (0..<worldSize).map { $0 / ranksPerHost }
+    hostOfRank = (0..<worldSize).map { $0 / ranksPerHost }
   }
 
   func makeRequestSet(capacity: Int) -> any RequestSet { SilentRequestSet() }
@@ -24,24 +24,25 @@ final class SilentCommunicator: Communicator {
   func allGather(
     _ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer, counts: [Int]
   ) {}
+  func allGather(_ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer) {}
   func allToAll(
     _ send: UnsafeRawBufferPointer, sendCounts: [Int],
     into receive: UnsafeMutableRawBufferPointer, receiveCounts: [Int]
   ) {}
-  func abort(exitCode: Int32) -> Never { fatalError("the silent world was aborted") }
+  func abort(exitCode: Int32) -> Never { fatalError("the silent communicator was aborted") }
 }
 
-/// Messages that are through when asked for the second time.
+/// Requests that are complete at the second test.
 private final class SilentRequestSet: RequestSet {
-  private var wasAsked = false
+  private var wasTested = false
 
-  func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) { wasAsked = false }
+  func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) { wasTested = false }
   func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int) {
-    wasAsked = false
+    wasTested = false
     bytes.initializeMemory(as: UInt8.self, repeating: 0)
   }
   func test() -> Bool {
-    defer { wasAsked = true }
-    return wasAsked
+    defer { wasTested = true }
+    return wasTested
   }
 }

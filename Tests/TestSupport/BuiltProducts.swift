@@ -1,14 +1,14 @@
 import Foundation
 
-/// Finds what the build that runs the tests has made.
+/// The executables of the build that runs the tests, and installed programs.
 public enum BuiltProducts {
-  /// Something that a test needs and that is not there.
+  /// A missing program that a test needs.
   public struct Missing: Error, CustomStringConvertible {
-    /// One sentence with the remedy.
+    /// One sentence with the fix.
     public let description: String
   }
 
-  /// Returns the path of an executable of this package, from the build folder of these tests.
+  /// Returns the path of an executable of this package in the build directory of these tests.
   ///
   /// - Parameter name: The executable's name.
   /// - Returns: Its full path.
@@ -19,16 +19,16 @@ public enum BuiltProducts {
       CommandLine.arguments.first, CommandLine.arguments.first { $0.hasSuffix(".xctest") },
     ] {
       guard let start else { continue }
-      // The test program lies in the build folder, or up to three folders below it in a bundle.
-      var folder = URL(fileURLWithPath: start).deletingLastPathComponent()
+      // The test program is in the build directory, or up to three directories below it in a bundle.
+      var directory = URL(fileURLWithPath: start).deletingLastPathComponent()
       for _ in 0..<4 {
-        let candidate = folder.appendingPathComponent(name).path
+        let candidate = directory.appendingPathComponent(name).path
         if isProgram(candidate) { return candidate }
-        folder.deleteLastPathComponent()
+        directory.deleteLastPathComponent()
       }
     }
     throw Missing(
-      description: "The program \(name) is not beside the tests: build it with swift build "
+      description: "The program \(name) is not next to the tests: build it with swift build "
         + "--build-tests in the same configuration.")
   }
 
@@ -36,18 +36,18 @@ public enum BuiltProducts {
   ///
   /// - Parameter name: The program's name.
   /// - Returns: Its full path.
-  /// - Throws: ``Missing`` if it is in no folder of PATH.
+  /// - Throws: ``Missing`` if it is not in any directory of PATH.
   public static func installed(_ name: String) throws -> String {
     let path = ProcessInfo.processInfo.environment["PATH"] ?? ""
-    for folder in path.split(separator: ":") where isProgram("\(folder)/\(name)") {
-      return "\(folder)/\(name)"
+    for directory in path.split(separator: ":") where isProgram("\(directory)/\(name)") {
+      return "\(directory)/\(name)"
     }
-    throw Missing(description: "\(name) is in no folder of PATH: run launch/setup --test first.")
+    throw Missing(description: "\(name) is not in any directory of PATH: run launch/setup --test first.")
   }
 
   private static func isProgram(_ path: String) -> Bool {
-    var isFolder: ObjCBool = false
-    return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
-      && !isFolder.boolValue && FileManager.default.isExecutableFile(atPath: path)
+    var isDirectory: ObjCBool = false
+    return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory)
+      && !isDirectory.boolValue && FileManager.default.isExecutableFile(atPath: path)
   }
 }

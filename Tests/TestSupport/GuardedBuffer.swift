@@ -1,4 +1,4 @@
-/// Memory with sentinels before and behind it, for operations that must write nowhere else.
+/// Memory between sentinels, for tests of operations that must write nowhere else.
 public final class GuardedBuffer<Element: BitwiseCopyable> {
   private static var margin: Int { 64 }
   private let memory: UnsafeMutableRawBufferPointer
@@ -8,7 +8,7 @@ public final class GuardedBuffer<Element: BitwiseCopyable> {
   /// The number of elements.
   public let count: Int
 
-  /// Takes a copy of some elements.
+  /// Creates a buffer with a copy of some elements.
   public init(_ elements: [Element]) {
     count = elements.count
     byteCount = count * MemoryLayout<Element>.stride
@@ -21,10 +21,10 @@ public final class GuardedBuffer<Element: BitwiseCopyable> {
 
   deinit { memory.deallocate() }
 
-  /// The elements as they are now.
+  /// A copy of the current elements.
   public var elements: [Element] { Array(UnsafeBufferPointer(start: pointer, count: count)) }
 
-  /// Tells whether nothing before or behind the elements was written.
+  /// Whether the sentinels before and after the elements are unchanged.
   public var isIntact: Bool {
     memory.prefix(Self.margin).allSatisfy { $0 == 0xa5 }
       && memory.dropFirst(Self.margin + byteCount).allSatisfy { $0 == 0xa5 }

@@ -3,35 +3,35 @@ import Glibc
 
 /// A job of several ranks under the real `mpirun`.
 ///
-/// `mpirun` ends a job that hangs (``timeout``, exit code 110), so no test can wait for ever. Jobs
-/// of one test process run one after another: several at once only fight for the cores.
+/// `mpirun` ends a job that hangs (``timeout``, exit code 110), so no test waits forever. The jobs of one test process
+/// run one at a time, since concurrent jobs would only compete for cores.
 public struct MPIRun: Sendable {
   /// The number of ranks.
   public var ranks: Int
-  /// The executable's name, in the build folder, or its full path.
+  /// The executable's name in the build directory, or its full path.
   public var executable: String
   /// Its arguments.
   public var arguments: [String]
-  /// Variables in addition to this process's.
+  /// Environment variables in addition to those of this process.
   public var environment: [String: String] = [:]
-  /// Its working folder; nil: this process's.
+  /// Its working directory; `nil` for that of this process.
   public var workingFolder: String?
-  /// When `mpirun` gives up.
+  /// The time after which `mpirun` ends the job.
   public var timeout: Duration = .seconds(120)
-  /// How ranks share the cores: by default any number of ranks on any number of cores.
+  /// The placement options; the default allows any number of ranks on any number of cores.
   public var placement = [
     "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1",
   ]
   /// Further options of `mpirun`.
   public var options: [String] = []
 
-  private static let oneAtATime = NSLock()
+  private static let jobLock = NSLock()
 
-  /// Describes a job.
+  /// Creates a job.
   ///
   /// - Parameters:
   ///   - ranks: The number of ranks.
-  ///   - executable: The executable's name, in the build folder, or its full path.
+  ///   - executable: The executable's name in the build directory, or its full path.
   ///   - arguments: Its arguments.
   public init(ranks: Int, _ executable: String, _ arguments: [String] = []) {
     self.ranks = ranks
@@ -41,7 +41,7 @@ public struct MPIRun: Sendable {
 
   /// Runs the job to its end.
   ///
-  /// - Parameter whileRunning: Called once with the process id of `mpirun`, after its start.
+  /// - Parameter whileRunning: Called once with the process ID of `mpirun`, after its start.
   /// - Returns: The exit code of `mpirun` and the output of all ranks.
   /// - Throws: ``BuiltProducts/Missing`` or `POSIXError` if it cannot be started.
   public func run(whileRunning: (pid_t) throws -> Void = { _ in }) throws -> ProcessRun.Output {
@@ -53,10 +53,10 @@ public struct MPIRun: Sendable {
       try BuiltProducts.installed("mpirun"), words,
       environment: Self.environment(adding: environment), workingFolder: workingFolder,
       limit: timeout + .seconds(30))
-    return try Self.oneAtATime.withLock { try job.run(whileRunning: whileRunning) }
+    return try Self.jobLock.withLock { try job.run(whileRunning: whileRunning) }
   }
 
-  /// Returns the environment of a job: nothing that an outer launcher left, root allowed.
+  /// Returns the environment of a job, without variables of an outer launcher; running as root is allowed.
   ///
   /// - Parameter extra: Variables to add.
   /// - Returns: All variables.

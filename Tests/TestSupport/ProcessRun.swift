@@ -1,23 +1,23 @@
 import Foundation
 import Glibc
 
-/// A child process that is run to its end.
+/// A child process that runs to its end.
 ///
-/// Its output goes to files, not pipes: any amount fits, and a grandchild that outlives it cannot
-/// keep the reader waiting. It gets no input and a process group of its own.
+/// Its output goes to files, not pipes: any amount fits, and a grandchild that outlives it cannot block the reader. It has
+/// no input and its own process group.
 public struct ProcessRun: Sendable {
-  /// What is left of a child process.
+  /// The results of a child process.
   public struct Output: Sendable {
-    /// The exit code; 128 + n if signal n ended it, as a shell reports it.
+    /// The exit code; 128 + n if signal n ended it, as in a shell.
     public let exitCode: Int32
     /// Everything written to standard output.
     public let standardOutput: String
     /// Everything written to standard error.
     public let standardError: String
-    /// Whether it was killed because it did not end in time.
+    /// Whether it was killed at its time limit.
     public let timedOut: Bool
 
-    /// The lines of standard output, empty ones left out.
+    /// The nonempty lines of standard output.
     public var lines: [String] { standardOutput.split(separator: "\n").map(String.init) }
   }
 
@@ -27,19 +27,19 @@ public struct ProcessRun: Sendable {
   public var arguments: [String]
   /// Its whole environment.
   public var environment: [String: String]
-  /// Its working folder; nil: this process's.
+  /// Its working directory; `nil` for that of this process.
   public var workingFolder: String?
-  /// After how long it is killed; a bound against hanging tests, nothing that a test measures.
+  /// The time after which it is killed; a bound against hanging tests, which no test measures.
   public var limit: Duration
 
-  /// Describes a child process.
+  /// Creates a child process.
   ///
   /// - Parameters:
   ///   - executable: The program's path.
   ///   - arguments: Its arguments.
-  ///   - environment: Its whole environment; this process's unless given.
-  ///   - workingFolder: Its working folder; nil: this process's.
-  ///   - limit: After how long it is killed.
+  ///   - environment: Its whole environment; the default is that of this process.
+  ///   - workingFolder: Its working directory. If `nil`, that of this process.
+  ///   - limit: The time after which it is killed.
   public init(
     _ executable: String, _ arguments: [String] = [],
     environment: [String: String] = ProcessInfo.processInfo.environment,
@@ -54,7 +54,7 @@ public struct ProcessRun: Sendable {
 
   /// Starts the program and waits for its end.
   ///
-  /// - Parameter whileRunning: Called once with the process id, after the start.
+  /// - Parameter whileRunning: Called once with the process ID, after the start.
   /// - Returns: Its exit code and output.
   /// - Throws: `POSIXError` if it cannot be started.
   public func run(whileRunning: (pid_t) throws -> Void = { _ in }) throws -> Output {
@@ -100,8 +100,8 @@ public struct ProcessRun: Sendable {
     posix_spawnattr_setpgroup(&attributes, 0)
     posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK))
 
-    // Swift's Glibc lacks posix_spawn's own way to change the folder; env changes it and then
-    // becomes the program.
+    // Swift's Glibc lacks the posix_spawn file action that changes the directory; env changes it and then executes the
+    // program.
     let command =
       workingFolder.map { ["/usr/bin/env", "-C", $0, executable] } ?? [executable]
     var words = (command + arguments).map { strdup($0) } + [nil]

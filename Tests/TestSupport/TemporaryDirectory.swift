@@ -1,13 +1,13 @@
 import Foundation
 
-/// A folder of its own for one test, removed with everything in it when the object goes.
+/// A directory for one test, removed with its contents when the object is deinitialized.
 public final class TemporaryDirectory: Sendable {
-  /// Where it is.
+  /// The location of the directory.
   public let url: URL
 
-  /// Makes an empty folder with a unique name.
+  /// Creates an empty directory with a unique name.
   ///
-  /// - Throws: The file system's error if it cannot be made.
+  /// - Throws: The file system's error if it cannot be created.
   public init() throws {
     url = FileManager.default.temporaryDirectory
       .appendingPathComponent("wrn-dist-test-\(UUID().uuidString)", isDirectory: true)
@@ -16,13 +16,13 @@ public final class TemporaryDirectory: Sendable {
 
   deinit { try? FileManager.default.removeItem(at: url) }
 
-  /// Its path.
+  /// The path of the directory.
   public var path: String { url.path }
 
-  /// Writes a text file into it, making the folders on the way.
+  /// Writes a text file into the directory, and creates intermediate directories.
   ///
   /// - Parameters:
-  ///   - name: The file's path within the folder.
+  ///   - name: The file's path within the directory.
   ///   - text: Its contents.
   /// - Returns: The file's full path.
   /// - Throws: The file system's error if it cannot be written.
@@ -35,14 +35,13 @@ public final class TemporaryDirectory: Sendable {
     return file.path
   }
 
-  /// Writes a script into it that can be run.
+  /// Writes an executable script into the directory.
   ///
-  /// Another process (`install`) makes the file that is run. If this one did, a child that another
-  /// test starts at that moment would inherit the open file, and running it would fail with "text
-  /// file busy".
+  /// Another process (`install`) creates the executable file. If this process did, a child that another test starts at
+  /// that moment would inherit the open file, and executing it would fail with "text file busy".
   ///
   /// - Parameters:
-  ///   - name: The script's path within the folder.
+  ///   - name: The script's path within the directory.
   ///   - text: Its contents.
   /// - Throws: The file system's error if it cannot be written.
   public func writeScript(_ name: String, _ text: String) throws {
@@ -51,9 +50,9 @@ public final class TemporaryDirectory: Sendable {
     try FileManager.default.removeItem(atPath: draft)
   }
 
-  /// Copies a folder of scripts into it, by another process for the same reason.
+  /// Copies a directory of scripts into the directory; another process does it for the same reason.
   ///
-  /// - Parameter source: The folder, which keeps its name.
+  /// - Parameter source: The directory, which keeps its name.
   /// - Throws: The file system's error if it cannot be copied.
   public func copyScripts(_ source: URL) throws {
     try run("cp", ["-R", source.path, path])
@@ -66,9 +65,9 @@ public final class TemporaryDirectory: Sendable {
     }
   }
 
-  /// Reads a text file in it.
+  /// Reads a text file in the directory.
   ///
-  /// - Parameter name: The file's path within the folder.
+  /// - Parameter name: The file's path within the directory.
   /// - Returns: Its contents, empty if there is no such file.
   public func read(_ name: String) -> String {
     (try? String(contentsOf: url.appendingPathComponent(name), encoding: .utf8)) ?? ""

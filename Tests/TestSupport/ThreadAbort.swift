@@ -1,11 +1,11 @@
-/// A rank's call of `abort`, as ``ThreadCommunicator/run(worldSize:_:)`` reports it.
+/// The error that ``ThreadCommunicator/run(worldSize:hostOfRank:_:)`` throws after a rank has called `abort`.
 public struct ThreadAbort: Error, Equatable {
   /// The rank that aborted.
   public let rank: Int
-  /// The exit code that the job would have had.
+  /// The exit code that the job would have.
   public let exitCode: Int32
 
-  /// Names a rank and its exit code.
+  /// Creates the error of a rank and its exit code.
   public init(rank: Int, exitCode: Int32) {
     self.rank = rank
     self.exitCode = exitCode

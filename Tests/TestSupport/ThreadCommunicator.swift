@@ -1,92 +1,78 @@
 import Collectives
 import Foundation
 
-/// A rank that is a thread of this process, so that distributed code can be tested without MPI.
+/// A rank that is a thread of this process, for tests of distributed code without MPI.
 ///
-/// Counts that disagree between ranks are reported as errors, where MPI could deliver garbage. When
-/// one rank fails, all others get an error from their next exchange instead of waiting for ever.
+/// Mismatched counts throw, while MPI could deliver garbage. If one rank fails, the next collective of all others throws
+/// and does not block.
 public final class ThreadCommunicator: Communicator {
   /// This rank's number.
   public let rank: Int
   /// The number of ranks.
-  public var worldSize: Int { group.worldSize }
-  /// How many exchanges (barriers included) this rank has taken part in; messages of groups do not count.
-  public private(set) var exchangeCount = 0
-  /// The host of every rank, as the test wants it.
-  public var hosts: [Int] { group.hosts }
-  /// Threads of one process share its cores.
+  public var worldSize: Int { transport.worldSize }
+  /// The emulated host of every rank.
+  public var hostOfRank: [Int] { transport.hostOfRank }
+  /// Always true: a test may have more threads than cores.
   public let isOversubscribed = true
-  /// What has been sent and waited for so far.
+  /// Counters of messages sent and of time spent waiting.
   public let statistics = CommunicationStatistics()
 
-  private let group: ThreadGroup
+  private let transport: ThreadTransport
 
-  private init(rank: Int, group: ThreadGroup) {
+  private init(rank: Int, transport: ThreadTransport) {
     self.rank = rank
-    self.group = group
+    self.transport = transport
   }
 
-  /// Runs a body once per rank, each in its own thread, and waits for all of them.
+  /// Runs `body` once per rank, each in its own thread, and blocks until all have ended.
   ///
   /// - Parameters:
   ///   - worldSize: The number of ranks.
-  ///   - hosts: The host that each rank pretends to run on; nil: all on one.
-  ///   - body: What a rank does.
-  /// - Returns: The ranks' results, in rank order.
+  ///   - hostOfRank: The emulated host of every rank. If `nil`, all are on one host.
+  ///   - body: The program of a rank.
+  /// - Returns: The results of all ranks, in rank order.
   /// - Throws: The error of the rank that failed first; ``ThreadAbort`` if that rank aborted.
   public static func run<Result: Sendable>(
-    worldSize: Int, hosts: [Int]? = nil,
+    worldSize: Int, hostOfRank: [Int]? = nil,
     _ body: @escaping @Sendable (ThreadCommunicator) throws -> Result
   ) throws -> [Result] {
-    let group = ThreadGroup(
-      worldSize: worldSize, hosts: hosts ?? Array(repeating: 0, count: worldSize))
+    let transport = ThreadTransport(
+      worldSize: worldSize, hostOfRank: hostOfRank ?? Array(repeating: 0, count: worldSize))
     let results = Results<Result>(count: worldSize)
     for rank in 0..<worldSize {
       Thread.detachNewThread {
         do {
-          results.set(try body(ThreadCommunicator(rank: rank, group: group)), rank: rank)
+          results.set(try body(ThreadCommunicator(rank: rank, transport: transport)), rank: rank)
         } catch {
-          group.fail(error)
+          transport.fail(error)
         }
-        group.rankEnded(rank)
+        transport.rankEnded(rank)
       }
     }
-    try group.waitForAll()
+    try transport.waitForAll()
     return results.all()
   }
 
-  /// Makes a group with room for some messages.
-  ///
-  /// - Parameter capacity: The most messages that are on their way in this group at once.
-  /// - Returns: An empty group.
+  /// Implements `Communicator.makeRequestSet(capacity:)`.
   public func makeRequestSet(capacity: Int) -> any RequestSet {
-    ThreadRequestSet(self, group, capacity: capacity)
+    ThreadRequestSet(self, transport, capacity: capacity)
   }
 
   /// Always true.
   public var overlapsCommunication: Bool { true }
 
-  /// Does nothing: a message is through when it is sent.
+  /// Does nothing: a send completes at once.
   public func progress() {}
 
-  /// Returns when every rank has called it.
-  ///
-  /// - Throws: ``CommunicationError`` if another rank has failed.
+  /// Implements `Communicator.barrier()`.
   public func barrier() throws {
-    exchangeCount += 1
-    try group.meet()
+    try transport.barrier()
   }
 
-  /// Copies `root`'s bytes to every rank.
-  ///
-  /// - Parameters:
-  ///   - bytes: Sent at the root, overwritten elsewhere.
-  ///   - root: The sending rank.
-  /// - Throws: ``CommunicationError`` if lengths differ or another rank has failed.
+  /// Implements `Communicator.broadcast(_:root:)`; throws if the lengths differ.
   public func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) throws {
     precondition(root >= 0 && root < worldSize, "the root of a broadcast must be a rank")
-    exchangeCount += 1
-    try group.exchange(rank: rank, send: UnsafeRawBufferPointer(bytes), counts: []) { posts in
+    try transport.exchange(rank: rank, send: UnsafeRawBufferPointer(bytes), counts: []) { posts in
       guard posts[root].send.count == bytes.count else {
         throw CommunicationError(
           "rank \(rank) expects \(bytes.count) bytes of a broadcast but rank \(root) sends "
@@ -96,24 +82,17 @@ public final class ThreadCommunicator: Communicator {
     }
   }
 
-  /// Gives every rank the bytes of all ranks.
-  ///
-  /// - Parameters:
-  ///   - send: This rank's bytes.
-  ///   - receive: Room for exactly the sum of `counts`.
-  ///   - counts: Every rank's byte count.
-  /// - Throws: ``CommunicationError`` if the tables differ or another rank has failed.
+  /// Implements `Communicator.allGather(_:into:counts:)`; throws if the tables differ.
   public func allGather(
     _ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer, counts: [Int]
   ) throws {
     checkAllGather(sendByteCount: send.count, receiveByteCount: receive.count, counts: counts)
-    exchangeCount += 1
-    try group.exchange(rank: rank, send: send, counts: counts) { posts in
+    try transport.exchange(rank: rank, send: send, counts: counts) { posts in
       var offset = 0
       for (sender, post) in posts.enumerated() {
         guard post.counts == counts else {
           throw CommunicationError(
-            "ranks \(rank) and \(sender) disagree about the counts of an allGather")
+            "ranks \(rank) and \(sender) have different counts for an allGather")
         }
         copy(post.send, to: receive, at: offset)
         offset += post.send.count
@@ -121,14 +100,12 @@ public final class ThreadCommunicator: Communicator {
     }
   }
 
-  /// Sends a piece of `send` to every rank and receives one from every rank.
-  ///
-  /// - Parameters:
-  ///   - send: The pieces for ranks 0, 1, …, one after another.
-  ///   - sendCounts: Their byte counts.
-  ///   - receive: Room for the pieces from ranks 0, 1, …, one after another.
-  ///   - receiveCounts: Their byte counts.
-  /// - Throws: ``CommunicationError`` if the tables disagree or another rank has failed.
+  /// Implements `Communicator.allGather(_:into:)`; throws if the lengths differ.
+  public func allGather(_ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer) throws {
+    try allGather(send, into: receive, counts: Array(repeating: send.count, count: worldSize))
+  }
+
+  /// Implements `Communicator.allToAll(_:sendCounts:into:receiveCounts:)`; throws if the tables do not match.
   public func allToAll(
     _ send: UnsafeRawBufferPointer, sendCounts: [Int],
     into receive: UnsafeMutableRawBufferPointer, receiveCounts: [Int]
@@ -136,13 +113,12 @@ public final class ThreadCommunicator: Communicator {
     checkAllToAll(
       sendByteCount: send.count, sendCounts: sendCounts,
       receiveByteCount: receive.count, receiveCounts: receiveCounts)
-    exchangeCount += 1
-    try group.exchange(rank: rank, send: send, counts: sendCounts) { posts in
+    try transport.exchange(rank: rank, send: send, counts: sendCounts) { posts in
       var offset = 0
       for (sender, post) in posts.enumerated() {
         guard post.counts.count == worldSize, post.counts[rank] == receiveCounts[sender] else {
           throw CommunicationError(
-            "ranks \(rank) and \(sender) disagree about the counts of an allToAll")
+            "ranks \(rank) and \(sender) have different counts for an allToAll")
         }
         let first = post.counts[..<rank].reduce(0, +)
         copy(
@@ -153,14 +129,14 @@ public final class ThreadCommunicator: Communicator {
     }
   }
 
-  /// Makes every rank's exchange fail and ``run(worldSize:_:)`` throw ``ThreadAbort``.
+  /// Makes the collectives of every rank fail and ``run(worldSize:hostOfRank:_:)`` throw ``ThreadAbort``.
   ///
-  /// A thread cannot be ended from within Swift, so this one sleeps until the process ends.
+  /// Swift cannot end a thread, so this one sleeps until the process ends.
   ///
-  /// - Parameter exitCode: The exit code that the job would have had.
+  /// - Parameter exitCode: The exit code that the job would have.
   public func abort(exitCode: Int32) -> Never {
-    group.fail(ThreadAbort(rank: rank, exitCode: exitCode))
-    group.rankEnded(rank)
+    transport.fail(ThreadAbort(rank: rank, exitCode: exitCode))
+    transport.rankEnded(rank)
     while true { Thread.sleep(forTimeInterval: 3_600) }
   }
 
@@ -173,7 +149,7 @@ public final class ThreadCommunicator: Communicator {
   }
 }
 
-/// The results of all ranks, filled in by their threads.
+/// The results of all ranks, stored by their threads.
 private final class Results<Result: Sendable>: @unchecked Sendable {
   private let lock = NSLock()
   private var values: [Result?]

@@ -1,52 +1,53 @@
 import Collectives
 
-/// Messages of a ``ThreadCommunicator``: sending copies the bytes to a mailbox, so it is through at once.
+/// The request set of a ``ThreadCommunicator``: a send copies the bytes to a mailbox, so it completes at once.
 ///
-/// A message whose length is not what the receiver expects is an error, where MPI could deliver garbage.
+/// A message of the wrong length throws, while MPI could deliver garbage.
 final class ThreadRequestSet: RequestSet {
-  private let world: ThreadCommunicator
-  private let group: ThreadGroup
+  private let communicator: ThreadCommunicator
+  private let transport: ThreadTransport
   private let capacity: Int
   private var count = 0
-  private var open: [(bytes: UnsafeMutableRawBufferPointer, route: ThreadGroup.Route)] = []
+  private var pending: [(bytes: UnsafeMutableRawBufferPointer, route: ThreadTransport.Route)] = []
 
-  init(_ world: ThreadCommunicator, _ group: ThreadGroup, capacity: Int) {
-    self.world = world
-    self.group = group
+  init(_ communicator: ThreadCommunicator, _ transport: ThreadTransport, capacity: Int) {
+    self.communicator = communicator
+    self.transport = transport
     self.capacity = capacity
   }
 
   func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) throws {
-    take(rank)
-    group.post(
-      Array(bytes), on: ThreadGroup.Route(from: world.rank, to: rank, tag: tag))
-    world.statistics.countSend(
-      byteCount: bytes.count, isToOtherHost: world.hosts[rank] != world.hosts[world.rank])
+    reserveSlot(rank)
+    transport.post(
+      Array(bytes), on: ThreadTransport.Route(from: communicator.rank, to: rank, tag: tag))
+    communicator.statistics.countSend(
+      byteCount: bytes.count, isToOtherHost: communicator.hostOfRank[rank] != communicator.hostOfRank[communicator.rank]
+    )
   }
 
   func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int) throws {
-    take(rank)
-    open.append((bytes, ThreadGroup.Route(from: rank, to: world.rank, tag: tag)))
+    reserveSlot(rank)
+    pending.append((bytes, ThreadTransport.Route(from: rank, to: communicator.rank, tag: tag)))
   }
 
   func test() throws -> Bool {
     // In order: of two receives on one route the first gets the first message.
-    while let next = open.first, let message = try group.fetch(next.route) {
+    while let next = pending.first, let message = try transport.fetch(next.route) {
       guard message.count == next.bytes.count else {
         throw CommunicationError(
-          "rank \(world.rank) expects \(next.bytes.count) bytes from rank \(next.route.from) which "
+          "rank \(communicator.rank) expects \(next.bytes.count) bytes from rank \(next.route.from) which "
             + "sends \(message.count)")
       }
       next.bytes.copyBytes(from: message)
-      open.removeFirst()
+      pending.removeFirst()
     }
-    if open.isEmpty { count = 0 }
-    return open.isEmpty
+    if pending.isEmpty { count = 0 }
+    return pending.isEmpty
   }
 
-  private func take(_ rank: Int) {
-    precondition(rank != world.rank, "a rank sends no messages to itself")
-    precondition(count < capacity, "more messages are on their way than the group was made for")
+  private func reserveSlot(_ rank: Int) {
+    precondition(rank != communicator.rank, "a rank cannot send a message to itself")
+    precondition(count < capacity, "a request set cannot hold more requests than its capacity")
     count += 1
   }
 }

@@ -1,4 +1,4 @@
-/// The tree sum in its plainest form: pair up neighbours, carry an odd one up, until one is left.
+/// A reference implementation of the tree sum: adds neighbours in pairs and moves an odd one up, until one is left.
 public func referenceSum<Value>(_ leaves: [Value], _ add: (Value, Value) -> Value) -> Value {
   var level = leaves
   while level.count > 1 {
@@ -9,14 +9,14 @@ public func referenceSum<Value>(_ leaves: [Value], _ add: (Value, Value) -> Valu
   return level[0]
 }
 
-/// A small generator (SplitMix64), so that a failing case can be run again.
+/// A small random number generator (SplitMix64) with a seed, so that a failing case can be repeated.
 public struct TestNumbers {
   private var state: UInt64
 
-  /// Starts a sequence.
+  /// Starts the sequence of a seed.
   public init(seed: UInt64) { state = seed }
 
-  /// The next 64 bits.
+  /// Returns the next 64 bits.
   public mutating func next() -> UInt64 {
     state &+= 0x9e37_79b9_7f4a_7c15
     var word = state
@@ -25,11 +25,11 @@ public struct TestNumbers {
     return word ^ word >> 31
   }
 
-  /// A number from 0 up to, not including, a bound.
+  /// Returns a number in 0 ..< `bound`.
   public mutating func below(_ bound: Int) -> Int { Int(next() % UInt64(bound)) }
 
-  /// A number of any kind: usual ones of very different sizes, zeros of both signs, denormals,
-  /// infinities and NaN.
+  /// Returns a number of any kind: normal numbers of very different magnitudes, zeros of both signs, denormals, infinities
+  /// and NaN.
   public mutating func double() -> Double {
     switch below(24) {
     case 0: -0.0
@@ -45,7 +45,7 @@ public struct TestNumbers {
     }
   }
 
-  /// The same for single precision.
+  /// Returns a number of any kind in single precision.
   public mutating func float() -> Float {
     switch below(24) {
     case 0: -0.0
@@ -62,12 +62,12 @@ public struct TestNumbers {
   }
 }
 
-/// Equal bits; any NaN equals any other, since its payload is not promised.
+/// Returns whether two numbers are bitwise identical; any NaN equals any other, since its payload is unspecified.
 public func sameBits(_ left: Double, _ right: Double) -> Bool {
   left.bitPattern == right.bitPattern || (left.isNaN && right.isNaN)
 }
 
-/// Equal bits; any NaN equals any other, since its payload is not promised.
+/// Returns whether two numbers are bitwise identical; any NaN equals any other, since its payload is unspecified.
 public func sameBits(_ left: Float, _ right: Float) -> Bool {
   left.bitPattern == right.bitPattern || (left.isNaN && right.isNaN)
 }

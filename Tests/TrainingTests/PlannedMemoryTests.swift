@@ -41,7 +41,7 @@ import Training
       MicrobatchPlan(
         globalBatchSize: configuration.batchSize, microbatchCount: configuration.microbatches,
         rank: communicator.rank, worldSize: communicator.worldSize),
-      engine: engine, workerCount: 2, rank: communicator.rank, hosts: communicator.hosts)
+      engine: engine, workerCount: 2, rank: communicator.rank, hosts: communicator.hostOfRank)
     return Double(planned) / Double(trainer.plannedByteCount)
   }
 

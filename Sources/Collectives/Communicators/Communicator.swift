@@ -1,120 +1,130 @@
-/// The ranks that train together, and the few ways in which they exchange bytes.
+/// The ranks of a job and the collectives that they perform on bytes.
 ///
-/// Only bytes move here; every sum is formed by the caller in the fixed order of
-/// ``ReductionTree``, so no result can depend on how a library orders its additions.
+/// A communicator moves bytes and does no arithmetic. Callers add in the fixed order of ``ReductionTree``, so no result
+/// depends on the order in which a library adds.
 ///
-/// Every method that exchanges at once is *collective*: every rank calls it, in the same order, with
-/// counts that agree. A count table whose sum is not the length of its buffer traps on every
-/// implementation. Messages between two ranks go through a ``RequestSet`` and travel while the
-/// ranks compute. Calls come from one thread of each rank.
+/// Every rank must call the methods marked *Collective*, in the same order and with matching counts. Every
+/// implementation traps if a table of counts does not add up to the length of its buffer. Point-to-point messages go
+/// through a ``RequestSet`` and are in flight while the ranks compute. One thread per rank makes all calls.
 public protocol Communicator: AnyObject {
-  /// This process's number, 0 ..< `worldSize`.
+  /// The number of this process, 0 ..< `worldSize`.
   var rank: Int { get }
   /// The number of ranks.
   var worldSize: Int { get }
 
-  /// The host of every rank, as numbers from 0 in the order of their first ranks.
-  var hosts: [Int] { get }
-  /// Whether more ranks run on this host than it has cores, so that who waits must make room.
+  /// The host of every rank; hosts are numbered from 0 in the order of their lowest ranks.
+  var hostOfRank: [Int] { get }
+  /// Whether this host has more ranks than cores, so that a waiting rank must yield its core.
   var isOversubscribed: Bool { get }
-  /// What has been sent and waited for so far.
+  /// Counters of messages sent and of time spent waiting.
   var statistics: CommunicationStatistics { get }
 
-  /// Makes a group with room for some messages; does not communicate.
+  /// Creates an empty request set; does not communicate.
   ///
-  /// - Parameter capacity: The most messages that are on their way in this group at once.
-  /// - Returns: An empty group.
+  /// - Parameter capacity: The maximum number of pending requests in this set.
+  /// - Returns: The request set.
   func makeRequestSet(capacity: Int) -> any RequestSet
 
-  /// Whether messages are moved on while the ranks compute; false only where a benchmark shows what that brings.
+  /// Whether messages progress while the ranks compute; false only in a benchmark that measures the benefit.
   var overlapsCommunication: Bool { get }
 
-  /// Moves the messages of all groups on, for a rank that computes while they travel.
+  /// Polls for progress of the pending requests of all sets.
   ///
-  /// Open MPI does nothing for a message while the program is outside its functions. Cheap enough
-  /// to be called after every piece of work; an error shows when the group is tested.
+  /// Open MPI progresses messages only inside its own functions. The call is cheap enough to follow every work item. An
+  /// error surfaces when the set is tested.
   func progress()
 
-  /// Returns when every rank has called it (`MPI_Barrier`).
+  /// Collective: blocks until every rank has called it (`MPI_Barrier`).
   ///
-  /// - Throws: ``CommunicationError`` if the exchange fails.
+  /// - Throws: ``CommunicationError`` if communication fails.
   func barrier() throws
 
-  /// Copies `root`'s bytes to every rank (`MPI_Bcast`).
+  /// Collective: copies the bytes of `root` to every rank (`MPI_Bcast`).
   ///
   /// - Parameters:
   ///   - bytes: Sent at the root, overwritten elsewhere; the same length on every rank.
   ///   - root: The sending rank.
-  /// - Throws: ``CommunicationError`` if the exchange fails.
+  /// - Throws: ``CommunicationError`` if communication fails.
   func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) throws
 
-  /// Gives every rank the bytes of all ranks, one rank's after another's (`MPI_Allgatherv`).
+  /// Collective: gathers the bytes of all ranks on every rank, concatenated in rank order (`MPI_Allgatherv`).
   ///
   /// - Parameters:
   ///   - send: This rank's bytes; `send.count == counts[rank]`.
-  ///   - receive: Room for exactly the sum of `counts`; does not overlap `send`.
-  ///   - counts: Every rank's byte count, the same table on every rank.
-  /// - Throws: ``CommunicationError`` if the exchange fails.
+  ///   - receive: Memory for exactly the sum of `counts`; must not overlap `send`.
+  ///   - counts: One byte count per rank, the same table on every rank.
+  /// - Throws: ``CommunicationError`` if communication fails.
   func allGather(
     _ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer, counts: [Int]
   ) throws
 
-  /// Sends a piece of `send` to every rank and receives one from every rank (`MPI_Alltoallv`).
+  /// Collective: gathers equally many bytes of every rank on every rank, concatenated in rank order (`MPI_Allgatherv`).
+  ///
+  /// Implementations for training allocate nothing.
   ///
   /// - Parameters:
-  ///   - send: The pieces for ranks 0, 1, …, one after another.
+  ///   - send: This rank's bytes; the same length on every rank.
+  ///   - receive: Memory for exactly `worldSize` times as many bytes; must not overlap `send`.
+  /// - Throws: ``CommunicationError`` if communication fails.
+  func allGather(_ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer) throws
+
+  /// Collective: sends one shard of `send` to every rank and receives one from every rank (`MPI_Alltoallv`).
+  ///
+  /// - Parameters:
+  ///   - send: The shards for ranks 0, 1, …, concatenated.
   ///   - sendCounts: Their byte counts.
-  ///   - receive: Room for the pieces from ranks 0, 1, …, one after another; does not overlap
-  ///     `send`.
-  ///   - receiveCounts: Their byte counts; what `sendCounts` says at the sender.
-  /// - Throws: ``CommunicationError`` if the exchange fails.
+  ///   - receive: Memory for the shards from ranks 0, 1, …, concatenated; must not overlap `send`.
+  ///   - receiveCounts: Their byte counts; each equals the sender's entry of `sendCounts` for this rank.
+  /// - Throws: ``CommunicationError`` if communication fails.
   func allToAll(
     _ send: UnsafeRawBufferPointer, sendCounts: [Int],
     into receive: UnsafeMutableRawBufferPointer, receiveCounts: [Int]
   ) throws
 
-  /// Ends the whole job at once with an exit code (`MPI_Abort`), without waiting for anyone.
+  /// Ends the whole job at once with an exit code (`MPI_Abort`); does not wait for other ranks.
   ///
-  /// - Parameter exitCode: What the job reports, 1 … 255.
+  /// - Parameter exitCode: The exit code of the job, 1 … 255.
   func abort(exitCode: Int32) -> Never
 }
 
-/// An exchange between ranks that failed.
+/// A failed collective or message.
 public struct CommunicationError: Error, CustomStringConvertible {
   /// One sentence: the call, the rank and the cause.
   public let description: String
 
-  /// Makes an error from its sentence.
+  /// Creates an error from its sentence.
   public init(_ description: String) { self.description = description }
 }
 
-/// Who moves messages on while the ranks compute; Open MPI 4 does it only inside its own functions.
+/// The thread that polls for progress while the ranks compute.
+///
+/// Open MPI 4 progresses messages only inside its own functions.
 public enum ProgressMode: String, Sendable, Codable, CaseIterable {
-  /// The computing thread, between two pieces of work. Takes no core.
+  /// The computing thread polls between work items; no core is set aside.
   case poll
-  /// A thread of its own, for hosts with a core to spare: it sleeps between looks.
+  /// A dedicated thread polls and sleeps in between, for hosts with an idle core.
   case thread
 }
 
-/// What a rank has sent so far and how long it has waited: counters that only grow.
+/// Counters of a rank's messages and waiting time; they only grow.
 public final class CommunicationStatistics {
-  /// The bytes that left this rank as messages of groups, to any rank.
+  /// The bytes that this rank has sent through request sets, to any rank.
   public private(set) var sentByteCount = 0
-  /// Those of them that went to ranks of other hosts.
+  /// The part of ``sentByteCount`` that went to ranks of other hosts.
   public private(set) var sentToOtherHostsByteCount = 0
-  /// The number of these messages.
+  /// The number of messages that this rank has sent through request sets.
   public private(set) var sentMessageCount = 0
-  /// The nanoseconds that this rank spent in ``Communicator/wait(for:)``: communication that nothing hid.
+  /// The nanoseconds that this rank has spent in ``Communicator/wait(for:)``: communication not hidden by computation.
   public internal(set) var waitedNanoseconds: UInt64 = 0
 
-  /// Starts at zero.
+  /// Creates counters that are zero.
   public init() {}
 
-  /// Counts a message.
+  /// Counts one message.
   ///
   /// - Parameters:
-  ///   - byteCount: Its length.
-  ///   - isToOtherHost: Whether it leaves the host.
+  ///   - byteCount: The length of the message.
+  ///   - isToOtherHost: Whether the receiver is on another host.
   public func countSend(byteCount: Int, isToOtherHost: Bool) {
     sentMessageCount &+= 1
     sentByteCount &+= byteCount
@@ -123,42 +133,53 @@ public final class CommunicationStatistics {
 }
 
 extension Communicator {
-  /// Traps unless the arguments of an all-gather fit this rank.
+  /// Traps unless the arguments of an all-gather are consistent on this rank.
   ///
-  /// For implementations of ``Communicator``: every one of them starts its `allGather` with this
-  /// check, so that a wrong table is found with one rank and in tests, not first on a cluster.
+  /// Implementations of ``Communicator/allGather(_:into:counts:)`` start with this check, so that tests with one rank
+  /// find a wrong table.
   ///
   /// - Parameters:
   ///   - sendByteCount: The length of the send buffer.
   ///   - receiveByteCount: The length of the receive buffer.
-  ///   - counts: Every rank's byte count.
+  ///   - counts: One byte count per rank.
   public func checkAllGather(sendByteCount: Int, receiveByteCount: Int, counts: [Int]) {
-    precondition(counts.count == worldSize, "allGather needs one count for every rank")
-    precondition(sendByteCount == counts[rank], "allGather must send what its own count says")
+    precondition(counts.count == worldSize, "allGather needs one count per rank")
+    precondition(sendByteCount == counts[rank], "allGather must send as many bytes as this rank's count")
     precondition(
       receiveByteCount == sum(counts), "allGather's receive buffer must hold the sum of the counts")
   }
 
-  /// Traps unless the arguments of an all-to-all fit this rank.
+  /// Traps unless the arguments of an all-gather of equally many bytes per rank are consistent.
   ///
   /// - Parameters:
   ///   - sendByteCount: The length of the send buffer.
-  ///   - sendCounts: The byte counts of the pieces sent.
   ///   - receiveByteCount: The length of the receive buffer.
-  ///   - receiveCounts: The byte counts of the pieces received.
+  public func checkAllGather(sendByteCount: Int, receiveByteCount: Int) {
+    precondition(
+      receiveByteCount == worldSize * sendByteCount,
+      "allGather's receive buffer must hold as many bytes per rank as the send buffer")
+  }
+
+  /// Traps unless the arguments of an all-to-all are consistent on this rank.
+  ///
+  /// - Parameters:
+  ///   - sendByteCount: The length of the send buffer.
+  ///   - sendCounts: The byte counts of the shards to send.
+  ///   - receiveByteCount: The length of the receive buffer.
+  ///   - receiveCounts: The byte counts of the shards to receive.
   public func checkAllToAll(
     sendByteCount: Int, sendCounts: [Int], receiveByteCount: Int, receiveCounts: [Int]
   ) {
     precondition(
       sendCounts.count == worldSize && receiveCounts.count == worldSize,
-      "allToAll needs one send count and one receive count for every rank")
+      "allToAll needs one send count and one receive count per rank")
     precondition(
-      sendByteCount == sum(sendCounts), "allToAll's send buffer must hold the sum of the counts")
+      sendByteCount == sum(sendCounts), "allToAll's send buffer must hold the sum of the send counts")
     precondition(
       receiveByteCount == sum(receiveCounts),
-      "allToAll's receive buffer must hold the sum of the counts")
+      "allToAll's receive buffer must hold the sum of the receive counts")
     precondition(
-      sendCounts[rank] == receiveCounts[rank], "allToAll must receive from itself what it sends")
+      sendCounts[rank] == receiveCounts[rank], "allToAll must receive from this rank what it sends to itself")
   }
 
   private func sum(_ counts: [Int]) -> Int {

@@ -1,39 +1,48 @@
-/// A handful of messages that are on their way at once, and a way to ask whether all of them are through.
+import Support
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// A fixed number of slots for nonblocking sends and receives that complete together.
 ///
-/// The slots for the messages are allocated with the group, which is filled, waited for and filled again in every step:
-/// messages themselves allocate nothing. Between two ranks, messages of one tag arrive in the order in which they were
-/// sent. The bytes of a message must stay as they are (sent) or untouched (received) until the group is complete.
-/// ``Communicator/wait(for:)`` waits for a group.
+/// The slots are allocated once and reused in every step, so starting a request allocates nothing. Messages between two
+/// ranks with equal tags arrive in the order in which they were sent. Until the set is complete, the caller must not
+/// change the bytes that it sends, nor touch the bytes that it receives. ``Communicator/wait(for:)`` waits for a set.
 public protocol RequestSet: AnyObject {
   /// Starts to send bytes to another rank (`MPI_Isend`).
   ///
   /// - Parameters:
-  ///   - bytes: What to send, at most 2^31 − 1 bytes.
-  ///   - rank: Another rank, which starts a receive of as many bytes with the same tag.
-  ///   - tag: Tells messages between the same two ranks apart, not negative.
-  /// - Throws: ``CommunicationError`` if it cannot be started.
+  ///   - bytes: The bytes to send, at most 2^31 − 1.
+  ///   - rank: Another rank, which starts to receive as many bytes with the same tag.
+  ///   - tag: A nonnegative number that matches sends to receives.
+  /// - Throws: ``CommunicationError`` if the send cannot be started.
   func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) throws
 
   /// Starts to receive bytes from another rank (`MPI_Irecv`).
   ///
   /// - Parameters:
-  ///   - bytes: Where they go; as many as the sender sends.
+  ///   - bytes: Memory for exactly as many bytes as the sender sends.
   ///   - rank: Another rank.
-  ///   - tag: What the sender says.
-  /// - Throws: ``CommunicationError`` if it cannot be started.
+  ///   - tag: The sender's tag.
+  /// - Throws: ``CommunicationError`` if the receive cannot be started.
   func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int) throws
 
-  /// Moves messages on and tells whether all of this group are through (`MPI_Testall`), without waiting.
+  /// Polls for progress and returns whether all requests of this set are complete (`MPI_Testall`); does not wait.
   ///
-  /// - Returns: True if none is left; the group can be filled again.
-  /// - Throws: ``CommunicationError`` if one has failed.
+  /// - Returns: True if no request is pending; the set can then be used again.
+  /// - Throws: ``CommunicationError`` if a request has failed.
   func test() throws -> Bool
 }
 
 extension RequestSet {
-  /// Starts to send elements to another rank; nothing at all if there are none.
+  /// Starts to send elements to another rank; does nothing if `count` is 0.
   ///
-  /// - Throws: ``CommunicationError`` if it cannot be started.
+  /// - Throws: ``CommunicationError`` if the send cannot be started.
   public func send<Element: BitwiseCopyable>(
     _ elements: UnsafePointer<Element>, count: Int, to rank: Int, tag: Int
   ) throws {
@@ -43,9 +52,9 @@ extension RequestSet {
       tag: tag)
   }
 
-  /// Starts to receive elements from another rank; nothing at all if there are none.
+  /// Starts to receive elements from another rank; does nothing if `count` is 0.
   ///
-  /// - Throws: ``CommunicationError`` if it cannot be started.
+  /// - Throws: ``CommunicationError`` if the receive cannot be started.
   public func receive<Element: BitwiseCopyable>(
     into elements: UnsafeMutablePointer<Element>, count: Int, from rank: Int, tag: Int
   ) throws {
@@ -56,30 +65,22 @@ extension RequestSet {
   }
 }
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#else
-  import Darwin
-#endif
-
 extension Communicator {
-  /// Returns when all messages of a group are through.
+  /// Blocks until all requests of a set are complete.
   ///
-  /// - Parameter group: A group of this communicator.
-  /// - Throws: ``CommunicationError`` if a message has failed.
-  public func wait(for group: any RequestSet) throws { try wait { try group.test() } }
+  /// - Parameter requests: A request set of this communicator.
+  /// - Throws: ``CommunicationError`` if a request has failed.
+  public func wait(for requests: any RequestSet) throws { try wait { try requests.test() } }
 
-  /// Returns when a condition holds that messages bring about.
+  /// Blocks until a condition holds that messages fulfil.
   ///
-  /// The time is counted in ``CommunicationStatistics/waitedNanoseconds``. The core is offered to other processes while
-  /// nothing arrives; where ranks share cores the waiting one sleeps, since the one it waits for may need this core.
+  /// The time is added to ``CommunicationStatistics/waitedNanoseconds``. Between tests the rank yields its core. On an
+  /// oversubscribed host it sleeps after some tests, since the sender may need this core.
   ///
-  /// - Parameter condition: Tests the groups that matter and tells whether to go on.
-  /// - Throws: What `condition` throws.
+  /// - Parameter condition: Tests the request sets involved and returns whether to stop waiting.
+  /// - Throws: Errors of `condition`.
   public func wait(until condition: () throws -> Bool) throws {
-    let began = monotonicNanoseconds()
+    let start = MonotonicClock.now()
     var attempts = 0
     while try !condition() {
       attempts &+= 1
@@ -89,17 +90,10 @@ extension Communicator {
         sched_yield()
       }
     }
-    statistics.waitedNanoseconds &+= monotonicNanoseconds() &- began
+    statistics.waitedNanoseconds &+= MonotonicClock.now() &- start
   }
 
-  // A message between two running ranks takes a few microseconds, so an answer that is on its way is met by testing.
+  // A message between two running ranks takes a few microseconds, so polling catches a message that is already in flight.
   private static var attemptsBeforeSleep: Int { 40 }
   private static var sleepMicroseconds: UInt32 { 20 }
-}
-
-/// Nanoseconds since some moment in the past, by a clock that nobody sets.
-public func monotonicNanoseconds() -> UInt64 {
-  var time = timespec()
-  clock_gettime(CLOCK_MONOTONIC, &time)
-  return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
 }

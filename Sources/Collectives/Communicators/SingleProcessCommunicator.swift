@@ -6,11 +6,11 @@
   import Darwin
 #endif
 
-/// A world of one rank, for a program that was not started by `mpirun`.
+/// A world of one rank, for a process that `mpirun` did not start.
 ///
-/// Every exchange is a copy within this process and none can fail.
+/// Every collective is a copy within this process and cannot fail.
 public final class SingleProcessCommunicator: Communicator {
-  /// Makes a world of one.
+  /// Creates a world of one rank.
   public init() {}
 
   /// Always 0.
@@ -19,14 +19,14 @@ public final class SingleProcessCommunicator: Communicator {
   public var worldSize: Int { 1 }
 
   /// One host.
-  public let hosts = [0]
+  public let hostOfRank = [0]
   /// Always false.
   public var isOversubscribed: Bool { false }
-  /// Stays at zero.
+  /// Always zero.
   public let statistics = CommunicationStatistics()
 
-  /// Makes a group that never has a message: there is nobody to send to.
-  public func makeRequestSet(capacity: Int) -> any RequestSet { EmptyMessageGroup() }
+  /// Implements ``Communicator/makeRequestSet(capacity:)`` with a set that traps on use, since there is no other rank.
+  public func makeRequestSet(capacity: Int) -> any RequestSet { EmptyRequestSet() }
 
   /// Always true.
   public var overlapsCommunication: Bool { true }
@@ -34,24 +34,15 @@ public final class SingleProcessCommunicator: Communicator {
   /// Does nothing.
   public func progress() {}
 
-  /// Returns at once.
+  /// Implements ``Communicator/barrier()``; returns at once.
   public func barrier() {}
 
-  /// Leaves `bytes` as they are: the only rank is the root.
-  ///
-  /// - Parameters:
-  ///   - bytes: Untouched.
-  ///   - root: Must be 0.
+  /// Implements ``Communicator/broadcast(_:root:)``; leaves the bytes as they are.
   public func broadcast(_ bytes: UnsafeMutableRawBufferPointer, root: Int) {
-    precondition(root == 0, "a world of one has no rank but 0")
+    precondition(root == 0, "the only rank of a single process is 0")
   }
 
-  /// Copies `send` to `receive`.
-  ///
-  /// - Parameters:
-  ///   - send: This rank's bytes.
-  ///   - receive: Room for them.
-  ///   - counts: The one byte count.
+  /// Implements ``Communicator/allGather(_:into:counts:)`` as a copy.
   public func allGather(
     _ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer, counts: [Int]
   ) {
@@ -59,13 +50,13 @@ public final class SingleProcessCommunicator: Communicator {
     receive.copyMemory(from: send)
   }
 
-  /// Copies `send` to `receive`.
-  ///
-  /// - Parameters:
-  ///   - send: This rank's bytes.
-  ///   - sendCounts: The one byte count.
-  ///   - receive: Room for them.
-  ///   - receiveCounts: The same byte count.
+  /// Implements ``Communicator/allGather(_:into:)`` as a copy.
+  public func allGather(_ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer) {
+    checkAllGather(sendByteCount: send.count, receiveByteCount: receive.count)
+    receive.copyMemory(from: send)
+  }
+
+  /// Implements ``Communicator/allToAll(_:sendCounts:into:receiveCounts:)`` as a copy.
   public func allToAll(
     _ send: UnsafeRawBufferPointer, sendCounts: [Int],
     into receive: UnsafeMutableRawBufferPointer, receiveCounts: [Int]
@@ -76,20 +67,18 @@ public final class SingleProcessCommunicator: Communicator {
     receive.copyMemory(from: send)
   }
 
-  /// Ends this process at once.
-  ///
-  /// - Parameter exitCode: The process's exit code.
+  /// Implements ``Communicator/abort(exitCode:)`` by exiting this process at once.
   public func abort(exitCode: Int32) -> Never { _exit(exitCode) }
 }
 
-/// A group of a world of one.
-private final class EmptyMessageGroup: RequestSet {
+/// The request set of a world of one rank, which has no requests.
+private final class EmptyRequestSet: RequestSet {
   func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) {
-    preconditionFailure("a world of one has no other rank to send to")
+    preconditionFailure("a single process has no other rank to send to")
   }
 
   func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int) {
-    preconditionFailure("a world of one has no other rank to receive from")
+    preconditionFailure("a single process has no other rank to receive from")
   }
 
   func test() -> Bool { true }

@@ -1,23 +1,21 @@
-/// The one binary tree in whose order every sum over microbatches is formed.
+/// The binary tree that fixes the order of every sum over microbatches.
 ///
-/// The leaves are the M microbatches of a global batch, in order. Level by level, neighbours are
-/// added in pairs, and an odd one at the end is carried up unchanged: node (level, i) covers the
-/// leaves i·2^level ..< min((i + 1)·2^level, M). So 8 leaves are summed as
-/// ((0+1)+(2+3))+((4+5)+(6+7)), 6 as ((0+1)+(2+3))+(4+5), and 5 as ((0+1)+(2+3))+4.
+/// The leaves are the M microbatches of a global batch, in order. On every level, neighbours are added in pairs; an odd
+/// node at the end moves up unchanged. Node (level, i) covers the leaves i·2^level ..< min((i + 1)·2^level, M). Thus 8
+/// leaves are summed as ((0+1)+(2+3))+((4+5)+(6+7)), 6 as ((0+1)+(2+3))+(4+5), and 5 as ((0+1)+(2+3))+4.
 ///
-/// A rank owns a contiguous run of leaves and adds the subtrees that lie wholly inside it
-/// (``segments(of:)``); what spans ranks is added afterwards, in the same tree. Every addition of
-/// the tree thus happens exactly once with the same two operands, whoever performs it: the sum is
-/// bitwise independent of the number of ranks.
+/// A rank owns a contiguous range of leaves and adds the maximal subtrees inside it (``maximalSubtrees(of:)``). Sums that
+/// span ranks are added afterwards, in the same tree. Every addition of the tree happens exactly once with the same two
+/// operands, on whichever rank. The sum is therefore bitwise independent of the number of ranks.
 public struct ReductionTree: Sendable, Equatable {
-  /// A subtree: the pair of its level (0: a single leaf) and its place from the left there.
+  /// A subtree, identified by its level and its index in that level; a leaf has level 0.
   public struct Node: Sendable, Hashable {
-    /// The number of pairings below it.
+    /// The height of the subtree.
     public let level: Int
-    /// Its place within the level, from the left.
+    /// The index within the level, from the left.
     public let index: Int
 
-    /// Makes the node (level, index).
+    /// Creates the node (level, index).
     public init(level: Int, index: Int) {
       self.level = level
       self.index = index
@@ -27,7 +25,7 @@ public struct ReductionTree: Sendable, Equatable {
   /// The number of leaves, M.
   public let leafCount: Int
 
-  /// Makes the tree over `leafCount` leaves.
+  /// Creates the tree over `leafCount` leaves.
   ///
   /// - Precondition: `leafCount` is positive.
   public init(leafCount: Int) {
@@ -36,26 +34,26 @@ public struct ReductionTree: Sendable, Equatable {
   }
 
   /// The node that covers every leaf.
-  public var root: Node { segments(of: 0..<leafCount)[0] }
+  public var root: Node { maximalSubtrees(of: 0..<leafCount)[0] }
 
   /// Returns the leaves that a node covers.
   ///
   /// - Parameter node: A node that covers at least one leaf.
-  /// - Returns: A range that is not empty.
+  /// - Returns: A nonempty range.
   public func leaves(of node: Node) -> Range<Int> {
     let first = node.index << node.level
     precondition(first < leafCount, "the node lies outside the reduction tree")
     return first..<min((node.index + 1) << node.level, leafCount)
   }
 
-  /// Returns the run of leaves of every rank: contiguous, in rank order, as equal as possible.
+  /// Returns the leaf range of every rank: contiguous, in rank order, as equal as possible.
   ///
   /// Rank r of p owns floor(r·M/p) ..< floor((r + 1)·M/p).
   ///
   /// - Parameter worldSize: The number of ranks, 1 … `leafCount`; check a user's number with
   ///   ``validate(worldSize:)`` first.
-  /// - Returns: One range a rank.
-  public func ownership(worldSize: Int) -> [Range<Int>] {
+  /// - Returns: One range per rank.
+  public func leafRanges(worldSize: Int) -> [Range<Int>] {
     precondition(
       worldSize > 0 && worldSize <= leafCount, "every rank must own at least one microbatch")
     return (0..<worldSize).map { rank in
@@ -63,22 +61,21 @@ public struct ReductionTree: Sendable, Equatable {
     }
   }
 
-  /// Returns the fewest nodes that together cover exactly a run of leaves, left to right.
+  /// Returns the maximal subtrees inside a leaf range, left to right: the fewest nodes that cover exactly these leaves.
   ///
-  /// They are the maximal subtrees inside the run; one if the run is a subtree. A node that was
-  /// carried up unchanged is named by the lowest of its levels.
+  /// A node that moved up unchanged is identified by the lowest of its levels.
   ///
-  /// - Parameter run: A range within 0 ..< `leafCount`; an empty one has no nodes.
+  /// - Parameter range: A range within 0 ..< `leafCount`; an empty range has no subtrees.
   /// - Returns: The nodes, left to right.
-  public func segments(of run: Range<Int>) -> [Node] {
+  public func maximalSubtrees(of range: Range<Int>) -> [Node] {
     precondition(
-      run.lowerBound >= 0 && run.upperBound <= leafCount, "the run lies outside the reduction tree")
+      range.lowerBound >= 0 && range.upperBound <= leafCount, "the leaf range lies outside the reduction tree")
     var nodes: [Node] = []
-    var first = run.lowerBound
-    while first < run.upperBound {
+    var first = range.lowerBound
+    while first < range.upperBound {
       var node = Node(level: 0, index: first)
       while let parent = parentStarting(at: first, above: node),
-        leaves(of: parent).upperBound <= run.upperBound
+        leaves(of: parent).upperBound <= range.upperBound
       {
         node = parent
       }
@@ -96,12 +93,12 @@ public struct ReductionTree: Sendable, Equatable {
   }
 }
 
-/// A number of ranks that cannot share the microbatches.
+/// A number of ranks among which the microbatches cannot be divided.
 public struct WorldSizeError: Error, CustomStringConvertible, Equatable {
   /// One sentence: the two numbers and what to change.
   public let description: String
 
-  /// Makes an error from its sentence.
+  /// Creates an error from its sentence.
   public init(_ description: String) { self.description = description }
 }
 

@@ -1,22 +1,24 @@
-/// In what form partial sums of gradients travel between ranks.
+import Support
+
+/// The format in which partial gradient sums travel between ranks.
 ///
-/// With ``bf16`` the sums of one level of the tree are rounded to bfloat16, each once, and added in single precision from
-/// there on. The level depends on the number of microbatches alone: it is the lowest that has at most
-/// ``maximumRoundedCount`` subtrees. A rank that has several of these adds them first and sends the sum as it is, which
-/// takes no more bytes; so the result has the same bits for every number of ranks, one among them.
+/// With ``bf16`` the subtree sums at the rounding level of the tree are each rounded once to bfloat16, and added in fp32
+/// above that level. The rounding level is the lowest with at most ``maximumRoundedCount`` subtrees, so it depends on the
+/// number of microbatches alone. A rank that owns several rounded subtrees adds them first and sends their sum in fp32,
+/// which takes no more bytes. The result is therefore bitwise identical for every number of ranks, including one.
 public enum WireFormat: String, Sendable, Codable, CaseIterable {
-  /// As they are, in single precision.
+  /// Single precision, unrounded.
   case fp32
   /// Rounded to bfloat16.
   case bf16
 
-  /// The most subtrees whose sums are rounded.
+  /// The maximum number of subtrees at the rounding level.
   public static let maximumRoundedCount = 8
 
-  /// Returns the level of the tree whose sums are rounded.
+  /// Returns the rounding level of a tree.
   ///
   /// - Parameter tree: The tree over all microbatches.
-  /// - Returns: The level; nil if no sum is rounded.
+  /// - Returns: The level, or `nil` if no sum is rounded.
   public func roundingLevel(of tree: ReductionTree) -> Int? {
     guard self == .bf16 else { return nil }
     var level = 0
@@ -24,16 +26,16 @@ public enum WireFormat: String, Sendable, Codable, CaseIterable {
     return level
   }
 
-  /// Checks that no rank begins or ends within a subtree whose sum is rounded: nobody could form that sum.
+  /// Checks that no rank boundary divides a subtree of the rounding level, since no rank could then form its sum.
   ///
   /// - Parameters:
   ///   - tree: The tree over all microbatches.
-  ///   - worldSize: The number of ranks, which ``ReductionTree/validate(worldSize:)`` has checked.
-  /// - Throws: ``WorldSizeError`` if one does.
+  ///   - worldSize: The number of ranks, already checked by ``ReductionTree/validate(worldSize:)``.
+  /// - Throws: ``WorldSizeError`` if a boundary divides such a subtree.
   public func validate(tree: ReductionTree, worldSize: Int) throws(WorldSizeError) {
     guard let level = roundingLevel(of: tree) else { return }
     func fits(_ ranks: Int) -> Bool {
-      tree.ownership(worldSize: ranks).dropLast().allSatisfy { $0.upperBound.isMultiple(of: 1 << level) }
+      tree.leafRanges(worldSize: ranks).dropLast().allSatisfy { $0.upperBound.isMultiple(of: 1 << level) }
     }
     guard !fits(worldSize) else { return }
     let count = Self.roundedCount(of: tree, level: level)
@@ -46,40 +48,40 @@ public enum WireFormat: String, Sendable, Codable, CaseIterable {
   }
 
   private static func roundedCount(of tree: ReductionTree, level: Int) -> Int {
-    (tree.leafCount + (1 << level) - 1) >> level
+    tree.leafCount.dividedRoundingUp(by: 1 << level)
   }
 }
 
-/// bfloat16: the upper half of a `Float`, 8 bits of precision in the same range.
+/// bfloat16: the upper half of a `Float`, with the same range and 8 bits of precision.
 ///
-/// Numbers are rounded to the nearest, of two equally near ones to the even one. Infinities and the kind of a number stay;
-/// what is too large for a bfloat16 becomes an infinity, and a NaN stays one.
+/// Rounding is round to nearest even (IEEE 754). Values beyond the largest bfloat16 become infinite; infinities and NaNs
+/// keep their kind.
 public enum BFloat16 {
-  /// Rounds numbers to bfloat16 where they are; they remain `Float`.
+  /// Rounds numbers to bfloat16 in place; their type stays `Float`.
   ///
   /// - Parameters:
   ///   - values: The numbers.
-  ///   - count: How many there are.
+  ///   - count: The number of values.
   public static func round(_ values: UnsafeMutablePointer<Float>, count: Int) {
     for i in 0..<count {
       let bits = values[i].bitPattern
       let nearest = bits &+ (0x7fff &+ (bits >> 16 & 1))
-      // A NaN whose upper half is zeros would become an infinity, and rounding up could carry into the sign.
+      // A NaN with a zero upper half would become an infinity, and rounding up could carry into the sign.
       let isNaN = bits & 0x7fff_ffff > 0x7f80_0000
       values[i] = Float(bitPattern: (isNaN ? bits | 0x40_0000 : nearest) & 0xffff_0000)
     }
   }
 
-  /// Moves the upper halves of numbers together, to the beginning of their own memory; the numbers are spent.
+  /// Packs the upper halves of numbers at the start of their own memory; the numbers are overwritten.
   ///
   /// - Parameters:
-  ///   - values: Numbers that are bfloat16s already.
-  ///   - count: How many there are.
-  /// - Returns: `count` halves, which begin where `values` does.
+  ///   - values: Numbers already rounded to bfloat16.
+  ///   - count: The number of values.
+  /// - Returns: The address of `values`, where the `count` halves now start.
   public static func pack(_ values: UnsafeMutablePointer<Float>, count: Int) -> UnsafeMutablePointer<UInt16> {
     let memory = UnsafeMutableRawPointer(values)
     var i = 0
-    // What is written has been read before: halves move to the left.
+    // Halves move to lower addresses, so every write goes to memory that has been read.
     while i + 8 <= count {
       let bits = memory.loadUnaligned(fromByteOffset: 4 * i, as: SIMD8<UInt32>.self) &>> 16
       memory.storeBytes(
@@ -94,25 +96,27 @@ public enum BFloat16 {
     return memory.assumingMemoryBound(to: UInt16.self)
   }
 
-  /// Where halves are to be put so that ``unpack(_:count:)`` can make numbers of them: in the second half of their memory.
+  /// The address for received halves, from which ``unpack(_:count:)`` expands them: the second half of the numbers' memory.
   ///
   /// - Parameters:
   ///   - values: Memory for the numbers.
-  ///   - count: How many there will be.
-  /// - Returns: Room for `count` halves.
-  public static func packed(_ values: UnsafeMutablePointer<Float>, count: Int) -> UnsafeMutablePointer<UInt16> {
+  ///   - count: The number of values.
+  /// - Returns: Memory for `count` halves.
+  public static func stagingAddress(
+    _ values: UnsafeMutablePointer<Float>, count: Int
+  ) -> UnsafeMutablePointer<UInt16> {
     UnsafeMutableRawPointer(values).assumingMemoryBound(to: UInt16.self) + count
   }
 
-  /// Makes numbers of the halves that lie at ``packed(_:count:)``.
+  /// Expands the halves at ``stagingAddress(_:count:)`` to numbers.
   ///
   /// - Parameters:
   ///   - values: Memory for the numbers, with the halves in its second half.
-  ///   - count: How many there are.
+  ///   - count: The number of values.
   public static func unpack(_ values: UnsafeMutablePointer<Float>, count: Int) {
     let memory = UnsafeMutableRawPointer(values)
     var i = 0
-    // Number i is written over half 2·i + 1 − count at most, which has been read, because 2·i + 1 − count ≤ i.
+    // Number i overwrites halves up to 2·i + 1 − count, which have been read, because 2·i + 1 − count ≤ i.
     while i + 8 <= count {
       let halves = memory.loadUnaligned(fromByteOffset: 2 * (count + i), as: SIMD8<UInt16>.self)
       memory.storeBytes(

@@ -1,47 +1,45 @@
-/// What the environment variables say about how this process was started.
+/// The environment variables by which a launcher describes the job.
 ///
-/// A pure function of the variables, so that it can be asked before `MPI_Init` and tested without
-/// a cluster. Variables whose value is not a number are treated as absent.
+/// A pure function of the variables, so it works before `MPI_Init` and in tests without a cluster. Variables whose value
+/// is not a number are treated as absent.
 public struct LaunchEnvironment: Sendable {
   private let variables: [String: String]
 
-  /// Reads a process's environment.
+  /// Initializes from the environment of a process.
   ///
-  /// - Parameter variables: All variables, as `ProcessInfo.processInfo.environment` gives them.
+  /// - Parameter variables: All variables, as in `ProcessInfo.processInfo.environment`.
   public init(_ variables: [String: String]) { self.variables = variables }
 
-  /// Tells whether a launcher stands ready to connect this process with others.
+  /// Whether an MPI launcher started this process.
   ///
-  /// True under `mpirun` and under `srun --mpi=pmix` or `pmi2`. Where it is false `MPI_Init` must
-  /// not be called: it would start a daemon for a world of one.
+  /// True under `mpirun` and under `srun --mpi=pmix` or `pmi2`. If it is false, do not call `MPI_Init`, which would start
+  /// a daemon for a world of one rank.
   public var isLaunchedByMPI: Bool {
     ["OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_SIZE", "PMI_RANK"]
       .contains { number($0) != nil }
   }
 
-  /// This process's rank as far as the launcher tells, for messages before `MPI_Init`.
+  /// The rank set by the launcher, for messages before `MPI_Init`; `nil` if it is unknown.
   public var rank: Int? { firstNumber(["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"]) }
 
-  /// The number of ranks as far as the launcher tells, for messages before `MPI_Init`.
+  /// The number of ranks set by the launcher, for messages before `MPI_Init`; `nil` if it is unknown.
   public var worldSize: Int? { firstNumber(["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"]) }
 
-  /// How many ranks in a row are to be taken for those of one host; nil: ask MPI.
+  /// The number of consecutive ranks to treat as one host (`WRN_RANKS_PER_HOST`); `nil` if MPI reports the hosts.
   ///
-  /// `WRN_RANKS_PER_HOST`, so that a test can see on one machine what several hosts exchange. Speed and counted bytes
-  /// depend on it, results do not.
+  /// Tests emulate several hosts on one machine with it. It affects speed and byte counts, but not results.
   public var emulatedRanksPerHost: Int? {
     number("WRN_RANKS_PER_HOST").flatMap { $0 > 0 ? $0 : nil }
   }
 
-  /// Finds the silent-singleton trap: many processes were started, each believing to be alone.
+  /// Detects silent singletons: several processes were started, but each has a world of one rank.
   ///
-  /// That happens under `srun` without MPI support, or with another MPI's `mpirun`: every process
-  /// trains the whole model by itself and they overwrite each other's files. Open MPI's own
-  /// `mpirun` sets `OMPI_COMM_WORLD_SIZE` and is believed, `mpirun -np 1` included. A job step's
-  /// own number of tasks (`SLURM_STEP_NUM_TASKS`) outranks the job's.
+  /// The cause is `srun` without MPI support, or the `mpirun` of another MPI. Every process would train the whole model,
+  /// and they would overwrite each other's files. Open MPI's own `mpirun` sets `OMPI_COMM_WORLD_SIZE` and is trusted, also
+  /// with `-np 1`. The number of tasks of the job step (`SLURM_STEP_NUM_TASKS`) takes precedence over the job's.
   ///
   /// - Parameter worldSize: The number of ranks that the communicator reports.
-  /// - Returns: One sentence with the cause and the remedy (exit code 69), or nil.
+  /// - Returns: One sentence with the cause and the fix (exit code 69), or `nil`.
   public func silentSingletonProblem(worldSize: Int) -> String? {
     guard worldSize == 1, number("OMPI_COMM_WORLD_SIZE") == nil else { return nil }
     let slurm = number("SLURM_STEP_NUM_TASKS") == nil ? "SLURM_NTASKS" : "SLURM_STEP_NUM_TASKS"

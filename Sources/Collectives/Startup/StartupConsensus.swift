@@ -1,11 +1,11 @@
-/// Why a rank cannot start.
+/// The reason why a rank cannot start.
 public struct StartupFailure: Error, Equatable, Sendable, CustomStringConvertible {
-  /// What the process should exit with, not 0.
+  /// The exit code of the process, not 0.
   public let exitCode: Int32
   /// One sentence for the user.
   public let message: String
 
-  /// Makes a failure.
+  /// Creates a failure.
   ///
   /// - Precondition: `exitCode` is not 0.
   public init(exitCode: Int32, message: String) {
@@ -14,19 +14,19 @@ public struct StartupFailure: Error, Equatable, Sendable, CustomStringConvertibl
     self.message = message
   }
 
-  /// The sentence.
+  /// The message.
   public var description: String { message }
 }
 
-/// Lets all ranks find out together whether every one of them could start.
+/// The collective by which all ranks start or none.
 ///
-/// Without it a rank that alone lacks its data would leave the others waiting in the first
-/// exchange. With it all of them stop with the same exit code, and rank 0 alone prints why.
+/// Otherwise a rank that alone lacks its data would leave the others blocked in their first collective. With consensus,
+/// all ranks stop with the same exit code, and rank 0 prints the reason.
 public enum StartupConsensus {
-  /// The longest message that travels, in bytes of UTF-8; longer ones are cut.
+  /// The maximum length of a message in bytes of UTF-8; longer messages are truncated.
   public static let maximumMessageByteCount = 1_024
 
-  /// The failure that all ranks agreed on.
+  /// The failure of the lowest failing rank.
   public struct FirstFailure: Equatable, Sendable {
     /// The lowest rank that failed.
     public let rank: Int
@@ -34,26 +34,18 @@ public enum StartupConsensus {
     public let failure: StartupFailure
   }
 
-  /// Tells all ranks about each other's failures; all get the lowest failing rank's.
-  ///
-  /// Collective: every rank calls it at the same point of its start, the healthy ones with nil.
+  /// Collective: all-gathers the failures and returns that of the lowest failing rank.
   ///
   /// - Parameters:
-  ///   - failure: Why this rank cannot start, or nil.
+  ///   - failure: The reason why this rank cannot start, or `nil` if it can.
   ///   - communicator: The ranks.
-  /// - Returns: The same verdict on every rank; nil if all can start.
-  /// - Throws: ``CommunicationError`` if the exchange fails.
+  /// - Returns: The same failure on every rank, or `nil` if all can start.
+  /// - Throws: ``CommunicationError`` if communication fails.
   public static func agree(
     on failure: StartupFailure?, communicator: any Communicator
   ) throws -> FirstFailure? {
     let record = encode(failure)
-    let counts = [Int](repeating: record.count, count: communicator.worldSize)
-    var records = [UInt8](repeating: 0, count: record.count * communicator.worldSize)
-    try record.withUnsafeBytes { send in
-      try records.withUnsafeMutableBytes { receive in
-        try communicator.allGather(send, into: receive, counts: counts)
-      }
-    }
+    let records = try communicator.allGather(record)
     for rank in 0..<communicator.worldSize {
       let bytes = records[rank * record.count..<(rank + 1) * record.count]
       if let failure = decode(Array(bytes)) { return FirstFailure(rank: rank, failure: failure) }

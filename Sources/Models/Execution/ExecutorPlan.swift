@@ -38,7 +38,7 @@ struct ExecutorPlan {
     scratchCount = engine.scratchCount(
       graph.convolutions, imagesPerMicrobatch: imagesPerMicrobatch, microbatchCount: microbatches.count,
       workerCount: workerCount)
-    subtreeCount = tree.segments(of: microbatches).count
+    subtreeCount = tree.maximalSubtrees(of: microbatches).count
   }
 
   /// Elements of the microbatches' statistics of all layers, where each microbatch has its own.

@@ -40,7 +40,7 @@ final class GradientBuffers {
     roundedSchedule = roundingLevel.map {
       RoundedReductionSchedule(tree: tree, leaves: microbatches, level: $0)
     }
-    subtreeSums = schedule.segments.map { _ in ParameterStore(graph.parameterLayout) }
+    subtreeSums = schedule.subtrees.map { _ in ParameterStore(graph.parameterLayout) }
     var extraCount = 0
     placements = (0..<microbatches.count).map { [schedule] m in
       if let subtree = schedule.resultPositions.firstIndex(of: m) { return .subtreeSum(subtree) }
@@ -93,9 +93,9 @@ final class GradientBuffers {
     pool.parallelFor(items.count, with: context, label: label) { context, item, _ in
       let elements = context.items[item]
       if let rounded = context.buffers.roundedSchedule {
-        rounded.combine(context.leaves, elements: elements)
+        rounded.apply(to: context.leaves, elements: elements)
       } else {
-        context.buffers.schedule.combine(context.leaves, elements: elements)
+        context.buffers.schedule.apply(to: context.leaves, elements: elements)
       }
     }
   }

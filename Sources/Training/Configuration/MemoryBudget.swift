@@ -13,7 +13,7 @@ extension TrainingConfiguration {
   ///   - engine: The convolution engine.
   ///   - workerCount: The threads of the rank.
   ///   - rank: The rank.
-  ///   - hosts: The host of every rank, as `Communicator.hosts` has them.
+  ///   - hosts: The host of every rank, as `Communicator.hostOfRank` has them.
   /// - Returns: Bytes.
   /// - Throws: `InvalidModel` if there is no such network.
   public func plannedByteCount(
@@ -45,7 +45,7 @@ extension TrainingConfiguration {
       microbatches: plan.localMicrobatches, tree: plan.tree, scope: batchNorm, purpose: .training)
     let reducer = GradientReducer.size(
       BucketPlan(elementCount: network.parameterCount, bucketByteCount: bucketByteCount),
-      tree: plan.tree, wire: wire, rank: rank, hosts: hosts)
+      tree: plan.tree, wire: wire, rank: rank, hostOfRank: hosts)
     let elementCount =
       optimizerState == .sharded ? reducer.ownedElementCount : network.parameterCount
     return executor + reducer.byteCount + 4 * optimizer.rule.stateNames.count * elementCount

@@ -56,7 +56,7 @@ public final class TraceSession {
   /// - Throws: `CommunicationError` if a message fails, ``CheckpointError`` on rank 0 if it cannot write.
   public func write() throws {
     let mine = ChromeTrace.events(tracer, rank: communicator.rank, host: host, origin: origin)
-    let lengths = try communicator.allGather(String(mine.count)).map { Int($0) ?? 0 }
+    let lengths = try communicator.allGather(mine.count)
     let temporary = communicator.rank == 0 ? try OutputFile.temporaryPath(for: path) : nil
     let file = try temporary.map { try OutputFile($0) }
     try file?.write(ChromeTrace.header)

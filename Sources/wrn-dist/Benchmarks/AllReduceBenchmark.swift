@@ -37,7 +37,7 @@ struct AllReduceBenchmark {
     exchange = GradientReducer(
       plan: BucketPlan(elementCount: elementCount, bucketByteCount: bucketByteCount),
       tree: ReductionTree(leafCount: world.worldSize), wire: .fp32, communicator: world,
-      segments: [buffer.pointer],
+      subtreeSums: [buffer.pointer],
       target: buffer.pointer)
   }
 
@@ -52,7 +52,7 @@ struct AllReduceBenchmark {
   /// - Returns: The times, on every rank.
   /// - Throws: `ConsistencyDigest.Mismatch` if ranks were asked for different sizes; `CommunicationError` if an exchange fails.
   func run(repetitions: Int) throws -> Times {
-    try exchange.requireEqualPlans()
+    try exchange.verifyEqualPlans()
     var (tree, plain): ([Double], [Double]) = ([], [])
     var sentByteCount = 0
     for number in 0..<repetitions + Self.warmUpCount {
@@ -65,9 +65,9 @@ struct AllReduceBenchmark {
         plain.append(second)
       }
     }
-    let sent = try world.allGather(String(sentByteCount)).compactMap { Int($0) }
+    let sent = try world.allGather(sentByteCount)
     return Times(
-      worldSize: world.worldSize, hostCount: Set(world.hosts).count, threads: pool.workerCount,
+      worldSize: world.worldSize, hostCount: Set(world.hostOfRank).count, threads: pool.workerCount,
       elementCount: buffer.count, bucketCount: exchange.plan.buckets.count,
       sentByteCount: sent.max() ?? 0,
       exchange: tree.sorted(), plain: plain.sorted())
@@ -92,16 +92,16 @@ struct AllReduceBenchmark {
 
   /// What a training step does with gradients, without the update.
   private func reduceInTreeOrder() throws {
-    exchange.begin()
+    exchange.beginBackward()
     try exchange.gradientReady(0..<buffer.count)
     while let bucket = try exchange.nextReducedBucket(waiting: true) {
       let items = TrainingStep.workItems(exchange.ownedShard(bucket))
       pool.parallelFor(items.count, with: (exchange, bucket, items)) { context, item, _ in
         let (exchange, bucket, items) = context
-        exchange.sum(items[item], of: bucket)
+        exchange.finishReduction(items[item], of: bucket)
       }
-      try exchange.gather(bucket)
+      try exchange.allGather(bucket)
     }
-    try exchange.finish()
+    try exchange.waitForAllGathers()
   }
 }

@@ -48,7 +48,7 @@ struct BenchmarkStepCommand: ParsableCommand {
       let byteCount = try RankSession.together(communicator) {
         try trainingConfiguration.plannedByteCount(
           plan, engine: chosen.engine, workerCount: threadCount, rank: communicator.rank,
-          hosts: communicator.hosts)
+          hosts: communicator.hostOfRank)
       }
       try MemoryCheck.requireFits(for: byteCount, communicator)
       let benchmark = try StepBenchmark(

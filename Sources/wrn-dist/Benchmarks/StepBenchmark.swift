@@ -113,8 +113,8 @@ struct StepBenchmark {
 
   /// Adds up what the ranks of this rank's host count.
   private func sumOverHost(_ count: Int) throws -> Int {
-    let counts = try communicator.allGather(String(count)).map { Int($0) ?? 0 }
-    let hosts = communicator.hosts
+    let counts = try communicator.allGather(count)
+    let hosts = communicator.hostOfRank
     return hosts.indices.reduce(0) { $0 + (hosts[$1] == hosts[communicator.rank] ? counts[$1] : 0) }
   }
 

@@ -26,7 +26,7 @@ struct DoctorCommand: ParsableCommand {
         return try RankSession.together(communicator) { if communicator.rank == 0 { try hosts.check(path) } }
       }
       let binding = CPUAffinity.current()
-      let placements = try RankPlacement.gather(binding.placement, communicator: communicator)
+      let placements = try RankPlacement.allGather(binding.placement, communicator: communicator)
       let networks = try interfaceAdvice(communicator)
       let engine = try EngineSelection(.native, communicator)
       let threads = placements.indices.map {

@@ -67,7 +67,7 @@ struct TrainCommand: ParsableCommand {
     let byteCount = try RankSession.together(communicator) {
       try configuration.plannedByteCount(
         configuration.microbatchPlan(communicator), engine: engine, workerCount: threadCount, rank: communicator.rank,
-        hosts: communicator.hosts)
+        hosts: communicator.hostOfRank)
     }
     try MemoryCheck.requireFits(for: byteCount, communicator)
   }

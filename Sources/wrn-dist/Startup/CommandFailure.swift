@@ -22,7 +22,7 @@ struct CommandFailure {
       failure.kind == .bad ? ExitCodes.badData : ExitCodes.cannotCreate
     case let failure as CheckpointError: failure.exitCode
     case is CommunicationError, is ConsistencyDigest.Mismatch: ExitCodes.peerFailure
-    case let failure as SettingsConsistency.Difference: failure.subject.exitCode
+    case let failure as SettingsConsistency.Mismatch: failure.subject.exitCode
     case is UsageError, is InvalidModel, is MicrobatchPlan.InvalidPlan,
       is WorldSizeError, is InstructionSet.Unavailable, is FaultInjection.Refused:
       ExitCodes.usage
@@ -47,7 +47,7 @@ struct CommandFailure {
 
   /// Tells whether every rank meets this error, so that rank 0 speaks for all.
   var isCollective: Bool {
-    error is CollectiveFailure || error is ConsistencyDigest.Mismatch || error is SettingsConsistency.Difference
+    error is CollectiveFailure || error is ConsistencyDigest.Mismatch || error is SettingsConsistency.Mismatch
       || error is TrainingStopped || error is TrainingDiverged || error is RanksDesynchronized
   }
 

@@ -12,7 +12,7 @@ enum RunConsistency {
   ///
   /// Every rank calls it.
   ///
-  /// - Throws: `SettingsConsistency.Difference` on every rank (exit code 70); `CommunicationError` if the exchange fails.
+  /// - Throws: `SettingsConsistency.Mismatch` on every rank (exit code 70); `CommunicationError` if the exchange fails.
   static func requireEqualPrograms(on communicator: any Communicator) throws {
     var program = [(name: "version of wrn-dist", value: WRNDist.configuration.version)]
     // The kernel's name for the running file, which stays right when the path is another one on each host.
@@ -21,14 +21,14 @@ enum RunConsistency {
       data.withUnsafeBytes { digest.combine($0) }
       program.append((name: "build of wrn-dist", value: String(digest.value, radix: 16)))
     }
-    try SettingsConsistency.requireEqual(program, .program, on: communicator)
+    try SettingsConsistency.verifyEqual(program, .program, on: communicator)
   }
 
   /// Refuses ranks that were started with different flags.
   ///
   /// Every rank calls it.
   ///
-  /// - Throws: `SettingsConsistency.Difference` on every rank (exit code 64); `CommunicationError` if the exchange fails.
+  /// - Throws: `SettingsConsistency.Mismatch` on every rank (exit code 64); `CommunicationError` if the exchange fails.
   static func requireEqualFlags(
     _ configuration: TrainingConfiguration, _ options: TrainingOptions, on communicator: any Communicator
   ) throws {
@@ -38,7 +38,7 @@ enum RunConsistency {
     if let epochs = options.length.epochs { flags.append((name: "epochs", value: String(epochs))) }
     // A trace is gathered from all ranks, or from none.
     flags.append((name: "trace", value: options.output.trace ?? "not set"))
-    try SettingsConsistency.requireEqual(flags, .flags, on: communicator)
+    try SettingsConsistency.verifyEqual(flags, .flags, on: communicator)
   }
 }
 
@@ -48,13 +48,13 @@ extension DataSource {
   /// Every rank calls it.
   ///
   /// - Returns: The data set's fingerprint.
-  /// - Throws: `SettingsConsistency.Difference` on every rank if two differ (exit code 65), `CollectiveFailure` if one meets a bad
+  /// - Throws: `SettingsConsistency.Mismatch` on every rank if two differ (exit code 65), `CollectiveFailure` if one meets a bad
   ///   record, `CommunicationError` if the exchange fails.
   func agreedFingerprint(on communicator: any Communicator) throws -> String {
     let fingerprint = try RankSession.together(communicator) { try dataset.fingerprint() }
     // Alone there is nobody to differ from, and no reason to hash the whole set before the first step.
     if communicator.worldSize > 1 {
-      try SettingsConsistency.requireEqual(dataset.manifest(), .data, on: communicator)
+      try SettingsConsistency.verifyEqual(dataset.manifest(), .data, on: communicator)
     }
     return fingerprint
   }
@@ -81,16 +81,10 @@ struct EngineSelection {
     }
     var digest = ConsistencyDigest()
     digest.combine(engine.name)
-    try digest.requireEqual(
+    try digest.verifyEqual(
       "the convolution engine (native needs AVX2, --engine blas runs everywhere)", on: communicator)
     let mine = Self.code(engine)
-    let counts = [Int](repeating: 1, count: communicator.worldSize)
-    var codes = [UInt8](repeating: 0, count: communicator.worldSize)
-    try withUnsafeBytes(of: mine) { mine in
-      try codes.withUnsafeMutableBytes {
-        try communicator.allGather(mine, into: $0, counts: counts)
-      }
-    }
+    let codes = try communicator.allGather(mine)
     let others = InstructionSet.allCases.enumerated().compactMap { i, instructionSet in
       let count = codes.count { $0 == UInt8(i) && $0 != mine }
       return count == 0 ? nil : "; \(instructionSet.rawValue) on \(count) of \(codes.count) ranks"
@@ -119,7 +113,7 @@ struct ThreadBudget {
   /// - Throws: `CommunicationError` if the exchange fails.
   init(_ communicator: any Communicator) throws {
     rank = communicator.rank
-    placements = try RankPlacement.gather(binding.placement, communicator: communicator)
+    placements = try RankPlacement.allGather(binding.placement, communicator: communicator)
   }
 
   /// Returns what was asked for, or the cores that this rank may use divided by the ranks that share them.
@@ -132,7 +126,7 @@ struct ThreadBudget {
       return RankPlacement.defaultThreadCount(rank: rank, placements: placements)
     }
     guard asked >= 1 else { throw UsageError("--threads \(asked) must be at least 1.") }
-    let problem = PinnedRank.problem(
+    let problem = RankPlacement.affinityProblem(
       rank: rank, threadCount: asked, usableCoreCount: binding.usableCores.count,
       onlineCoreCount: binding.onlineCoreCount)
     if let problem { throw StartupFailure(exitCode: ExitCodes.usage, message: problem) }
@@ -153,14 +147,7 @@ enum MemoryCheck {
   static func requireFits(for byteCount: Int, _ communicator: any Communicator) throws {
     let binding = CPUAffinity.current()
     let host = binding.placement.hostHash
-    let record = [host, UInt64(byteCount)]
-    var records = [UInt64](repeating: 0, count: record.count * communicator.worldSize)
-    let counts = [Int](repeating: record.count * 8, count: communicator.worldSize)
-    try record.withUnsafeBytes { send in
-      try records.withUnsafeMutableBytes { receive in
-        try communicator.allGather(send, into: receive, counts: counts)
-      }
-    }
+    let records = try communicator.allGather([host, UInt64(byteCount)])
     let here = stride(from: 0, to: records.count, by: 2).filter { records[$0] == host }
     let total = here.reduce(0) { $0 + Int(records[$1 + 1]) }
     try RankSession.together(communicator) {

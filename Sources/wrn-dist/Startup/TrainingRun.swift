@@ -57,7 +57,7 @@ struct TrainingRun {
   /// Rank 0 alone reads and writes files, so the others need not see its disk.
   ///
   /// - Returns: The steps already done.
-  /// - Throws: `CollectiveFailure` on every rank if rank 0 fails; `SettingsConsistency.Difference` if ranks see different data.
+  /// - Throws: `CollectiveFailure` on every rank if rank 0 fails; `SettingsConsistency.Mismatch` if ranks see different data.
   mutating func start(_ communicator: any Communicator) throws -> Int {
     let fingerprint = try source.agreedFingerprint(on: communicator)
     var completedSteps = try RankSession.together(communicator) {
@@ -65,7 +65,7 @@ struct TrainingRun {
     }
     try withUnsafeMutableBytes(of: &completedSteps) { try communicator.broadcast($0, root: 0) }
     try model.broadcast(root: 0, includingOptimizerStates: everyRankHoldsMoments, on: communicator)
-    try SettingsConsistency.requireEqual(layoutSettings(), .layout, on: communicator)
+    try SettingsConsistency.verifyEqual(layoutSettings(), .layout, on: communicator)
     let steps = completedSteps
     let opened = try RankSession.together(communicator) {
       communicator.rank == 0

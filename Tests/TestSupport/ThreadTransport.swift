@@ -1,15 +1,15 @@
 import Collectives
 import Foundation
 
-/// What the ranks of a ``ThreadCommunicator`` share: a meeting point and what each rank posted.
-final class ThreadGroup: @unchecked Sendable {
-  /// What a rank brings to an exchange; valid until all have met again.
+/// The state that the ranks of a ``ThreadCommunicator`` share: a barrier, posted buffers, and mailboxes.
+final class ThreadTransport: @unchecked Sendable {
+  /// The arguments of one rank in a collective; valid until the second barrier of the collective.
   struct Post {
     var send: UnsafeRawBufferPointer
     var counts: [Int]
   }
 
-  /// Where a message belongs.
+  /// The key of a mailbox.
   struct Route: Hashable {
     let from: Int
     let to: Int
@@ -17,74 +17,74 @@ final class ThreadGroup: @unchecked Sendable {
   }
 
   let worldSize: Int
-  let hosts: [Int]
+  let hostOfRank: [Int]
 
   private var mailboxes: [Route: [[UInt8]]] = [:]
   private var hasEnded: [Bool]
   private let condition = NSCondition()
   private var posts: [Post]
-  private var arrived = 0
+  private var arrivedCount = 0
   private var generation = 0
-  private var ended = 0
+  private var endedCount = 0
   private var failure: (any Error)?
 
-  init(worldSize: Int, hosts: [Int]) {
-    precondition(worldSize > 0, "a group needs at least one rank")
+  init(worldSize: Int, hostOfRank: [Int]) {
+    precondition(worldSize > 0, "a world needs at least one rank")
     self.worldSize = worldSize
-    self.hosts = hosts
+    self.hostOfRank = hostOfRank
     hasEnded = Array(repeating: false, count: worldSize)
     posts = Array(
       repeating: Post(send: UnsafeRawBufferPointer(start: nil, count: 0), counts: []),
       count: worldSize)
   }
 
-  /// Posts, lets every rank read all posts, and returns when all have read.
+  /// Posts the arguments of this rank, lets every rank read all posts, and returns when all have read.
   func exchange(
     rank: Int, send: UnsafeRawBufferPointer, counts: [Int], read: ([Post]) throws -> Void
   ) throws {
     condition.withLock { posts[rank] = Post(send: send, counts: counts) }
-    try meet()
+    try barrier()
     do {
       try read(condition.withLock { posts })
     } catch {
       fail(error)
-      // The others may still read this rank's buffer: leave only after they have met or failed.
+      // Other ranks may still read this rank's buffer, so it returns only after the second barrier.
     }
-    try meet()
+    try barrier()
   }
 
-  /// Returns when all ranks are here; throws on all of them if one has failed or has left.
-  func meet() throws {
+  /// Blocks until all ranks have called it; throws on all of them if one has failed or ended.
+  func barrier() throws {
     condition.lock()
     defer { condition.unlock() }
-    arrived += 1
-    if arrived + ended == worldSize {
-      if ended > 0, failure == nil {
-        failure = CommunicationError("a rank left while others still communicate")
-      }
-      arrived = 0
+    arrivedCount += 1
+    if arrivedCount + endedCount == worldSize {
+      if endedCount > 0, failure == nil { failure = Self.endedRank }
+      arrivedCount = 0
       generation += 1
       condition.broadcast()
     } else {
-      let mine = generation
-      while generation == mine { condition.wait() }
+      let current = generation
+      while generation == current { condition.wait() }
     }
     if let failure { throw failure }
   }
 
-  /// Puts a message into the mailbox of its route.
+  private static var endedRank: CommunicationError {
+    CommunicationError("a rank ended while others still communicate")
+  }
+
+  /// Appends a message to the mailbox of its route.
   func post(_ message: [UInt8], on route: Route) {
     condition.withLock { mailboxes[route, default: []].append(message) }
   }
 
-  /// Takes the oldest message of a route, if there is one; throws if none can come any more.
+  /// Removes and returns the oldest message of a route, or `nil` if there is none; throws if its sender has ended.
   func fetch(_ route: Route) throws -> [UInt8]? {
     try condition.withLock {
       if let failure { throw failure }
       if mailboxes[route]?.isEmpty == false { return mailboxes[route]?.removeFirst() }
-      if hasEnded[route.from] {
-        throw CommunicationError("a rank left while others still communicate")
-      }
+      if hasEnded[route.from] { throw Self.endedRank }
       return nil
     }
   }
@@ -94,27 +94,25 @@ final class ThreadGroup: @unchecked Sendable {
     condition.withLock { if failure == nil { failure = error } }
   }
 
-  /// Tells the others not to wait for this rank any more.
+  /// Marks a rank as ended, so that the others do not wait for it.
   func rankEnded(_ rank: Int) {
     condition.lock()
     defer { condition.unlock() }
-    ended += 1
+    endedCount += 1
     hasEnded[rank] = true
-    if arrived > 0, arrived + ended == worldSize {
-      if failure == nil {
-        failure = CommunicationError("a rank left while others still communicate")
-      }
-      arrived = 0
+    if arrivedCount > 0, arrivedCount + endedCount == worldSize {
+      if failure == nil { failure = Self.endedRank }
+      arrivedCount = 0
       generation += 1
     }
     condition.broadcast()
   }
 
-  /// Waits for the end of all ranks and rethrows the first failure.
+  /// Blocks until all ranks have ended, and throws the first failure.
   func waitForAll() throws {
     condition.lock()
     defer { condition.unlock() }
-    while ended < worldSize { condition.wait() }
+    while endedCount < worldSize { condition.wait() }
     if let failure { throw failure }
   }
 }
