@@ -44,7 +44,7 @@ extension ConvolutionExample {
           normalization: NormalizationBackward(
             activation: memory.copy(activation), gradientScale: memory.copy(gradientScale),
             activationScale: memory.copy(activationScale), constant: memory.copy(constant))),
-        parameterGradient: ConvolutionParameterGradient(addresses: address, hasBias: true),
+        parameterGradient: ConvolutionParameterGradient(destinations: address, hasBias: true),
         inputGradient: isStem
           ? nil
           : ConvolutionInputGradient(

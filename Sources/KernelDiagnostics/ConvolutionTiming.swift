@@ -152,7 +152,7 @@ public final class ConvolutionTiming {
             normalization: NormalizationBackward(
               activation: y.pointer + offset, gradientScale: coefficients.pointer,
               activationScale: coefficients.pointer, constant: coefficients.pointer)),
-          parameterGradient: ConvolutionParameterGradient(addresses: addresses, hasBias: true),
+          parameterGradient: ConvolutionParameterGradient(destinations: addresses, hasBias: true),
           inputGradient: isStem
             ? nil
             : ConvolutionInputGradient(
@@ -164,7 +164,7 @@ public final class ConvolutionTiming {
   }
 }
 
-extension WideResNet {
+extension ModelGraph {
   /// The different shapes among the network's convolutions, in forward order, with how often each occurs.
   public var distinctConvolutions: [(geometry: ConvolutionGeometry, count: Int)] {
     var result: [(geometry: ConvolutionGeometry, count: Int)] = []

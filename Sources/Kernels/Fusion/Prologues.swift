@@ -65,7 +65,7 @@ func applyOutputGradientPrologue(
       operand, offset: offset, image: image, channels: channels, slice: slice,
       biasGradient: biasGradient)
     // The forms that a step has, each with a loop of its own: what is nil for all pixels is not asked for at each.
-    switch (operand.normalization?.activation, operand.addend, operand.stored) {
+    switch (operand.normalization?.activation, operand.addend, operand.savedGradient) {
     case (nil, nil, nil): pass.run(y: nil, addend: nil, stored: nil)
     case (let y?, nil, nil): pass.run(y: y, addend: nil, stored: nil)
     case (let y?, nil, let stored?): pass.run(y: y, addend: nil, stored: stored)
@@ -145,7 +145,7 @@ private func writeOutputGradientScalar(
             .addingProduct(map.gradientScale[k], value)
         }
         if let addend = operand.addend { value += addend[i + k] }
-        operand.stored?[i + k] = value
+        operand.savedGradient?[i + k] = value
         target[k] = value
         biasGradient?[k] += value
       }

@@ -30,9 +30,9 @@ struct AllReduceBenchmark {
   private let buffer: AlignedBuffer<Float>
 
   /// Allocates the buffers.
-  init(elementCount: Int, bucketByteCount: Int, threadCount: Int, _ communicator: MPICommunicator) {
+  init(elementCount: Int, bucketByteCount: Int, threadCount: Int, _ communicator: MPICommunicator) throws {
     self.communicator = communicator
-    pool = WorkerPool(workerCount: threadCount, progressing: communicator)
+    pool = try WorkerPool(workerCount: threadCount, progressing: communicator)
     buffer = AlignedBuffer(count: elementCount)
     reducer = GradientReducer(
       plan: BucketPlan(elementCount: elementCount, bucketByteCount: bucketByteCount),
@@ -97,7 +97,7 @@ struct AllReduceBenchmark {
     while let bucket = try reducer.nextReducedBucket(waiting: true) {
       // The work items of a training step.
       let work = WorkDivision(reducer.ownedShard(bucket), itemSize: 32 * BucketPlan.chunkLength)
-      pool.run(work.count, with: (reducer, bucket, work)) { context, i, _ in
+      pool.parallelFor(work.count, with: (reducer, bucket, work)) { context, i, _ in
         let (reducer, bucket, work) = context
         reducer.sum(work[i], of: bucket)
       }

@@ -31,7 +31,7 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
     _ = try MicrobatchPlan(
       globalBatchSize: batchSize, microbatchCount: microbatches, rank: 0, worldSize: 1)
     let models = try widenFactor.factors.map {
-      WideResNet(try WideResNet.Configuration(depth: depth, widenFactor: $0))
+      TraxWideResNet.graph(try WideResNetConfiguration(depth: depth, widenFactor: $0))
     }
     let environment = ProcessInfo.processInfo.environment
     let selected = try engine.make(environment: environment)
@@ -45,7 +45,7 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
     for line in report.heading { print(line) }
     var layers: [ConvolutionReport.Layer] = []
     for model in models {
-      print("\n\(model.configuration.name)\n\(report.tableHeading)")
+      print("\n\(model.name)\n\(report.tableHeading)")
       for (geometry, count) in model.distinctConvolutions {
         let layer = report.measure(geometry, count: count, model: model)
         layers.append(layer)
@@ -102,7 +102,7 @@ struct ConvolutionReport {
   }
 
   /// Times one shape with all engines.
-  func measure(_ geometry: ConvolutionGeometry, count: Int, model: WideResNet) -> Layer {
+  func measure(_ geometry: ConvolutionGeometry, count: Int, model: ModelGraph) -> Layer {
     let timing = ConvolutionTiming(geometry, batchSize: batchSize, microbatches: microbatches)
     let times = timing.measure(engines, repetitions: repetitions)
     let passes = zip(engines, times).flatMap { engine, times in
@@ -115,7 +115,7 @@ struct ConvolutionReport {
     }
     let native = engines.first as? NativeConvolutionEngine
     return Layer(
-      network: model.configuration.name, shape: geometry.summary, occurrences: count,
+      network: model.name, shape: geometry.summary, occurrences: count,
       algorithm: native?.algorithm(geometry) ?? "im2col", passes: passes)
   }
 

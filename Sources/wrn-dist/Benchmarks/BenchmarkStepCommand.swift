@@ -93,7 +93,7 @@ struct StepReport {
   /// The human-readable report.
   var text: String {
     """
-    \(times.model.configuration.name), batch \(options.batchSize), \(worldSize) rank(s) × \(times.threads) thread(s), \
+    \(times.model.name), batch \(options.batchSize), \(worldSize) rank(s) × \(times.threads) thread(s), \
     engine \(engine.description), n = \(times.steps.count)
     median \(format(median * 1e3)) ms per step (fastest \(format(times.steps[0] * 1e3)), \
     slowest \(format(slowest * 1e3))): \(format(rate)) img/s, \(format(gflops)) GFLOP/s
@@ -112,7 +112,7 @@ struct StepReport {
   func json() throws -> String {
     try JSONLine.render(
       Line(
-        network: times.model.configuration.name, widenFactor: options.widenFactor,
+        network: times.model.name, widenFactor: options.widenFactor,
         batchSize: options.batchSize, microbatches: options.microbatches, ranks: worldSize,
         threads: times.threads, engine: engine.engine.name, isa: engine.engine.instructions,
         imagesPerSecond: rate, stepMilliseconds: median * 1e3,

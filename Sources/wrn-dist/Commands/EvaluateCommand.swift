@@ -54,14 +54,14 @@ struct EvaluateCommand: ParsableCommand {
         engine: selection.engine, pool: prepared.pool, communicator: communicator)
       var layout = ParameterLayout()
       if logitsOutput != nil {
-        layout.append("logits", .bias, Shape(evaluation.exampleCount, WideResNet.classCount))
+        layout.append("logits", .bias, Shape(evaluation.exampleCount, model.network.classCount))
       }
       let logits = ParameterStore(layout)
       let result = try evaluation(index: 0, logits: logitsOutput == nil ? nil : logits.pointer)
       guard communicator.rank == 0 else { return }
       if let logitsOutput { try SafetensorsWriter.write(logits, to: logitsOutput) }
       let report = EvaluationReport(
-        result: result, network: model.network.configuration.name,
+        result: result, network: model.network.name,
         classNames: prepared.source.dataset.classNames, statistics: evalStatistics.rawValue)
       print(json ? try report.json() : "\(prepared.source.description)\n\(report.text)")
     }
@@ -87,7 +87,7 @@ struct EvaluateCommand: ParsableCommand {
       self.configuration = configuration
       source = try DataSource(options.data)
       try options.rejectRepeatedImages(of: source.dataset.test.count)
-      pool = WorkerPool(workerCount: threadCount)
+      pool = try WorkerPool(workerCount: threadCount)
     }
   }
 
@@ -104,10 +104,13 @@ struct EvaluateCommand: ParsableCommand {
   ///
   /// Collective.
   private func loadModel(_ communicator: any Communicator) throws -> ModelState {
+    var size = [0, 0]
     let loaded = try RankSession.collectively(communicator) { () -> ModelState? in
       guard communicator.rank == 0 else { return nil }
       let opened = try Checkpoint(checkpoint)
-      let model = ModelState(WideResNet(try opened.configuration()), holdingMoments: false)
+      let configuration = try opened.configuration()
+      size = [configuration.depth, configuration.widenFactor]
+      let model = ModelState(TraxWideResNet.graph(configuration), holdingMoments: false)
       // A file without running statistics keeps the initial ones.
       model.network.initialize(model.parameters, model.runningStatistics, seed: 0)
       let hasStatistics = try opened.loadWeights(into: model)
@@ -117,14 +120,11 @@ struct EvaluateCommand: ParsableCommand {
       }
       return model
     }
-    var size = [
-      loaded?.network.configuration.depth ?? 0, loaded?.network.configuration.widenFactor ?? 0,
-    ]
     try size.withUnsafeMutableBytes { try communicator.broadcast($0, root: 0) }
     let model =
       try loaded
       ?? ModelState(
-        WideResNet(WideResNet.Configuration(depth: size[0], widenFactor: size[1])),
+        TraxWideResNet.graph(WideResNetConfiguration(depth: size[0], widenFactor: size[1])),
         holdingMoments: false)
     try model.broadcast(root: 0, momentsToo: false, on: communicator)
     return model
