@@ -105,7 +105,7 @@ let tests: [Target] = [
     name: "OpenMPITests", dependencies: ["Collectives", "OpenMPI", "TestSupport", "rank-worker"]),
   .testTarget(name: "ClustersTests", dependencies: ["Clusters", "TestSupport"]),
   .testTarget(name: "TracingTests", dependencies: ["Tracing"]),
-  .testTarget(name: "LaunchTests", dependencies: ["TestSupport"]),
+  .testTarget(name: "LaunchTests", dependencies: ["Clusters", "TestSupport"]),
   .testTarget(
     name: "CommandLineTests", dependencies: ["TestSupport", "Models", "wrn-dist", "rank-worker"],
     exclude: ["Snapshots"]),

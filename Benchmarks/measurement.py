@@ -1,4 +1,4 @@
-"""What the benchmarks in this folder share: starting wrn-dist as users do, and saying on what it was measured."""
+"""Shared functions of the benchmarks in this directory: start wrn-dist, and report the conditions of a measurement."""
 
 import json
 import os
@@ -15,7 +15,7 @@ PROGRAM = os.path.join(ROOT, ".build/release/wrn-dist")
 
 
 def run(words: list[str], environment: dict[str, str] | None = None) -> str:
-    """Runs a command and returns what it printed; ends the program with its message if it fails."""
+    """Runs a command and returns its output; exits with its message if it fails."""
     finished = subprocess.run(
         words, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **(environment or {})})
     if finished.returncode != 0:
@@ -24,7 +24,7 @@ def run(words: list[str], environment: dict[str, str] | None = None) -> str:
 
 
 def json_line(text: str) -> dict:
-    """The last JSON object among the lines that a command printed."""
+    """Returns the last JSON object among the lines of an output."""
     return json.loads([line for line in text.splitlines() if line.startswith("{")][-1])
 
 
@@ -35,24 +35,24 @@ def emulated(command: str, flags: list[str], *options: str, environment: dict[st
 
 
 def launched(command: str, flags: list[str], *options: str) -> dict:
-    """Runs a benchmark on this host with the bindings of launch/train."""
+    """Runs a benchmark on this host with the CPU affinity of launch/train."""
     words = [os.path.join(ROOT, "launch/train"), *options, "--command", command, "--"]
     return json_line(run(words + flags + ["--json"]))
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
+    """Returns a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def spread(values: list[float], digits: int = 0) -> str:
-    """The median, and between which values all lie."""
+    """Returns the median (minimum to maximum)."""
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def footing(found: dict) -> str:
-    """When, on what and with which programs it was measured."""
+    """Returns the date, machine and program versions of a measurement."""
     mpirun = run(["mpirun", "--version"]).splitlines()[0].replace("mpirun (Open MPI)", "Open MPI").strip()
     version = run([PROGRAM, "--version"]).splitlines()[0]
     revision = subprocess.run(

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""The peer: the training step of WRN-22-k in PyTorch on the CPU, timed.
+"""Times the training step of WRN-22-k in PyTorch on the CPU, for compare_pytorch.
 
     pip install torch numpy
     taskset -c 0 Benchmarks/pytorch_peer.py [--widen-factor 1] [--batch 64] [--mode eager] [--threads 1] [--steps 7]
 
-Prints one JSON object: images a second (median), GFLOP/s counted as 6 operations for every multiply-add of the convolutions,
-peak resident memory, and the bytes of the activations that autograd keeps for the way back.
+Prints one JSON object: images per second (median), GFLOP/s with 6 operations per multiply-add of the convolutions, peak
+resident memory, and the bytes of the activations that autograd saves.
 
 The model is Trax's WideResnet(n_blocks=n, widen_factor=k) as wrn-dist trains it, except that stride-2 convolutions are padded
-symmetrically, which costs the same and spares PyTorch a copy. Modes: eager (NCHW, fp32), channels_last (fp32), bf16
+symmetrically, which costs the same and saves PyTorch a copy. Modes: eager (NCHW, fp32), channels_last (fp32), bf16
 (channels_last under autocast), compile and compile_bf16 (the same two under torch.compile).
 """
 
@@ -73,7 +73,7 @@ class WideResNet(nn.Module):
 
 
 def multiply_adds(depth: int, k: int) -> int:
-    """Of the convolutions of one image's forward pass."""
+    """Returns the multiply-adds per image of the convolutions' forward pass."""
     total, inputs = 32 * 32 * 27 * 16, 16
     for outputs, size in ((16 * k, 32), (32 * k, 16), (64 * k, 8)):
         for b in range((depth - 4) // 6):
@@ -83,17 +83,17 @@ def multiply_adds(depth: int, k: int) -> int:
 
 
 class SavedTensors:
-    """Counts the bytes of the distinct storages that autograd saves, those of parameters and of the batch left out."""
+    """Counts the bytes of the distinct storages that autograd saves, except those of parameters and the batch."""
 
     def __init__(self, model: nn.Module, batch: torch.Tensor):
-        self.left_out = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers(), batch]}
+        self.excluded = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers(), batch]}
         self.sizes = {}
 
     def __enter__(self):
         def pack(tensor):
             storage = tensor.untyped_storage()
             # Sparse and meta tensors have no address; there are none here.
-            if storage.data_ptr() not in self.left_out:
+            if storage.data_ptr() not in self.excluded:
                 self.sizes[storage.data_ptr()] = storage.nbytes()
             return tensor
 
@@ -156,7 +156,7 @@ def main() -> None:
 
 
 def peak_memory() -> int:
-    """The most resident memory so far, in bytes."""
+    """Returns the peak resident memory in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

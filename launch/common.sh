@@ -1,4 +1,4 @@
-# Shared by the scripts in this folder; not run by itself.
+# Functions and constants of the scripts in this directory, which source it.
 # shellcheck shell=bash
 
 # shellcheck disable=SC2034  # the constants are for the scripts that source this file
@@ -6,32 +6,31 @@
 # Exit codes, those of wrn-dist (sysexits.h).
 readonly EXIT_USAGE=64 EXIT_BAD_DATA=65 EXIT_UNAVAILABLE=69 EXIT_CANNOT_CREATE=73 EXIT_REQUEUE=75
 
-# The repository's root: the folder above the one that holds this file.
+# The root of the repository: the parent of this file's directory.
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
 readonly PROGRAM="$ROOT/.build/release/wrn-dist"
 
 say() { printf '%s\n' "==> $*"; }
 
-# fail CODE SENTENCE
+# fail CODE MESSAGE: prints a message and exits.
 fail() {
   printf '%s: %s\n' "$(basename -- "$0")" "$2" >&2
   exit "$1"
 }
 
-# The comment at the top of the running script is its help: all lines after the first line until
-# the first that is no comment.
+# Prints the comment at the top of the running script: the lines from the second one to the last comment line.
 print_help() { sed -n '2,${/^#/!q;s/^# \{0,1\}//;p}' "${BASH_SOURCE[1]}"; }
 
-# need_value OPTION REMAINING: refuses an option at the end of the line.
+# need_value OPTION REMAINING: refuses an option without a value.
 need_value() { [ "$2" -ge 2 ] || fail "$EXIT_USAGE" "$1 needs a value; see --help."; }
 
-# need_number OPTION VALUE
+# need_number OPTION VALUE: refuses a value that is not a positive number.
 need_number() {
   [[ $2 =~ ^[1-9][0-9]{0,5}$ ]] || fail "$EXIT_USAGE" "$1 must be a positive number, not '$2'."
 }
 
-# Prints the packages of one kind, "run" or "test", one a line.
+# packages KIND: prints the packages of a kind, "run" or "test", one per line.
 packages() {
   if [ "$1" = test ]; then
     sed -n 's/#.*//; s/^test:[[:space:]]*\([^[:space:]]*\).*/\1/p' "$ROOT/launch/packages"
@@ -40,7 +39,7 @@ packages() {
   fi
 }
 
-# Prints the number of whole cores (not hardware threads) that this process may use.
+# Prints the number of physical cores (not hardware threads) that this process may use.
 physical_cores() {
   local allowed
   allowed=$(nproc)
@@ -54,7 +53,7 @@ physical_cores() {
 
 # wait_for JOB: waits for a background job and returns its exit code.
 #
-# A trapped signal ends bash's wait. Traps set interrupted=yes; the code of the job then comes from the next wait.
+# A trapped signal interrupts bash's wait. Traps set interrupted=yes, and the next wait then returns the job's code.
 interrupted=no
 wait_for() {
   local status
@@ -73,11 +72,28 @@ print_command() {
   printf '$%s\n' "$line"
 }
 
-# Open MPI refuses to run as root without these two variables. Containers and fresh cloud machines
-# have no other user.
+# Open MPI refuses to run as root without these two variables. Containers and new cloud machines
+# often have no other user.
 allow_root() {
   [ "$(id -u)" -eq 0 ] || return 0
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-  say "You are root, which mpirun refuses by default:" \
+  say "mpirun refuses to run as root by default:" \
     "setting OMPI_ALLOW_RUN_AS_ROOT=1 and OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 for this run."
+}
+
+# host_slots FILE SLOTS: prints "HOST SLOTS" for every host of an Open MPI host file, in the order of
+# first appearance.
+#
+# Slots of lines that name the same host add up, also one per line in a PBS node file. A host named once
+# without slots= gets SLOTS. The program's parser accepts more formats; tests compare both.
+host_slots() {
+  sed 's/#.*//; s,//.*,,; s/[[:space:]]*=[[:space:]]*/=/g' -- "$1" | awk -v slots="$2" '
+    NF { host = tolower($1)
+         if (!(host in name)) { name[host] = $1; order[++hosts] = host }
+         n = 0
+         for (i = 2; i <= NF; i++) if (split($i, pair, "=") == 2 && pair[1] ~ /^(slots|cpu|count)$/) n = pair[2]
+         if (NF == 1) bare[host]++; else count[host] += n }
+    END { for (i = 1; i <= hosts; i++) {
+            host = order[i]
+            print name[host], count[host] ? count[host] : (bare[host] > 1 ? bare[host] : slots) } }'
 }

@@ -1,16 +1,16 @@
 #!/bin/bash
-# Trains on a PBS cluster, and submits itself again if it was stopped after a checkpoint.
+# Trains on a PBS cluster, and submits the job again after a stop on request.
 #
 #   WRN_FLAGS="--steps 100000" qsub -V [options of qsub] launch/pbs.sh
 #
-# Run launch/setup once before. `qsig -s USR1 JOB`, or TERM when the time is up, asks for a
+# Run launch/setup once before. `qsig -s USR1 JOB`, or TERM at the time limit, requests a stop after a
 # checkpoint; wrn-dist then exits with 75, and this script submits the run again with the same
-# output folder (runs/pbs-RUN), where it continues. Variables:
+# output directory (runs/pbs-RUN), where it resumes. Variables:
 #
 #   WRN_FLAGS      flags of wrn-dist train, separated by blanks
 #   WRN_RUN        the run's name (default: the number of its first job)
 #   WRN_INTERFACE  the network between hosts, as 10.0.0.0/16 or eth0
-#   WRN_ROOT       the repository, if you submit from outside it
+#   WRN_ROOT       the repository, if the job is submitted from outside it
 #
 #PBS -N wrn-dist
 #PBS -l select=2:ncpus=8:mpiprocs=2
@@ -21,13 +21,13 @@ set -euo pipefail
 
 case ${1:-} in -h | --help) sed -n '2,${/^#PBS/q;/^#/!q;s/^# \{0,1\}//;p}' "$0"; exit 0 ;; esac
 
-# PBS runs a copy of this file, so its own path may say nothing about the repository.
+# PBS runs a copy of this file, so its path may not be inside the repository.
 find_root() {
-  local place
-  for place in "${WRN_ROOT:-}" "$(dirname -- "${BASH_SOURCE[0]}")/.." \
+  local candidate
+  for candidate in "${WRN_ROOT:-}" "$(dirname -- "${BASH_SOURCE[0]}")/.." \
     "${PBS_O_WORKDIR:-}" "${PBS_O_WORKDIR:-}/.." "$PWD"; do
-    if [ -n "$place" ] && [ -r "$place/launch/common.sh" ]; then
-      (cd -- "$place" && pwd)
+    if [ -n "$candidate" ] && [ -r "$candidate/launch/common.sh" ]; then
+      (cd -- "$candidate" && pwd)
       return
     fi
   done
@@ -43,13 +43,11 @@ source "$root/launch/common.sh"
 export WRN_RUN=${WRN_RUN:-${PBS_JOBID%%.*}}
 say "Job $PBS_JOBID, run $WRN_RUN"
 
-# PBS names a host once for every slot. Open MPI would take a host named once as one slot a core,
-# so the slots are written down.
+# PBS names a host once per slot. Open MPI gives a host without slots one slot per core, so the slots are
+# written explicitly.
 hostfile="$root/runs/pbs-$WRN_RUN.hosts"
 mkdir -p -- "$root/runs"
-awk 'NF { if (!slots[$1]++) order[++n] = $1 }
-     END { for (i = 1; i <= n; i++) print order[i], "slots=" slots[order[i]] }' \
-  "$PBS_NODEFILE" >"$hostfile"
+host_slots "$PBS_NODEFILE" 1 | sed 's/ / slots=/' >"$hostfile"
 options=(--hostfile "$hostfile")
 if [ -n "${NCPUS:-}" ]; then options+=(--cores "$NCPUS"); fi
 if [ -n "${WRN_INTERFACE:-}" ]; then options+=(--interface "$WRN_INTERFACE"); fi
@@ -59,8 +57,8 @@ read -r -a flags <<<"${WRN_FLAGS:-}"
   --output-dir "$root/runs/pbs-$WRN_RUN" --resume auto "${flags[@]}" &
 job=$!
 
-# Both signals mean "checkpoint".
-trap 'interrupted=yes; say "asking for a checkpoint"; kill -USR1 "$job" || true' USR1 TERM
+# Both signals request a stop after a checkpoint.
+trap 'interrupted=yes; say "requesting a stop after a checkpoint"; kill -USR1 "$job" || true' USR1 TERM
 status=0
 wait_for "$job" || status=$?
 trap '' USR1 TERM

@@ -5,10 +5,10 @@
     Examples/pytorch/check_agreement.py [--wrn-dist .build/release/wrn-dist] [--depth 22] [--widen-factor 1] [--limit 1e-4]
 
 1. wrn-dist trains a few steps on its synthetic data; the twin loads the checkpoint with strict=True.
-2. PyTorch makes random weights and saves them; wrn-dist starts from them with --init.
+2. PyTorch saves random weights; wrn-dist starts from them with --init.
 
 In each direction both programs compute the logits of the same test images with running statistics (the twin's eval mode) and
-with batch statistics (its train mode). Prints the largest difference of each case and exits with 1 if one is above the limit.
+with batch statistics (its train mode). Prints the largest difference per case and exits with 1 if one exceeds the limit.
 """
 
 import argparse
@@ -48,12 +48,12 @@ def twin_logits(weights: dict, depth: int, widen_factor: int, images: torch.Tens
         return torch.cat([model(batch) for batch in images.split(BATCH)]).numpy()
 
 
-def compare(title: str, weights: dict, checkpoint: str, folder: str, arguments, images: torch.Tensor) -> float:
-    worst = 0.0
+def compare(title: str, weights: dict, checkpoint: str, directory: str, arguments, images: torch.Tensor) -> float:
+    maximum = 0.0
     for statistics in ["running", "batch"]:
-        output = os.path.join(folder, f"logits-{statistics}.safetensors")
+        output = os.path.join(directory, f"logits-{statistics}.safetensors")
         run(
-            arguments.wrn_dist, "evaluate", "--checkpoint", checkpoint, "--data", os.path.join(folder, "data"),
+            arguments.wrn_dist, "evaluate", "--checkpoint", checkpoint, "--data", os.path.join(directory, "data"),
             "--batch-size", str(BATCH), "--eval-batches", "all", "--eval-statistics", statistics, "--logits-output", output,
         )
         ours = load_file(output)["logits"].numpy()[:IMAGES]
@@ -61,8 +61,8 @@ def compare(title: str, weights: dict, checkpoint: str, folder: str, arguments, 
         difference = float(np.abs(ours - theirs).max())
         print(f"{title}, {statistics} statistics: {len(ours)} x 10 logits up to {np.abs(theirs).max():.2f}, "
               f"largest difference {difference:.2e}")
-        worst = max(worst, difference)
-    return worst
+        maximum = max(maximum, difference)
+    return maximum
 
 
 def main() -> None:
@@ -75,17 +75,17 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(0)
     network = ["--depth", str(arguments.depth), "--widen-factor", str(arguments.widen_factor)]
-    with tempfile.TemporaryDirectory() as folder:
-        data = os.path.join(folder, "data")
+    with tempfile.TemporaryDirectory() as directory:
+        data = os.path.join(directory, "data")
         run(arguments.wrn_dist, "data", "synthesize", data)
         images = read_images(data)
 
         common = ["--data", data, "--eval-every", "0", *network]
-        trained = os.path.join(folder, "trained")
+        trained = os.path.join(directory, "trained")
         run(arguments.wrn_dist, "train", "--steps", str(arguments.steps), "--output-dir", trained, *common)
         checkpoint = os.path.join(trained, "checkpoints", f"step-{arguments.steps:08d}")
         weights = load_file(os.path.join(checkpoint, "model.safetensors"))
-        worst = compare("wrn-dist to PyTorch", weights, checkpoint, folder, arguments, images)
+        maximum = compare("wrn-dist to PyTorch", weights, checkpoint, directory, arguments, images)
 
         model = WideResNet(arguments.depth, arguments.widen_factor)
         with torch.no_grad():  # running statistics that belong to the weights
@@ -93,16 +93,16 @@ def main() -> None:
             for _ in range(20):
                 model(images[:BATCH])
         state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-        file = os.path.join(folder, "pytorch.safetensors")
+        file = os.path.join(directory, "pytorch.safetensors")
         save_file(state, file)
-        worst = max(worst, compare("PyTorch to wrn-dist", state, file, folder, arguments, images))
+        maximum = max(maximum, compare("PyTorch to wrn-dist", state, file, directory, arguments, images))
 
-        started = os.path.join(folder, "started")
+        started = os.path.join(directory, "started")
         run(arguments.wrn_dist, "train", "--steps", "1", "--init", file, "--output-dir", started, *common)
         print("wrn-dist train --init accepts the file")
-    if not worst <= arguments.limit:
-        sys.exit(f"the largest difference {worst:.2e} is above {arguments.limit:.0e}")
-    print(f"torch {torch.__version__}: every difference is at most {worst:.2e} (limit {arguments.limit:.0e})")
+    if not maximum <= arguments.limit:
+        sys.exit(f"the largest difference {maximum:.2e} exceeds the limit {arguments.limit:.0e}")
+    print(f"torch {torch.__version__}: every difference is at most {maximum:.2e} (limit {arguments.limit:.0e})")
 
 
 if __name__ == "__main__":

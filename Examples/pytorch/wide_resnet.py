@@ -17,9 +17,9 @@ from torch import nn
 class BatchNorm(nn.BatchNorm2d):
     """BatchNorm2d whose state_dict is weight, bias, running_mean and running_var.
 
-    PyTorch's `num_batches_tracked` is only used without a momentum, so it is left out: strict loading works both ways.
-    PyTorch moves the running variance by the unbiased variance; wrn-dist (like Trax) by the biased one. That matters
-    when the twin trains, not when it predicts.
+    PyTorch only uses `num_batches_tracked` without a momentum, so it is removed: strict loading works in both directions.
+    PyTorch updates the running variance with the unbiased variance; wrn-dist (like Trax) with the biased one. That affects
+    training of the twin, not its predictions.
     """
 
     def __init__(self, channels: int):
@@ -28,15 +28,14 @@ class BatchNorm(nn.BatchNorm2d):
         self.num_batches_tracked = None
 
     def _load_from_state_dict(self, *arguments):
-        # PyTorch's own adds the counter to a file that has none, and strict loading then refuses it; a file that does
-        # have it is read without it.
+        # PyTorch's method would require the counter in strict loading. A counter in the file is ignored.
         state, prefix = arguments[:2]
         state.pop(prefix + "num_batches_tracked", None)
         nn.Module._load_from_state_dict(self, *arguments)
 
 
 class Convolution(nn.Conv2d):
-    """3x3 convolution with TensorFlow's SAME padding: an even extent at stride 2 gets its zeros after, not before."""
+    """3x3 convolution with TensorFlow's SAME padding: at stride 2 an even size is padded after, not before."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1):
         super().__init__(inputs, outputs, 3, stride)
@@ -77,7 +76,7 @@ class Group(nn.Module):
 
 
 class WideResNet(nn.Module):
-    """WRN-depth-k in Trax's form; returns logits."""
+    """Trax's variant of WRN-depth-k; returns logits."""
 
     def __init__(self, depth: int = 22, widen_factor: int = 1, classes: int = 10):
         super().__init__()

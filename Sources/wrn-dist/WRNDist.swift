@@ -2,19 +2,17 @@ import ArgumentParser
 import Foundation
 import Training
 
-/// The command line: flags in, exit code out.
-///
-/// Everything else is in the libraries.
+/// The command line of wrn-dist: parses flags, runs a command and sets the exit code.
 @main
 struct WRNDist: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "wrn-dist",
-    abstract: "Trains Wide Residual Networks on CIFAR-10, one process or many under mpirun.",
+    abstract: "Trains Wide Residual Networks on CIFAR-10, in one process or with MPI.",
     discussion: """
-      `wrn-dist` alone means `wrn-dist train`. Start several ranks with `mpirun -np 4 wrn-dist …`: the result is the \
-      same, bit for bit, for every number of ranks and threads.
+      `wrn-dist` alone means `wrn-dist train`. Start several ranks with `mpirun -np 4 wrn-dist …`: the results are \
+      bitwise identical for every number of ranks and threads.
 
-      Exit codes: 0 done; 64 usage; 65 bad data or checkpoint; 69 peer, network or memory failure; 70 internal; \
+      Exit codes: 0 success; 64 usage; 65 invalid data or checkpoint; 69 peer, network or memory failure; 70 internal; \
       73 cannot create output; 74 input/output error; 75 stopped on request after a checkpoint; 76 diverged.
       """,
     version: "0.1.0",
@@ -36,8 +34,10 @@ struct WRNDist: ParsableCommand {
     }
   }
 
-  /// Writes `--steps -1` as `--steps=-1`, because the parser takes what begins with a minus for another flag and says that
-  /// the value is missing, where ours can say what is wrong with it.
+  /// Rewrites `--steps -1` as `--steps=-1`.
+  ///
+  /// The parser treats a word that begins with a minus as another flag and reports a missing value. The commands report why
+  /// the value is invalid.
   static func joiningNegativeNumbers(_ words: some Sequence<String>) -> [String] {
     words.reduce(into: []) { result, word in
       let flag = result.last ?? ""

@@ -12,7 +12,8 @@ import Testing
       EfficiencyChart.Series(name: "k < \(k)", points: [(1, 1.0), (2, 0.9), (4, 0.5), (8, 0.5)])
     }
     let svg = EfficiencyChart(
-      title: "A & B", subtitle: "10Gb", panels: [.init(title: "one", series: series), .init(title: "none", series: [])]
+      title: "A & B", subtitle: "10Gb",
+      subplots: [.init(title: "one", series: series), .init(title: "none", series: [])]
     ).svg
     let parser = XMLParser(data: Data(svg.utf8))
     #expect(parser.parse(), "\(parser.parserError.map(String.init(describing:)) ?? "")")

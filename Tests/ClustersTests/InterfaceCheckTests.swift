@@ -8,7 +8,7 @@ import Testing
 
   private var docker: NetworkInterface { interface("docker0", "172.17.0.1", 16) }
 
-  @Test func rangesAreReadAndAsked() throws {
+  @Test func rangesAreParsedAndContainAddresses() throws {
     let range = try #require(NetworkRange("10.1.2.3/16"))
     #expect(range.description == "10.1.0.0/16")
     #expect(range.contains(NetworkAddress(bits: 0x0a01_ffff)) && !range.contains(NetworkAddress(bits: 0x0a02_0000)))
@@ -19,7 +19,7 @@ import Testing
     }
   }
 
-  @Test func anAddressOnTwoHostsIsNamedWithTheNetworkToUse() {
+  @Test func anAddressOnTwoHostsIsReportedWithTheNetworkToUse() {
     let hosts = [
       HostInterfaces(
         host: "a", interfaces: [docker, interface("lo", "127.0.0.1", 8), interface("eth0", "10.0.0.1", 16)]),
@@ -28,32 +28,32 @@ import Testing
     ]
     let found = InterfaceCheck.sharedAddresses(hosts)
     #expect(found.count == 1)
-    #expect(found[0].contains("172.17.0.1 stands more than once, at docker0 on a, docker0 on b"))
+    #expect(found[0].contains("172.17.0.1 is used more than once, by docker0 on a, docker0 on b"))
     #expect(found[0].contains("--interface 10.0.0.0/16 (mpirun --mca btl_tcp_if_include 10.0.0.0/16"))
     #expect(InterfaceCheck.sharedAddresses([hosts[0]]).isEmpty)
   }
 
-  @Test func withoutACommonNetworkNoneIsAdvised() {
+  @Test func noNetworkIsAdvisedWithoutACommonOne() {
     let hosts = ["a", "b"].map { HostInterfaces(host: $0, interfaces: [docker]) }
     #expect(InterfaceCheck.sharedAddresses(hosts).first?.contains("name the network") == true)
     let own = HostInterfaces(host: "a", interfaces: [docker, interface("virbr0", "172.17.0.1", 24)])
     #expect(InterfaceCheck.sharedAddresses([own]).first?.contains("docker0 on a, virbr0 on a") == true)
   }
 
-  @Test func bridgesAreNamed() {
+  @Test func bridgesAreReported() {
     #expect(InterfaceCheck.bridges([interface("eth0", "10.0.0.1", 16)]) == nil)
     let sentence = InterfaceCheck.bridges([docker, interface("eth0", "10.0.0.1", 16)])
-    #expect(sentence?.contains("docker0 172.17.0.1/16 leads to no other host") == true)
+    #expect(sentence?.contains("docker0 172.17.0.1/16 connects to no other host") == true)
     #expect(sentence?.hasSuffix("--interface 10.0.0.0/16") == true)
   }
 
-  @Test func aChoiceIsExplainedOrRefused() throws {
+  @Test func aSelectionIsDescribedOrRefused() throws {
     let here = [docker, interface("eth0", "10.0.0.1", 16)]
-    #expect(try InterfaceCheck.describeSelection("10.0.0.0/8", interfaces: here).contains("chooses eth0 10.0.0.1/16"))
+    #expect(try InterfaceCheck.describeSelection("10.0.0.0/8", interfaces: here).contains("selects eth0 10.0.0.1/16"))
     #expect(try InterfaceCheck.describeSelection("10.0.0.0/8", interfaces: here).contains("btl_tcp_if_include"))
     #expect(try InterfaceCheck.describeSelection("eth0", interfaces: here).contains("10.0.0.0/16"))
     for (choice, words) in [
-      ("192.168.0.0/16", "no address of this host"), ("eth1", "no interface"), ("10.0.0/8", "no range"),
+      ("192.168.0.0/16", "no address of this host"), ("eth1", "not an interface"), ("10.0.0/8", "not a range"),
     ] {
       let error = #expect(throws: InterfaceCheck.Unusable.self) {
         try InterfaceCheck.describeSelection(choice, interfaces: here)
@@ -65,7 +65,7 @@ import Testing
     }
   }
 
-  @Test func hostsTravelAsALine() {
+  @Test func hostsRoundTripThroughALine() {
     let host = HostInterfaces(host: "node01", interfaces: [docker, interface("eth0", "10.0.0.1", 16)])
     #expect(HostInterfaces(line: host.line) == host)
     #expect(HostInterfaces(line: "") == nil)

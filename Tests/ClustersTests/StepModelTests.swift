@@ -3,7 +3,7 @@ import Testing
 
 @Suite struct StepModelTests {
   /// Three equal thirds of work; the last layers hold most of the parameters, as in a Wide ResNet.
-  private static let network = ModelCost(
+  private static let cost = ModelCost(
     name: "test", widenFactor: 4,
     tensors: [(3_000_000, 256), (800_000, 128), (200_000, 64)].flatMap {
       [
@@ -11,7 +11,7 @@ import Testing
         ModelCost.Tensor(elementCount: $1, multiplyAdds: 0, normalizedChannels: $1),
       ]
     }, activationByteCount: 1_000_000)
-  private let model = StepModel(network, coreSecondsPerImage: 0.01)
+  private let model = StepModel(cost, coreSecondsPerImage: 0.01)
 
   private func cluster(
     _ hosts: Int, ranks: Int = 1, cores: Int = 4, bytesPerSecond: Double = 1.25e9, latency: Double = 20e-6
@@ -29,12 +29,12 @@ import Testing
     }
   }
 
-  @Test func aPerfectNetworkCostsTheStartOfMessagesOnly() throws {
+  @Test func aPerfectNetworkOnlyCostsMessageStarts() throws {
     for hosts in [2, 8, 16] {
       let found = try #require(
         model.predict(cluster(hosts, bytesPerSecond: 1e300, latency: 0), globalBatchSize: 64 * hosts))
       #expect(found.compute == 0.16)
-      // Six exchanges of statistics; the gradient starts one bucket at least behind backward's end.
+      // Six all-reduces of statistics; at least one bucket starts after the backward pass.
       let rounds = Double(Int.bitWidth - (hosts - 1).leadingZeroBitCount)
       #expect(abs(found.statistics - 6 * rounds * StepModel.messageOverhead) < 1e-12)
       #expect(found.exposed <= 2.0001 * Double(hosts - 1) * StepModel.messageOverhead)
@@ -68,8 +68,8 @@ import Testing
           let found = try #require(
             model.predict(cluster(hosts, bytesPerSecond: pow10(exponent)), globalBatchSize: batch))
           let share = 2 * Double(hosts - 1) / Double(hosts)
-          let wire = share * Double(Self.network.gradientByteCount) / pow10(exponent)
-          #expect(found.step >= found.compute && found.step >= wire && found.exchange >= wire)
+          let wire = share * Double(Self.cost.gradientByteCount) / pow10(exponent)
+          #expect(found.step >= found.compute && found.step >= wire && found.allReduce >= wire)
           #expect(found.compute >= Double(batch) * 0.01 / Double(4 * hosts) * 0.999_999)
           #expect(model.efficiency(found, againstOneHostWith: batch / hosts) <= 1.000_001)
         }
@@ -77,44 +77,44 @@ import Testing
     }
   }
 
-  @Test func aSlowNetworkIsBoundByItsBytes() throws {
+  @Test func aSlowNetworkIsBoundByBandwidth() throws {
     let found = try #require(model.predict(cluster(2, bytesPerSecond: 1e6), globalBatchSize: 128))
-    let wire = Double(Self.network.gradientByteCount) / 1e6
-    // Backward hides no more than itself, and waits in it for statistics are no gain.
+    let wire = Double(Self.cost.gradientByteCount) / 1e6
+    // At most the backward pass overlaps, and its waits for statistics gain nothing.
     #expect(found.exposed <= wire + 0.001)
     #expect(found.exposed + found.statistics >= wire - found.compute * 2 / 3)
   }
 
-  @Test func statisticsQueueBehindTheGradient() throws {
+  @Test func statisticsQueueAfterTheGradient() throws {
     let slow = cluster(2, bytesPerSecond: 1e7)
     let found = try #require(model.predict(slow, globalBatchSize: 128))
-    let own = StepModel(Self.network, coreSecondsPerImage: 0.01, exchangesStatistics: false)
-    let without = try #require(own.predict(slow, globalBatchSize: 128))
-    // An idle link would let six exchanges through in 0.3 ms each. The link is busy from the first layer's kernel on, so
-    // that two of the three on the way back find a full send buffer; the first goes before any gradient.
+    let ghost = StepModel(Self.cost, coreSecondsPerImage: 0.01, synchronizesBatchNorm: false)
+    let without = try #require(ghost.predict(slow, globalBatchSize: 128))
+    // Over an idle link each of the six all-reduces takes 0.3 ms. In the backward pass the first precedes any gradient, and
+    // the other two find a full send buffer.
     let buffer = Double(StepModel.sendBufferByteCount) / 1e7
     #expect(found.statistics > 2 * buffer && found.statistics < 3 * buffer + 0.003)
-    // The gradient travels while they wait: no more is lost than that.
+    // The gradient is sent during these waits, so nothing else is lost.
     #expect(found.step <= without.step + found.statistics && found.step >= without.step)
   }
 
-  @Test func whatBackwardHidesIsNotExposed() throws {
-    // The exchange takes a tenth of backward: only the last bucket, 5 % of the bytes or less, can be seen.
+  @Test func overlappedCommunicationIsNotExposed() throws {
+    // The all-reduce takes a tenth of the backward pass: only the last bucket is exposed, at most 5 % of the bytes.
     let found = try #require(model.predict(cluster(2, bytesPerSecond: 1.5e9, latency: 1e-6), globalBatchSize: 128))
-    #expect(found.exchange > 0.01)
-    #expect(found.exposed < 0.06 * found.exchange)
-    #expect(found.bucketByteCount < Self.network.gradientByteCount)
+    #expect(found.allReduce > 0.01)
+    #expect(found.exposed < 0.06 * found.allReduce)
+    #expect(found.bucketByteCount < Self.cost.gradientByteCount)
   }
 
-  @Test func bucketsAreLargerWhereMessagesAreDear() throws {
+  @Test func latencyMakesBucketsLarger() throws {
     let near = try #require(model.predict(cluster(4, bytesPerSecond: 1.5e9, latency: 1e-6), globalBatchSize: 256))
     let far = try #require(model.predict(cluster(4, bytesPerSecond: 1.5e9, latency: 1e-2), globalBatchSize: 256))
     #expect(near.bucketByteCount < far.bucketByteCount)
   }
 
-  @Test func statisticsOfAMicrobatchNeedNoExchange() throws {
-    let own = StepModel(Self.network, coreSecondsPerImage: 0.01, exchangesStatistics: false)
-    #expect(try #require(own.predict(cluster(8), globalBatchSize: 512)).statistics == 0)
+  @Test func ghostBatchNormNeedsNoCommunication() throws {
+    let ghost = StepModel(Self.cost, coreSecondsPerImage: 0.01, synchronizesBatchNorm: false)
+    #expect(try #require(ghost.predict(cluster(8), globalBatchSize: 512)).statistics == 0)
     #expect(try #require(model.predict(cluster(8), globalBatchSize: 512)).statistics > 0)
   }
 
@@ -123,10 +123,10 @@ import Testing
     #expect(model.predict(cluster(8, ranks: 4), globalBatchSize: 32) != nil)
   }
 
-  @Test func momentsAreSharedOut() throws {
+  @Test func optimizerStateIsSharded() throws {
     let one = try #require(model.predict(cluster(1), globalBatchSize: 64))
     let eight = try #require(model.predict(cluster(8), globalBatchSize: 512))
-    #expect(one.memoryByteCount - eight.memoryByteCount == 2 * Self.network.gradientByteCount * 7 / 8)
+    #expect(one.memoryByteCount - eight.memoryByteCount == 2 * Self.cost.gradientByteCount * 7 / 8)
   }
 
   private func pow10(_ exponent: Int) -> Double { (0..<exponent).reduce(1) { value, _ in value * 10 } }

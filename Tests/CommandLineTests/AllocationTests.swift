@@ -1,9 +1,9 @@
 import TestSupport
 import Testing
 
-/// After warm-up a training step allocates nothing, in any thread: images, passes, reduction, update, log.
+/// After warm-up no thread allocates memory in a training step: loading, passes, reduction, update, metrics.
 @Suite struct AllocationTests {
-  /// Three ranks are on one host; six are on three, and round their gradients.
+  /// Three ranks on one host; six ranks on three emulated hosts, with `--wire bf16`.
   @Test(arguments: [1, 3, 6])
   func aStepAllocatesNothing(ranks: Int) throws {
     let output = try ProcessRun(

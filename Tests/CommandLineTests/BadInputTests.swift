@@ -3,9 +3,9 @@ import Glibc
 import TestSupport
 import Testing
 
-/// Bad input gets one sentence, printed once, the contract's exit code, and nothing half-written.
+/// Invalid input: one error message, printed once, with the documented exit code, and no partial files.
 @Suite struct BadInputTests {
-  /// Runs a command alone and under `mpirun` and checks that both end alike.
+  /// Runs a command alone and under `mpirun`, and expects the same error.
   private func refuse(
     _ folder: TemporaryDirectory, _ arguments: [String], code: Int32, _ words: [String],
     ranks: [Int?] = [nil, 2, 3], environment: [String: String] = [:]
@@ -27,13 +27,13 @@ import Testing
     ["train", "--depth", "10", "--steps", "2", "--output-dir", "out"] + more
   }
 
-  @Test func aMissingDataFolder() throws {
+  @Test func aMissingDataDirectory() throws {
     try refuse(
       TemporaryDirectory(), training(["--data", "nowhere"]), code: 65,
       ["the data directory nowhere does not exist", "fetch-cifar10", "--data synthetic"])
   }
 
-  @Test func aDataFileCutShort() throws {
+  @Test func aTruncatedDataFile() throws {
     let folder = try TemporaryDirectory()
     try writeData(folder, bytes: 3073 * 2 + 100)
     try refuse(
@@ -63,7 +63,7 @@ import Testing
       folder, training(["--data", "data"]), code: 65, ["data_batch_1.bin", "label 10, above 9"])
   }
 
-  /// Found before the run begins, not when the record's turn comes.
+  /// Found before the run starts, not when the record is read.
   @Test(arguments: ["data_batch_1.bin", "test_batch.bin"])
   func aSingleLabelAboveNine(name: String) throws {
     let folder = try TemporaryDirectory()
@@ -82,14 +82,14 @@ import Testing
     (["--batch-size", "63"], ["--batch-size 63", "--microbatches 8", "use --microbatches 7."]),
     (["--batch-size", "0"], ["--batch-size 0"]),
     (["--microbatches", "0"], ["--microbatches 0 must be at least 1"]),
-    (["--depth", "23"], ["--depth 23", "6·n + 4"]),
+    (["--depth", "23"], ["--depth 23 is not a Wide ResNet depth", "for example 22"]),
     (["--widen-factor", "0"], ["--widen-factor 0"]),
     (["--steps", "0"], ["--steps 0"]),
     (["--steps", "-1"], ["--steps -1 must lie between 1 and"]),
     (["--steps", "9223372036854775807"], ["--steps 9223372036854775807 must lie between"]),
     (["--batch-size", "9223372036854775807"], ["--batch-size 9223372036854775807 must lie between"]),
     (["--depth", "1000000000000"], ["--depth 1000000000000 is more than 10000"]),
-    (["--depth", "-2"], ["--depth -2", "nearest is 10"]),
+    (["--depth", "-2"], ["--depth -2", "for example 10"]),
     (["--epochs", "2"], ["--steps and --epochs"]),
     (["--threads", "0"], ["--threads 0"]),
     (["--learning-rate=-1"], ["--learning-rate -1"]),
@@ -100,12 +100,12 @@ import Testing
     (["--frobnicate"], ["Unknown option '--frobnicate'"]),
     (["stray"], ["Unexpected argument 'stray'"]),
   ])
-  func flagsThatCannotBe(flags: [String], words: [String]) throws {
+  func invalidFlags(flags: [String], words: [String]) throws {
     try refuse(
       TemporaryDirectory(), training(["--data", "synthetic"] + flags), code: 64, words, ranks: [nil, 2])
   }
 
-  @Test func moreEpochsThanAnyoneHasTimeFor() throws {
+  @Test func tooManyEpochs() throws {
     try refuse(
       TemporaryDirectory(), ["train", "--epochs", "99999999999999999", "--output-dir", "out"], code: 64,
       ["--epochs 99999999999999999 must lie between"], ranks: [nil])
@@ -117,7 +117,7 @@ import Testing
       ["3 ranks cannot share 2 microbatches", "mpirun -np 2"], ranks: [3])
   }
 
-  @Test func ranksThatCannotFormWhatBF16Rounds() throws {
+  @Test func ranksThatCannotFormTheRoundedSums() throws {
     for command in [
       training(["--microbatches", "16", "--wire", "bf16"]),
       ["benchmark", "step", "--microbatches", "16", "--wire", "bf16"],
@@ -132,7 +132,7 @@ import Testing
     }
   }
 
-  @Test func anOutputFolderThatCannotBeWritten() throws {
+  @Test func anOutputDirectoryThatCannotBeWritten() throws {
     let folder = try TemporaryDirectory()
     try folder.write("file", "in the way")
     try refuse(
@@ -140,7 +140,7 @@ import Testing
       ["the output directory file/run cannot be written", "--output-dir"])
   }
 
-  @Test func aFolderThatAnotherRunWritesTo() throws {
+  @Test func aDirectoryThatAnotherRunWritesTo() throws {
     let folder = try TemporaryDirectory()
     let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
     let first = try Job.training(folder, output: "run", ["--steps", "100000"]).run { child in
@@ -153,7 +153,7 @@ import Testing
     #expect(first.exitCode == 75, "\(first.standardError)")
   }
 
-  @Test func aReportThatDoesNotGetWhereItShould() throws {
+  @Test func standardOutputThatCannotBeWritten() throws {
     let folder = try TemporaryDirectory()
     try Job.training(folder, output: "run", ["--steps", "1"]).succeed()
     let full = try shell(folder, "$0 inspect run >/dev/full")
@@ -162,7 +162,7 @@ import Testing
   }
 
   /// A pipe or a device is written to, not replaced by a file.
-  @Test func whatIsNoFileIsNotReplaced() throws {
+  @Test func specialFilesAreNotReplaced() throws {
     let folder = try TemporaryDirectory()
     try folder.write("theirs", "localhost:2\n")
     let output = try shell(
@@ -171,7 +171,7 @@ import Testing
     #expect(folder.read("got").contains("localhost slots=2"))
   }
 
-  @Test func aFileThatCannotBeMade() throws {
+  @Test func aFileThatCannotBeCreated() throws {
     let folder = try TemporaryDirectory()
     try folder.write("theirs", "localhost:2\n")
     for (path, words) in [
@@ -193,14 +193,14 @@ import Testing
     ).run()
   }
 
-  @Test func aRunThatIsThereAlready() throws {
+  @Test func aRunThatExistsAlready() throws {
     let folder = try TemporaryDirectory()
     try Job.training(folder, output: "run", ["--steps", "1"]).succeed()
     let arguments = ["train", "--output-dir", "run", "--resume", "never"]
-    try refuse(folder, arguments, code: 73, ["run holds a run already", "--resume auto"])
+    try refuse(folder, arguments, code: 73, ["run already contains a run", "--resume auto"])
   }
 
-  @Test func ranksThatEachBelieveToBeAlone() throws {
+  @Test func processesThatAreNotConnected() throws {
     for (variable, command) in [("SLURM_NTASKS", "mpirun -np 4"), ("PMI_SIZE", "mpirun -np 4")] {
       try refuse(
         TemporaryDirectory(), training([]), code: 69, [variable, "is alone", command], ranks: [nil],
@@ -208,7 +208,7 @@ import Testing
     }
   }
 
-  @Test func aSettingsFileWithMistakes() throws {
+  @Test func anInvalidSettingsFile() throws {
     let folder = try TemporaryDirectory()
     try folder.write("unknown.yaml", "frobnicate: 1\n")
     try folder.write("broken.yaml", "a: [1\n")

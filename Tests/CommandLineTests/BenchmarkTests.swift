@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The benchmarks print what they promise; how fast anything is decides nothing here.
+/// The reports of the benchmarks; no test depends on a speed.
 @Suite struct BenchmarkTests {
   private func lastLine<Value: Decodable>(
     _ type: Value.Type, _ arguments: [String], ranks: Int? = nil, environment: [String: String] = [:]
@@ -42,18 +42,18 @@ import Testing
     #expect(["native", "blas"].contains(line.engine) && !line.isa.isEmpty)
     #expect(abs(line.imagesPerSecond * line.stepMilliseconds / 16_000 - 1) < 1e-9)
     #expect(line.gflops > 0 && line.gflops.isFinite && line.evaluationImagesPerSecond > 0)
-    // The stem's output and six tensors of blocks, of eight or sixteen images: 73,728 numbers an image.
+    // The stem's output and six tensors of blocks: 73,728 numbers per image, for eight or sixteen images.
     #expect(line.keptActivationBytes == 4 * 73_728 * 16 / line.ranks)
     #expect(line.peakMemoryBytes > line.plannedMemoryBytes && line.plannedMemoryBytes > line.keptActivationBytes)
     #expect(line.firstStepSeconds > 0)
     #expect(line.wire == "fp32" && line.bytesSentToOtherHosts == 0)
     #expect((0...line.stepMilliseconds * 10).contains(line.exposedCommunicationMilliseconds))
-    // Half of the gradient there and half of the parameters back, and the small sums of batch norm, norm and loss.
+    // Half of the gradient and half of the parameters, and the small sums of batch norm, gradient norm and loss.
     let least = ranks == nil ? 0 : 4 * 100_986
     #expect(line.bytesSentPerRank >= least && Double(line.bytesSentPerRank) <= 1.15 * Double(least))
   }
 
-  /// The bytes of the host of rank 0, of which two ranks send.
+  /// The bytes that the host of rank 0 sends with its two ranks.
   @Test(arguments: [("fp32", 4), ("bf16", 4)])
   func stepOnSeveralHosts(wire: String, ranks: Int) throws {
     let line = try lastLine(
@@ -63,7 +63,7 @@ import Testing
         "microbatch", "--wire", wire,
       ],
       ranks: ranks, environment: ["WRN_RANKS_PER_HOST": "2"])
-    // Of two hosts each has the sum of four of eight rounded parts, which keeps all of its bits.
+    // Each of two hosts has the sum of four of eight rounded subtrees, which is sent in fp32.
     let least = Double(4 * 100_986)
     #expect(line.wire == wire && (least...1.15 * least).contains(Double(line.bytesSentToOtherHosts)))
   }
@@ -90,7 +90,7 @@ import Testing
       ["allreduce", "--elements", "200003", "--bucket-size", "128KiB", "--repetitions", "2"],
       ranks: ranks)
     #expect(line.ranks == ranks && line.bytes == 800_012 && line.buckets == 7 && line.n == 2)
-    // A rank's slices of all buckets differ from another's by a chunk of 2 KiB at most.
+    // The shards of two ranks differ by at most one chunk of 2 KiB per bucket.
     let least = 2 * Double(ranks - 1) / Double(ranks) * 800_012
     #expect(abs(Double(line.bytesSentPerRank) - least) <= 2 * 2048 * Double(ranks))
     for kind in [line.exchange, line.mpiAllreduce] { #expect(kind.milliseconds > 0) }
@@ -100,7 +100,7 @@ import Testing
       abs(line.ratio * line.mpiAllreduce.milliseconds / line.exchange.milliseconds - 1) < 1e-9)
   }
 
-  @Test func allReduceOfANetwork() throws {
+  @Test func allReduceOfAModel() throws {
     let output = try Job(
       TemporaryDirectory(), ranks: 2,
       ["benchmark", "allreduce", "--widen-factor", "1", "--repetitions", "1"]
@@ -179,7 +179,7 @@ import Testing
       report.rows.allSatisfy { (1e-9..<3e-6).contains($0.relativeL2) && (1e-9..<3e-6).contains($0.plainRelativeL2) })
   }
 
-  @Test func theControlWithoutProgressMustBeMeant() throws {
+  @Test func theControlWithoutProgressMustBeAllowed() throws {
     let step = ["benchmark", "step", "--depth", "10", "--batch-size", "16", "--steps", "1"]
     var job = try Job(TemporaryDirectory(), ranks: 2, step)
     job.environment = ["WRN_TEST_NO_PROGRESS": "1"]
@@ -197,9 +197,10 @@ import Testing
     (["convolution", "--batch-size", "9", "--microbatches", "2"], "--batch-size 9"),
     (["convolution", "--repetitions", "0"], "--repetitions"),
     (["accuracy", "--images", "0"], "--images 0"), (["step", "--steps", "0"], "--steps"),
+    (["step", "--bucket-size", "1"], "--bucket-size 1 must lie between 4KiB and 1GiB"),
     (["allreduce"], "mpirun -np 2"),
   ])
-  func whatCannotBeMeasured(arguments: [String], word: String) throws {
+  func invalidFlags(arguments: [String], word: String) throws {
     let output = try Job(TemporaryDirectory(), ["benchmark"] + arguments).run()
     #expect(output.exitCode == 64)
     #expect(output.errorLines.count == 1 && output.errorLines[0].contains(word), "\(output.standardError)")

@@ -1,11 +1,11 @@
 import TestSupport
 import Testing
 
-/// The promise: one seed gives bitwise the same parameters for every number of ranks and threads.
+/// One seed gives bitwise identical parameters for every number of ranks and threads.
 @Suite struct BitwiseReproducibilityTests {
   private static let layouts = [(1, 2), (2, 1), (2, 2), (3, 1), (3, 2), (4, 1), (4, 2)]
 
-  /// Trains alone on one thread, then in every other layout, and compares digests and logs.
+  /// Trains on one rank and thread, then in every other layout, and compares digests and metrics.
   private func check(_ flags: [String], layouts: [(ranks: Int, threads: Int)]) throws {
     let folder = try TemporaryDirectory()
     let flags = flags + ["--eval-every", "3", "--eval-batches", "5"]
@@ -26,21 +26,21 @@ import Testing
     try check(["--steps", "6"], layouts: [(1, 1)] + Self.layouts)
   }
 
-  @Test func microbatchesThatNoNumberOfRanksDivides() throws {
+  @Test func aNumberOfMicrobatchesThatRanksDoNotDivide() throws {
     try check(
       ["--steps", "4", "--batch-size", "21", "--microbatches", "7"], layouts: [(2, 2), (3, 1), (4, 1)])
   }
 
-  @Test func statisticsOfEachMicrobatch() throws {
+  @Test func ghostBatchNorm() throws {
     try check(["--steps", "4", "--batch-norm", "microbatch"], layouts: [(2, 2), (3, 1)])
   }
 
-  @Test func theFullNetwork() throws {
+  @Test func theFullModel() throws {
     try check(
       ["--steps", "3", "--depth", "22", "--widen-factor", "2"], layouts: [(1, 2), (2, 1), (3, 1), (4, 1)])
   }
 
-  /// How gradients are cut, who moves messages and who keeps moments change speed and memory, never a bit.
+  /// Bucket size, progress mode and sharding affect speed and memory, but not results.
   @Test(arguments: [
     (2, ["--bucket-size", "64KiB", "--threads", "2"]),
     (3, ["--bucket-size", "4KiB", "--optimizer-state", "replicated"]),
@@ -48,7 +48,7 @@ import Testing
     (2, ["--progress", "thread", "--optimizer-state", "replicated", "--threads", "2"]),
     (5, ["--bucket-size", "16KiB"]), (8, []),
   ])
-  func knobsOfTheExchange(ranks: Int, knobs: [String]) throws {
+  func settingsThatDoNotAffectResults(ranks: Int, knobs: [String]) throws {
     let folder = try TemporaryDirectory()
     let flags = ["--steps", "4", "--eval-every", "2", "--eval-batches", "3"]
     try Job.training(folder, output: "alone", flags + ["--threads", "1"]).succeed()

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Checkpoints that are damaged, foreign or hostile, as `train`, `evaluate` and `inspect` meet them.
+/// Damaged, incompatible or hostile checkpoints, for `train`, `evaluate` and `inspect`.
 @Suite struct CheckpointInputTests {
   private let folder: TemporaryDirectory
   private let checkpoint = "run/checkpoints/step-00000002"
@@ -57,7 +57,7 @@ import Testing
     try whole.prefix(whole.count / 2).write(to: URL(fileURLWithPath: model))
     try refuse(["inspect", checkpoint], "it was cut short or replaced")
     try refuse(["evaluate", "--checkpoint", model, "--data", "synthetic"], "but only", ranks: 2)
-    // The only checkpoint is damaged: to start over silently would throw the run away.
+    // The only checkpoint is damaged: a silent restart would discard the run.
     try refuse(
       ["train", "--depth", "10", "--batch-size", "16", "--data", "synthetic", "--output-dir", "run"],
       "no checkpoint in run/checkpoints is valid")

@@ -3,7 +3,7 @@ import Models
 import TestSupport
 import Testing
 
-/// The commands beside `train`.
+/// The commands other than `train`.
 @Suite struct CommandTests {
   private struct Report: Decodable {
     let loss: Double
@@ -13,7 +13,7 @@ import Testing
     let classAccuracy: [Double]
   }
 
-  @Test func evaluateAgreesWithTheRunItself() throws {
+  @Test func evaluateAgreesWithTheRun() throws {
     let folder = try TemporaryDirectory()
     let run = try Job.training(
       folder, output: "run", ["--steps", "3", "--eval-every", "3", "--eval-batches", "all"]
@@ -25,7 +25,7 @@ import Testing
     let reports = try [nil, 1, 3].map { ranks in
       try Job(folder, ranks: ranks, flags + ["--json"]).succeed().standardOutput
     }
-    #expect(Set(reports).count == 1, "the ranks change nothing")
+    #expect(Set(reports).count == 1, "the number of ranks does not affect the result")
     let report = try JSONDecoder.snakeCase.decode(Report.self, from: Data(reports[0].utf8))
     #expect(report.examples == 2000)
     #expect(report.confusion.flatMap { $0 }.reduce(0, +) == 2000)
@@ -63,8 +63,8 @@ import Testing
     try Job.training(folder, output: "run", ["--steps", "1"]).succeed()
     let flags = ["evaluate", "--checkpoint", "run", "--data", "synthetic", "--json"]
     for (more, advice) in [
-      (["--eval-batches", "32"], "ask for 31 at most, or all"),
-      (["--eval-batches", "1", "--batch-size", "2008"], "ask for all"),
+      (["--eval-batches", "32"], "use at most 31, or all"),
+      (["--eval-batches", "1", "--batch-size", "2008"], "use all"),
     ] {
       let refused = try Job(folder, ranks: 2, flags + more).run()
       #expect(refused.exitCode == 64 && refused.errorLines.count == 1, "\(refused.standardError)")
@@ -85,7 +85,7 @@ import Testing
     #expect(text.contains("  batch-size: 16"))
     #expect(shown.lines.last == "digest \(try folder.digest("run"))")
     let bare = try folder.digest("run/checkpoints/step-00000002/model.safetensors")
-    #expect(try bare != folder.digest("run"), "a folder's digest has the optimizer in it")
+    #expect(try bare != folder.digest("run"), "a checkpoint's digest includes the optimizer state")
   }
 
   @Test func dataIsWrittenAndVerified() throws {
@@ -105,7 +105,7 @@ import Testing
     #expect(again.standardError.contains("set is not empty"))
   }
 
-  @Test func doctorLooksAtEveryRank() throws {
+  @Test func doctorReportsEveryRank() throws {
     let folder = try TemporaryDirectory()
     let alone = try Job(folder, ["doctor"]).succeed()
     for row in ["CPU", "cores", "BLAS", "MPI", "ranks", "threads", "open files"] {
@@ -130,24 +130,6 @@ import Testing
     #expect(found.exitCode == 70 && found.errorLines.count == 1, "\(found.standardError)")
     #expect(found.standardError.contains("compute wrongly here: stem, forward is off by "))
     #expect(found.standardError.contains("--engine blas"))
-    #expect(found.lines.contains { $0.hasPrefix("ISA") }, "what was found is said all the same")
-  }
-
-  @Test func benchmarkStepIsMachineReadable() throws {
-    struct Result: Decodable {
-      let network: String
-      let imagesPerSecond: Double
-      let stepMilliseconds: Double
-      let n: Int
-      let ranks: Int
-    }
-    let folder = try TemporaryDirectory()
-    let flags = ["benchmark", "step", "--depth", "10", "--batch-size", "16", "--steps", "2", "--json"]
-    for ranks in [nil, 2] {
-      let output = try Job(folder, ranks: ranks, flags).succeed()
-      let result = try JSONDecoder.snakeCase.decode(Result.self, from: Data(output.standardOutput.utf8))
-      #expect(result.network == "WRN-10-1" && result.n == 2 && result.ranks == ranks ?? 1)
-      #expect(abs(result.imagesPerSecond * result.stepMilliseconds / 16_000 - 1) < 0.01)
-    }
+    #expect(found.lines.contains { $0.hasPrefix("ISA") }, "the report is printed before the error")
   }
 }

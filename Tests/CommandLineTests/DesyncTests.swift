@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// A rank whose numbers are no longer those of the others is found, named, and its state never saved.
+/// A desynchronized rank is found and reported, and its state is never saved.
 @Suite struct DesyncTests {
   private func job(
     _ folder: TemporaryDirectory, ranks: Int?, fault: String, allowed: String? = "1", _ flags: [String]
@@ -28,7 +28,7 @@ import Testing
     #expect(folder.names("run/checkpoints") == ["latest", "step-00000003"], "the one before stays")
     try Job.training(folder, ranks: 2, output: "run", ["--steps", "8", "--checkpoint-every", "3"]).succeed()
     try Job.training(folder, output: "whole", ["--steps", "8"]).succeed()
-    #expect(try folder.digest("run") == folder.digest("whole"), "started again it goes on as if nothing had happened")
+    #expect(try folder.digest("run") == folder.digest("whole"), "the restarted run has the same result")
   }
 
   @Test func runningStatisticsAreComparedEveryHundredSteps() throws {

@@ -3,7 +3,7 @@ import Glibc
 import TestSupport
 import Testing
 
-/// Faults on the way: the job ends by itself, names the cause once, and what was saved stays whole.
+/// Failures during a run: the job ends, reports the cause once, and its checkpoints stay valid.
 @Suite struct FaultTests {
   @Test func aKilledRankEndsTheJobAndNothingIsLost() throws {
     let folder = try TemporaryDirectory()
@@ -16,7 +16,7 @@ import Testing
       #expect(ranks.count == 3)
       kill(try #require(ranks.last), SIGKILL)
     }
-    // 110 would be mpirun's own timeout: the ranks that are left waited for ever.
+    // mpirun's own timeout would give 110, if the other ranks waited forever.
     #expect(output.exitCode == 137, "\(output.standardError)")
     try Job(folder, ["inspect", "run"]).succeed()
     let saved = folder.read("run/checkpoints/latest").filter(\.isNumber)
@@ -26,7 +26,7 @@ import Testing
     #expect(try folder.digest("run") == folder.digest("whole"))
   }
 
-  @Test func recordsThatAreDamagedWhileARunReadsThem() throws {
+  @Test func recordsDamagedDuringARun() throws {
     for ranks in [nil, 3] {
       let folder = try TemporaryDirectory()
       try Job(folder, ["data", "synthesize", "data"]).succeed()
@@ -64,7 +64,7 @@ import Testing
     #expect(output.exitCode == 74, "\(output.standardError)")
     #expect(output.errorLines.count == 1)
     #expect(output.standardError.contains("model.safetensors failed: File too large"))
-    #expect(folder.names("run/checkpoints").isEmpty, "nothing half-written")
+    #expect(folder.names("run/checkpoints").isEmpty, "no partial files")
   }
 
   @Test func aRunThatDiverges() throws {
@@ -111,7 +111,7 @@ import Testing
       ["-c", "0", BuiltProducts.executable("wrn-dist"), "train", "--threads", "2", "--output-dir", "run"],
       environment: MPIRun.environment(adding: [:]), workingFolder: folder.path
     ).run { child in if cores == 1 { kill(child, SIGKILL) } }
-    // A machine of a single core cannot show it: a rank there is not bound, it has all there is.
+    // On a machine of a single core a rank is never bound to fewer cores.
     guard cores > 1 else { return }
     #expect(output.exitCode == 64)
     #expect(output.errorLines.count == 1)
@@ -119,7 +119,7 @@ import Testing
     #expect(folder.names("run").isEmpty)
   }
 
-  /// The processes that a process has started.
+  /// Returns the child processes of a process.
   private func children(of parent: pid_t) throws -> [pid_t] {
     let path = "/proc/\(parent)/task/\(parent)/children"
     return try String(contentsOfFile: path, encoding: .utf8).split(separator: " ").compactMap {

@@ -2,9 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The help texts are part of the contract: a change to one must be meant.
-///
-/// After a change that is meant, run `Tests/CommandLineTests/Snapshots/update`.
+/// The help texts are part of the interface; `Tests/CommandLineTests/Snapshots/update` records an intended change.
 @Suite struct HelpTests {
   private static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
     .appendingPathComponent("Snapshots")

@@ -12,17 +12,17 @@ import Testing
     return try job.run()
   }
 
-  @Test func aGoodFile() throws {
+  @Test func aValidFile() throws {
     let folder = try TemporaryDirectory()
     try folder.write("hosts", "127.0.0.1 slots=4 # here\n")
     let output = try check(folder, ["hosts", "--reach"])
     #expect(output.exitCode == 0, "\(output.standardError)")
-    #expect(output.lines == ["hosts: Open MPI form, 1 host, 4 slots", "every host is known and can be reached"])
+    #expect(output.lines == ["hosts: Open MPI format, 1 host, 4 slots", "every host is known and reachable"])
     let quiet = try check(folder, ["hosts", "--quiet"])
     #expect(quiet.exitCode == 0 && quiet.standardOutput.isEmpty && quiet.standardError.isEmpty)
   }
 
-  @Test func aForeignFileIsRefusedOrConverted() throws {
+  @Test func anotherFormatIsRefusedOrConverted() throws {
     let folder = try TemporaryDirectory()
     for (name, text, words) in [
       ("mpich", "127.0.0.1:2\n", "Open MPI's is 127.0.0.1 slots=2"),
@@ -34,7 +34,7 @@ import Testing
       #expect(refused.exitCode == 64 && refused.refusals.count == 1, "\(refused.standardError)")
       #expect(refused.refusals.first?.contains("the host file \(name), line 1: ") == true)
       #expect(refused.standardError.contains(words) && refused.standardError.contains("--write OUT"))
-      #expect(refused.lines.contains("127.0.0.1 slots=2"), "it is shown converted")
+      #expect(refused.lines.contains("127.0.0.1 slots=2"), "the converted file is printed")
       let written = try check(folder, [name, "--write", "out"])
       #expect(written.exitCode == 0, "\(written.standardError)")
       #expect(folder.read("out").hasSuffix("\n127.0.0.1 slots=2\n"))
@@ -43,7 +43,7 @@ import Testing
     }
   }
 
-  /// What `mpirun` itself makes of the files, so that the checker claims nothing that is not so.
+  /// The check accepts and refuses the same files as `mpirun`.
   @Test(arguments: [
     ("127.0.0.1 slots = 2 // two\n", true), ("localhost:2\n", false), ("127.0.0.1 slots=2\r\n", false),
     ("127.0.0.1 slots=2 max_slots=1\n", false), ("127.0.0.1 slot=2\n", false), ("127.0.0.1 slots=0\n", false),
@@ -55,11 +55,11 @@ import Testing
     #expect((try check(folder, ["hosts"]).exitCode == 0) == isFine)
     var job = MPIRun(ranks: 1, "/bin/echo", ["started"])
     job.placement = ["--hostfile", folder.path + "/hosts", "--bind-to", "none"]
-    // The exit code does not tell: after some parse errors mpirun starts nothing and exits with 0.
+    // Not the exit code: after some parse errors mpirun starts nothing and exits with 0.
     #expect((try job.run().standardOutput.contains("started")) == isFine)
   }
 
-  @Test func aFileThatCannotBeReadOrHasNoHost() throws {
+  @Test func anUnreadableOrEmptyFile() throws {
     let folder = try TemporaryDirectory()
     #expect(try check(folder, ["nowhere"]).exitCode == 65)
     #expect(try check(folder, ["nowhere"]).standardError.contains("the host file nowhere cannot be read"))
@@ -69,7 +69,7 @@ import Testing
     #expect(try check(folder, [unwritable, "--write", "no/out"]).exitCode == 73)
   }
 
-  @Test func aHostThatNobodyKnows() throws {
+  @Test func anUnknownHost() throws {
     let folder = try TemporaryDirectory()
     try folder.write("hosts", "127.0.0.1 slots=1\nno-such-host.invalid slots=1\n")
     let output = try check(folder, ["hosts"])
@@ -77,9 +77,9 @@ import Testing
     #expect(output.refusals.first?.contains("line 2: the host no-such-host.invalid is unknown here") == true)
   }
 
-  @Test func aHostThatCannotBeReached() throws {
+  @Test func anUnreachableHost() throws {
     let folder = try TemporaryDirectory()
-    // An address of the documentation range, never asked: the agent answers at once.
+    // An address of the documentation range, never used: the agent returns at once.
     try folder.write("hosts", "127.0.0.1 slots=1\n203.0.113.7 slots=1\n")
     try folder.writeScript("agent", "#!/bin/sh\necho \"connect to host $1: No route to host\" >&2\nexit 255\n")
     let agent = ["OMPI_MCA_plm_rsh_agent": folder.path + "/agent"]
@@ -95,7 +95,7 @@ import Testing
     #expect(try check(folder, ["hosts", "--reach"], environment: agent).exitCode == 0)
   }
 
-  @Test func ranksThatDoNotFitAreWarnedAbout() throws {
+  @Test func tooManyRanksAreWarnedAbout() throws {
     let folder = try TemporaryDirectory()
     try folder.write("hosts", "127.0.0.1 slots=4\n127.0.0.1 slots=2\n")
     let output = try check(folder, ["hosts", "--ranks", "9", "--quiet"])
@@ -107,18 +107,18 @@ import Testing
     #expect(output.standardError.contains("their slots add up to 6"))
   }
 
-  @Test func aNetworkThatThisHostHasNot() throws {
+  @Test func aNetworkThatThisHostLacks() throws {
     let folder = try TemporaryDirectory()
     try folder.write("hosts", "127.0.0.1 slots=4\n")
     let wrong = try check(folder, ["hosts", "--interface", "203.0.113.0/24"])
-    #expect(wrong.exitCode == 64 && wrong.standardError.contains("holds no address of this host"))
+    #expect(wrong.exitCode == 64 && wrong.standardError.contains("contains no address of this host"))
     let right = try check(folder, ["hosts", "--interface", "127.0.0.0/8"])
     #expect(right.exitCode == 0 && right.standardOutput.contains("btl_tcp_if_include"))
   }
 
   @Test func flagsThatNeedAHostFile() throws {
     let output = try Job(TemporaryDirectory(), ["doctor", "--write", "out"]).run()
-    #expect(output.exitCode == 64 && output.standardError.contains("belong to --hostfile"))
+    #expect(output.exitCode == 64 && output.standardError.contains("need --hostfile"))
   }
 }
 

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 #if arch(x86_64)
-  /// The native kernels' builds as a user meets them: the same bits, in one job, and refusals.
+  /// The kernel builds in whole runs: bitwise identical results, also mixed in one job, and refusals.
   @Suite struct InstructionSetTests {
     private static let hasBoth = InstructionSet.allCases.allSatisfy(\.isSupported)
     private static let reason: Comment = "this CPU cannot run both AVX2 and AVX-512"
@@ -11,7 +11,7 @@ import Testing
     @Test(
       .enabled(if: hasBoth, reason),
       arguments: [["--steps", "4"], ["--steps", "3", "--widen-factor", "2", "--batch-size", "32"]])
-    func bothGiveTheSameBits(flags: [String]) throws {
+    func bothAreBitwiseIdentical(flags: [String]) throws {
       let folder = try TemporaryDirectory()
       for name in ["avx2", "avx512"] {
         var job = Job.training(folder, output: name, flags)

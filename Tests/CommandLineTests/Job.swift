@@ -2,27 +2,27 @@ import Foundation
 import TestSupport
 import Testing
 
-/// A `wrn-dist` command in a folder of its own, alone or under the real `mpirun`.
+/// A `wrn-dist` command in a temporary directory, alone or under the real `mpirun`.
 struct Job {
-  /// Where it runs.
+  /// Its working directory.
   let folder: TemporaryDirectory
-  /// The ranks; nil: without `mpirun`.
+  /// The number of ranks; if `nil`, it runs without `mpirun`.
   var ranks: Int?
   /// The command's arguments.
   var arguments: [String]
   /// Variables in addition to this process's.
   var environment: [String: String] = [:]
-  /// Further options of `mpirun`.
+  /// More options of `mpirun`.
   var options: [String] = []
 
-  /// Describes a command.
+  /// Creates a command.
   init(_ folder: TemporaryDirectory, ranks: Int? = nil, _ arguments: [String]) {
     self.folder = folder
     self.ranks = ranks
     self.arguments = arguments
   }
 
-  /// A training run of a small network on synthetic images that takes a second or two.
+  /// Creates a training run of a small model on synthetic images, of one or two seconds.
   static func training(
     _ folder: TemporaryDirectory, ranks: Int? = nil, output: String, _ more: [String] = []
   ) -> Job {
@@ -34,7 +34,7 @@ struct Job {
       ] + more)
   }
 
-  /// Runs it to its end.
+  /// Runs it and waits for its end.
   func run(whileRunning: (pid_t) throws -> Void = { _ in }) throws -> ProcessRun.Output {
     if let ranks {
       var run = MPIRun(ranks: ranks, "wrn-dist", arguments)
@@ -60,7 +60,7 @@ struct Job {
 }
 
 extension TemporaryDirectory {
-  /// The digest of all tensors of a run's latest checkpoint, as `inspect --digest` prints it.
+  /// Returns the digest of all tensors of a run's latest checkpoint, as `inspect --digest` prints it.
   func digest(_ run: String) throws -> String {
     let output = try Job(self, ["inspect", "--digest", run]).succeed()
     let digest = output.lines.first ?? ""
@@ -68,14 +68,14 @@ extension TemporaryDirectory {
     return digest
   }
 
-  /// The lines of a run's `metrics.jsonl` without speed and times, which differ from run to run.
+  /// Returns the lines of a run's `metrics.jsonl` without speeds and times, which differ between runs.
   func metrics(_ run: String) -> [String] {
     read("\(run)/metrics.jsonl").split(separator: "\n").map {
       String($0.replacing(/"images_per_second":[^,]*,|,"[a-z]+_seconds":[^,}]*/, with: ""))
     }
   }
 
-  /// The names of the files and folders inside a folder; none if there is no such folder.
+  /// Returns the names in a directory; none if it does not exist.
   func names(_ name: String) -> [String] {
     let path = url.appendingPathComponent(name).path
     return ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted()
@@ -83,7 +83,7 @@ extension TemporaryDirectory {
 }
 
 extension ProcessRun.Output {
-  /// The lines that the program, not `mpirun`, wrote about an error.
+  /// The error lines of the program, without those of `mpirun`.
   var errorLines: [String] {
     standardError.split(separator: "\n").map(String.init).filter {
       $0.contains("rror: ") || $0.hasPrefix("wrn-dist: ")

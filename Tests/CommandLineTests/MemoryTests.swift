@@ -1,11 +1,11 @@
 import TestSupport
 import Testing
 
-/// A run whose memory will not fit is refused before any of it is taken.
+/// A run that needs too much memory is refused before it allocates any.
 @Suite struct MemoryTests {
   @Test(arguments: [nil, 3])
   func aRunThatDoesNotFit(ranks: Int?) throws {
-    // Five TB; no machine of today has that.
+    // 5 TB, more than any machine has today.
     let flags = ["--widen-factor", "64", "--batch-size", "65536"]
     for command in [["train", "--data", "synthetic", "--output-dir", "out"], ["benchmark", "step"]] {
       let folder = try TemporaryDirectory()
@@ -16,7 +16,7 @@ import Testing
       #expect(sentence.contains(/[0-9.]+ GiB of memory but only [0-9.]+ GiB are/), "\(sentence)")
       #expect(
         sentence.contains("\(ranks ?? 1) rank(s) on ") && sentence.contains("lower --batch-size or --widen-factor"))
-      #expect(sentence.contains("start fewer ranks on a host") == (ranks == 3))
+      #expect(sentence.contains("start fewer ranks per host") == (ranks == 3))
       #expect(folder.names("out").isEmpty)
     }
   }

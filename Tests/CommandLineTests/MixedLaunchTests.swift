@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Ranks that were not started alike are refused before the first step, with the difference named.
+/// Ranks with different flags, data or builds are refused before the first step; the error names the difference.
 @Suite struct MixedLaunchTests {
   /// Starts two ranks with different commands (`mpirun -np 1 … : -np 1 …`).
   private func refuse(
@@ -36,7 +36,7 @@ import Testing
     try refuse(TemporaryDirectory(), Self.synthetic + first, Self.synthetic + second, code: 64, sentence)
   }
 
-  @Test func differentFolders() throws {
+  @Test func differentDataSets() throws {
     let folder = try TemporaryDirectory()
     for (name, seed) in [("a", "0"), ("b", "1")] {
       try Job(folder, ["data", "synthesize", name, "--seed", seed]).succeed()
@@ -44,7 +44,7 @@ import Testing
     try refuse(folder, ["--data", "a"], ["--data", "b"], code: 65, "the training set is SHA-256 ")
     try refuse(
       folder, ["--data", "a"], Self.synthetic, code: 65, "on rank 0 but synthetic training image, seed 0 on rank 1")
-    // One byte in the middle, which a look at a few images would not find.
+    // One byte in the middle, which a comparison of a few images would not find.
     let file = folder.url.appendingPathComponent("b/test_batch.bin")
     try FileManager.default.removeItem(at: folder.url.appendingPathComponent("b"))
     try FileManager.default.copyItem(
@@ -58,7 +58,7 @@ import Testing
   @Test func differentBuilds() throws {
     let folder = try TemporaryDirectory()
     let program = try BuiltProducts.executable("wrn-dist")
-    // A byte behind the end of an executable changes nothing that it does.
+    // A byte after the end of an executable does not affect it.
     let copy = folder.path + "/wrn-dist"
     let output = try ProcessRun("/bin/sh", ["-c", "cp '\(program)' '\(copy)' && printf x >>'\(copy)'"]).run()
     #expect(output.exitCode == 0)
@@ -66,7 +66,7 @@ import Testing
       folder, Self.synthetic, Self.synthetic, program: copy, code: 70, "the build of wrn-dist is ")
   }
 
-  @Test func aFlagThatOnlyOneRankCannotRead() throws {
+  @Test func aFlagThatIsInvalidOnOneRank() throws {
     try refuse(
       TemporaryDirectory(), Self.synthetic, Self.synthetic + ["--learning-rate", "nan"], code: 64, "--learning-rate nan"
     )

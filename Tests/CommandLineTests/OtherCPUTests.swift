@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 #if arch(x86_64)
-  /// The whole program on emulated CPUs: no instruction of a wider build may be in code that runs everywhere.
+  /// The whole program on emulated CPUs: portable code must not contain instructions of a wider build.
   ///
   /// The emulator ends a program at the first instruction that the CPU lacks (signal 4).
   @Suite struct OtherCPUTests {
@@ -23,7 +23,7 @@ import Testing
       ).run()
     }
 
-    @Test func trainingWithAVX2AloneGivesTheSameBits() throws {
+    @Test func trainingWithAVX2IsBitwiseIdentical() throws {
       let folder = try TemporaryDirectory()
       try Job.training(folder, output: "here", Self.training).succeed()
       let output = try run(.training(folder, output: "there", Self.training), on: "Haswell")
@@ -33,15 +33,15 @@ import Testing
       #expect(folder.metrics("there") == folder.metrics("here"))
     }
 
-    @Test func doctorChecksWhatTheCPUCanRun() throws {
+    @Test func doctorChecksTheSupportedKernels() throws {
       let output = try run(Job(TemporaryDirectory(), ["doctor"]), on: "Haswell")
       #expect(output.exitCode == 0, "\(output.standardError)")
       let lines = output.lines.filter { $0.hasPrefix("ISA") || $0.hasPrefix("engine") || $0.hasPrefix("kernels") }
       #expect(lines.count == 4)
-      #expect(lines[0].contains("avx2, the widest that CPUID says this CPU can run"))
+      #expect(lines[0].contains("avx2, the widest that this CPU supports"))
       #expect(lines[1].contains("native (avx2)"))
-      #expect(lines[2].contains("native (avx2): all 76 results right, largest relative error "))
-      #expect(lines[3].contains("blas (Haswell): all 76 results right"))
+      #expect(lines[2].contains("native (avx2): all 76 results correct, largest relative error "))
+      #expect(lines[3].contains("blas (Haswell): all 76 results correct"))
     }
 
     @Test func aSetThatTheCPULacksIsRefused() throws {
@@ -56,7 +56,7 @@ import Testing
       #expect(folder.names("out").isEmpty)
     }
 
-    @Test func withoutAVX2OpenBLASComputes() throws {
+    @Test func withoutAVX2TheEngineIsBLAS() throws {
       let folder = try TemporaryDirectory()
       let output = try run(.training(folder, output: "run", Self.training), on: "Nehalem")
       #expect(output.exitCode == 0, "\(output.standardError)")
@@ -64,8 +64,9 @@ import Testing
       #expect(folder.metrics("run").count == 2)
       let doctor = try run(Job(folder, ["doctor"]), on: "Nehalem")
       #expect(doctor.exitCode == 0)
-      #expect(doctor.standardOutput.contains("none: kernels are built for avx512, avx2, and CPUID says"))
-      #expect(doctor.standardOutput.contains("blas (Nehalem): all 76 results right"))
+      #expect(
+        doctor.standardOutput.contains("none: kernels are built for avx512, avx2, and this CPU supports none of them"))
+      #expect(doctor.standardOutput.contains("blas (Nehalem): all 76 results correct"))
       #expect(!doctor.standardOutput.contains("native (avx2): all"))
     }
   }

@@ -3,9 +3,9 @@ import Glibc
 import TestSupport
 import Testing
 
-/// What a run prints and writes.
+/// The output of a run and its files.
 @Suite struct OutputTests {
-  @Test func reportLinesHaveTraxsForm() throws {
+  @Test func reportLinesHaveTraxsFormat() throws {
     let folder = try TemporaryDirectory()
     let output = try Job.training(
       folder, ranks: 2, output: "run", ["--steps", "4", "--eval-every", "2", "--eval-batches", "2"]
@@ -29,7 +29,7 @@ import Testing
     #expect(!output.standardOutput.contains("\r"), "a live line needs a terminal")
   }
 
-  @Test func metricsAndFolderHoldWhatTheContractSays() throws {
+  @Test func outputDirectoryAndMetrics() throws {
     struct Line: Decodable {
       let kind: String
       let step: Int
@@ -65,7 +65,7 @@ import Testing
     for line in lines where line.kind == "train" {
       #expect(line.learningRate == 0.01)
       #expect((line.imagesPerSecond ?? 0) > 0 && (line.gradientNorm ?? 0) > 0)
-      // Alone there is nobody to wait for.
+      // A single rank waits for no other.
       #expect((line.computeSeconds ?? 0) > 0 && (line.communicationSeconds ?? 1) < 1e-3)
       #expect((line.dataSeconds ?? -1) >= 0)
     }
@@ -74,12 +74,12 @@ import Testing
       let correct = (line.accuracy ?? -1) * 2000
       #expect(abs(correct - correct.rounded()) < 1e-3, "accuracy is a count of 2000 images")
     }
-    // The configuration beside the results starts the same run again.
+    // The settings in the output directory start the same run again.
     try Job(folder, ["train", "--config", "run/config.yaml", "--output-dir", "again"]).succeed()
     #expect(try folder.digest("again") == folder.digest("run"))
   }
 
-  @Test func theTimesOfAStepAreParts() throws {
+  @Test func theTimesOfAStepAddUp() throws {
     struct Line: Decodable {
       let imagesPerSecond, computeSeconds, communicationSeconds, dataSeconds: Double
     }
@@ -97,7 +97,7 @@ import Testing
     }
   }
 
-  @Test func flagsWinOverTheSettingsFile() throws {
+  @Test func flagsOverrideTheSettingsFile() throws {
     let folder = try TemporaryDirectory()
     try folder.write("small.yaml", "depth: 10\nbatch_size: 16\nsteps: 7\ndata: synthetic\nevalEvery: 0\n")
     let output = try Job(
@@ -117,7 +117,7 @@ import Testing
     #expect(output.standardOutput.contains("1875 steps of 16 images (3.0 epochs)"))
   }
 
-  /// `mpirun -np 4 wrn-dist` alone starts Trax's run on whatever data there is, in a folder of its own.
+  /// `mpirun -np 4 wrn-dist` starts Trax's run on the data set that it finds, in a new directory.
   @Test func noFlagsAtAll() throws {
     let folder = try TemporaryDirectory()
     let runs = folder.url.appendingPathComponent("runs").path

@@ -16,14 +16,14 @@ import Testing
     return try Job(folder, ["plan", "--from", "bench.json", "--cores-per-host", "2"] + flags).run()
   }
 
-  @Test func tablesAndAPicture() throws {
+  @Test func tablesAndAChart() throws {
     let folder = try TemporaryDirectory()
     let output = try plan(
       folder, ["--hosts", "1…64", "--widen-factor", "1,4", "--svg", "plan.svg", "--batch-size", "32"])
     #expect(output.exitCode == 0, "\(output.standardError)")
     #expect(output.lines.count { $0.contains("global batch fixed at 32 images:") } == 2)
-    #expect(output.lines.count { $0.contains("batch of each rank fixed at 32 images:") } == 2)
-    // The measured network on one host: 32 images on 2 cores at 20 ms a core and image.
+    #expect(output.lines.count { $0.contains("batch per rank fixed at 32 images:") } == 2)
+    // The measured model on one host: 32 images on 2 cores at 20 ms per core and image.
     let rows = output.standardOutput.components(separatedBy: "WRN-22-4: ").last?.split(separator: "\n") ?? []
     let one = rows.first { $0.split(separator: " ").first == "1" }?.split(separator: " ").map(String.init) ?? []
     #expect(one.prefix(8) == ["1", "1", "32", "320.00", "320.00", "0.00", "0.00", "100"], "\(one)")
@@ -32,7 +32,7 @@ import Testing
     #expect(folder.read("plan.svg").hasPrefix("<svg ") && folder.read("plan.svg").contains("k = 4"))
   }
 
-  @Test func withoutAFileThisMachineIsMeasured() throws {
+  @Test func withoutAFileItMeasuresThisMachine() throws {
     let flags = ["plan", "--depth", "10", "--widen-factor", "1", "--hosts", "1,2"]
     let output = try Job(TemporaryDirectory(), flags).run()
     #expect(output.exitCode == 0, "\(output.standardError)")
@@ -40,13 +40,13 @@ import Testing
   }
 
   @Test(arguments: [
-    (["--hosts", "0"], "--hosts 0"), (["--bandwidth", "10"], "--bandwidth 10 is no data rate"),
-    (["--latency", "20"], "--latency 20 is no time"), (["--widen-factor", "1,x"], "--widen-factor 1,x"),
+    (["--hosts", "0"], "--hosts 0"), (["--bandwidth", "10"], "--bandwidth 10 is not a data rate"),
+    (["--latency", "20"], "--latency 20 is not a time"), (["--widen-factor", "1,x"], "--widen-factor 1,x"),
     (["--ranks-per-host", "3"], "--ranks-per-host 3 is more than --cores-per-host 2"),
     (["--batch-size", "0"], "--batch-size 0"),
     (["--from", "nowhere"], "--from nowhere cannot be read"), (["--depth", "23"], "--depth 23"),
   ])
-  func mistakes(flags: [String], words: String) throws {
+  func invalidFlags(flags: [String], words: String) throws {
     let output = try plan(TemporaryDirectory(), flags)
     #expect(output.exitCode == 64, "\(output.standardError)")
     #expect(output.errorLines.count == 1 && output.standardError.contains(words), "\(output.standardError)")

@@ -6,7 +6,7 @@ import Testing
 /// A resumed run's parameters are bitwise those of the uninterrupted one, with any number of ranks.
 @Suite struct ResumeTests {
   @Test(arguments: [(1, 4), (3, 2), (4, 1), (2, 3)])
-  func goesOnExactly(firstRanks: Int, thenRanks: Int) throws {
+  func resumedRunsAreBitwiseIdentical(firstRanks: Int, thenRanks: Int) throws {
     let folder = try TemporaryDirectory()
     let flags = ["--eval-every", "2", "--eval-batches", "3", "--checkpoint-every", "4"]
     try Job.training(folder, output: "whole", flags + ["--steps", "9"]).succeed()
@@ -21,9 +21,9 @@ import Testing
     #expect(train("parts").count == 9)
   }
 
-  /// Moments that were divided among ranks come together in a checkpoint and are divided anew.
+  /// A checkpoint gathers sharded optimizer state; a resume shards it again.
   @Test(arguments: [("sharded", "replicated"), ("replicated", "sharded")])
-  func momentsChangeTheirKeepers(first: String, then: String) throws {
+  func optimizerStateModeChanges(first: String, then: String) throws {
     let folder = try TemporaryDirectory()
     try Job.training(folder, output: "whole", ["--steps", "6"]).succeed()
     try Job.training(
@@ -35,7 +35,7 @@ import Testing
     #expect(try folder.digest("parts") == folder.digest("whole"))
   }
 
-  @Test func anOlderCheckpointReplacesWhatCameAfterIt() throws {
+  @Test func anOlderCheckpointTruncatesTheRun() throws {
     let folder = try TemporaryDirectory()
     let flags = ["--steps", "6", "--checkpoint-every", "2"]
     try Job.training(folder, output: "run", flags).succeed()
@@ -64,7 +64,7 @@ import Testing
     try compareWithWhole(folder, step: step)
   }
 
-  @Test func theSignalOfABatchSystemReachesAllRanks() throws {
+  @Test func aSignalToMPIRunReachesAllRanks() throws {
     let folder = try TemporaryDirectory()
     let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
     let job = Job.training(folder, ranks: 3, output: "run", ["--steps", "100000"])
@@ -77,7 +77,7 @@ import Testing
     try compareWithWhole(folder, step: folder.metrics("run").count)
   }
 
-  /// Goes on for two steps and compares with a run that never stopped.
+  /// Resumes for two steps and compares with an uninterrupted run.
   private func compareWithWhole(_ folder: TemporaryDirectory, step: Int) throws {
     let steps = ["--steps", "\(step + 2)"]
     try Job.training(folder, ranks: 2, output: "run", steps).succeed()
@@ -86,7 +86,7 @@ import Testing
     #expect(folder.metrics("run") == folder.metrics("whole"))
   }
 
-  @Test func aFinishedRunIsLeftAlone() throws {
+  @Test func aCompleteRunIsUnchanged() throws {
     let folder = try TemporaryDirectory()
     try Job.training(folder, output: "run", ["--steps", "2"]).succeed()
     let metrics = folder.metrics("run")
@@ -95,7 +95,7 @@ import Testing
     #expect(folder.metrics("run") == metrics)
   }
 
-  @Test func anotherEngineIsWarnedOf() throws {
+  @Test func anotherEngineIsWarnedAbout() throws {
     let folder = try TemporaryDirectory()
     try Job.training(folder, output: "run", ["--steps", "1", "--engine", "blas"]).succeed()
     let same = try Job.training(folder, output: "run", ["--steps", "2", "--engine", "blas"]).succeed()
@@ -104,8 +104,8 @@ import Testing
     #expect(other.standardOutput.contains("step-00000002 was made with --engine blas"))
   }
 
-  /// A run that has lost its checkpoints is not begun anew over what it left.
-  @Test func checkpointsThatAreGone() throws {
+  /// A run without its checkpoints is not restarted over its other files.
+  @Test func missingCheckpoints() throws {
     let folder = try TemporaryDirectory()
     try Job.training(folder, output: "run", ["--steps", "1"]).succeed()
     let metrics = folder.metrics("run")
@@ -132,7 +132,7 @@ import Testing
   }
 }
 
-/// Waits until a file has some lines; gives up after a minute.
+/// Waits until a file has a number of lines; fails after a minute.
 func waitForLines(_ count: Int, in path: String) throws {
   for _ in 0..<6000 {
     let text = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""

@@ -46,7 +46,7 @@ import Testing
       let names = Set(spans.map(\.name))
       #expect(names.isSuperset(of: Self.layers.flatMap { ["forward \($0)", "backward \($0)"] }))
       #expect(names.isSuperset(of: ["update", "add microbatches"]))
-      // A layer is passed once a step and direction.
+      // One span per layer, step and pass.
       #expect(spans.count { $0.name == "forward stem" && $0.tid == 0 } == 4)
       #expect(spans.count { $0.name == "backward groups.1.blocks.0.conv2" && $0.tid == 0 } == 4)
       #expect(spans.count { $0.name == "batch-norm wait" } == (count > 1 ? 4 * 14 : 0))
@@ -74,17 +74,17 @@ import Testing
         #expect(times.allSatisfy { nests($0, among: times) })
       }
     }
-    // The ranks' clocks agree: all were in step 2 at the same time.
+    // The ranks' clocks are aligned: all were in step 2 at the same time.
     let second = (0..<count).compactMap { rank in
       events.filter { $0.name == "step" && $0.pid == rank }.dropFirst().first
     }
     let latestStart = second.compactMap(\.ts).max() ?? 0
     #expect(second.allSatisfy { ($0.ts ?? 0) + ($0.dur ?? 0) >= latestStart })
     try Job.training(folder, output: "plain", flags.dropLast(2)).succeed()
-    #expect(try folder.digest("plain") == folder.digest("run"), "a trace changes no bit")
+    #expect(try folder.digest("plain") == folder.digest("run"), "a trace does not affect results")
   }
 
-  /// Times are written with three decimals of a microsecond: sums may differ by a rounding.
+  /// Times have three decimals of a microsecond, so sums may differ by a rounding error.
   private func nests(
     _ span: (start: Double, end: Double), among others: [(start: Double, end: Double)]
   ) -> Bool {
@@ -104,7 +104,7 @@ import Testing
       ["shortcut", "blocks.0.conv1", "blocks.0.conv2"].map { "groups.\(g).\($0)" }
     }
 
-  @Test func aStoppedRunLeavesItsTrace() throws {
+  @Test func aStoppedRunWritesItsTrace() throws {
     let folder = try TemporaryDirectory()
     let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
     let output = try Job.training(folder, ranks: 2, output: "run", ["--steps", "100000", "--trace", "t.json"]).run {
@@ -117,8 +117,8 @@ import Testing
     #expect(steps.count >= 6 && Set(steps.map(\.pid)) == [0, 1])
   }
 
-  /// The folder of the output is not there yet when the run starts.
-  @Test func itMayLieInTheOutputFolder() throws {
+  /// The output directory does not exist yet when the run starts.
+  @Test func itMayBeInTheOutputDirectory() throws {
     let folder = try TemporaryDirectory()
     try Job.training(folder, ranks: 2, output: "run", ["--steps", "1", "--trace", "run/t.json"]).succeed()
     #expect(try read(folder, "run/t.json").contains { $0.name == "step" })

@@ -24,7 +24,7 @@ import Testing
     )
   }
 
-  @Test func slurmStartsTheJobThatItWasGiven() throws {
+  @Test func slurmStartsTheAllocatedRanks() throws {
     let fixture = try slurmFixture()
     try fixture.setCores(8, threadsPerCore: 2)
     let output = try fixture.run("slurm.sbatch", ["--steps", "9"], environment: Self.slurm)
@@ -39,7 +39,7 @@ import Testing
   }
 
   @Test(arguments: [(75, 1), (0, 0), (65, 0), (137, 0)])
-  func slurmRequeuesOnlyAfterACheckpointOnRequest(exitCode: Int32, requeues: Int) throws {
+  func slurmOnlyRequeuesAfterAStopOnRequest(exitCode: Int32, requeues: Int) throws {
     let fixture = try slurmFixture()
     try fixture.stub("mpirun", "exit \(exitCode)")
     let output = try fixture.run("slurm.sbatch", environment: Self.slurm)
@@ -48,7 +48,7 @@ import Testing
     #expect(calls == [String](repeating: "scontrol requeue 77", count: requeues))
   }
 
-  @Test func slurmPassesTheSignalOnAndRequeuesOnce() throws {
+  @Test func slurmForwardsTheSignalAndRequeuesOnce() throws {
     let fixture = try slurmFixture()
     try fixture.stub("mpirun", ScriptFixture.stoppable)
     let output = try fixture.run("slurm.sbatch", environment: Self.slurm) {
@@ -91,7 +91,7 @@ import Testing
   }
 
   @Test(arguments: [SIGUSR1, SIGTERM])
-  func pbsAsksForACheckpointAndSubmitsTheSameRunAgain(signal: Int32) throws {
+  func pbsRequestsAStopAndSubmitsTheRunAgain(signal: Int32) throws {
     let (fixture, environment) = try pbsFixture()
     try fixture.stub("mpirun", ScriptFixture.stoppable)
     let output = try fixture.run("pbs.sh", environment: environment) {
@@ -104,13 +104,13 @@ import Testing
     #expect(fixture.calls.last == "run 91, flags --steps 9")
   }
 
-  @Test func batchScriptsCarryTheirDirectives() throws {
+  @Test func batchScriptsHaveTheirDirectives() throws {
     let fixture = try ScriptFixture()
     let slurm = fixture.read("launch/slurm.sbatch")
     for directive in ["--signal=B:USR1@180", "--requeue", "--open-mode=append"] {
       #expect(slurm.contains("\n#SBATCH \(directive)\n"))
     }
-    // sbatch stops looking at the first line that is neither a comment nor blank.
+    // sbatch ignores directives after the first line that is neither a comment nor blank.
     #expect(
       slurm.range(of: "set -euo")!.lowerBound > slurm.range(of: "#SBATCH --output")!.lowerBound)
     #expect(fixture.read("launch/pbs.sh").contains("\n#PBS -r y\n"))

@@ -2,9 +2,9 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Several hosts for real, as far as one machine can: namespaces with host names and addresses of their own.
+/// Several emulated hosts on one machine: namespaces with separate host names and addresses.
 @Suite(.serialized) struct EmulatedHostsTests {
-  /// Why hosts cannot be emulated here, if so.
+  /// The reason why hosts cannot be emulated here, if any.
   private static let obstacle: String? = {
     guard geteuid() == 0 else { return "network namespaces need root" }
     for tool in ["ip", "tc", "unshare", "mpirun"] where (try? BuiltProducts.installed(tool)) == nil {
@@ -12,7 +12,7 @@ import Testing
     }
     let name = "wrn-test-\(getpid())"
     let attempt = try? ProcessRun("/bin/sh", ["-c", "ip netns add \(name) && ip netns del \(name)"]).run()
-    return attempt?.exitCode == 0 ? nil : "this container may not make network namespaces"
+    return attempt?.exitCode == 0 ? nil : "this container may not create network namespaces"
   }()
 
   private func run(
@@ -34,7 +34,7 @@ import Testing
   }
 
   @Test(.enabled(if: obstacle == nil, Comment(rawValue: obstacle ?? "")))
-  func twoHostsGiveTheBitsOfOneProcess() throws {
+  func twoHostsAreBitwiseIdenticalToOneProcess() throws {
     let folder = try TemporaryDirectory()
     let program = ScriptFixture.repository.path + "/.build/release/wrn-dist"
     let alone = try ProcessRun(
@@ -50,7 +50,7 @@ import Testing
       try ProcessRun(program, ["inspect", "--digest", run], workingFolder: folder.path).run().standardOutput
     }
     #expect(digests[0] == digests[1] && digests[0].count == 65)
-    // Both hosts took part under their own names, and their bytes crossed the bridge.
+    // Both hosts participated under their own names, and their bytes crossed the bridge.
     let trace = folder.read("t.json")
     #expect(trace.contains("rank 0 on emulated1") && trace.contains("rank 2 on emulated2"))
     for host in 1...2 {
@@ -70,7 +70,7 @@ import Testing
   }
 
   @Test(.enabled(if: obstacle == nil, Comment(rawValue: obstacle ?? "")))
-  func aSignalLeavesACheckpointAndNothingElse() throws {
+  func aSignalWritesACheckpointAndRemovesTheNamespaces() throws {
     let folder = try TemporaryDirectory()
     let flags = Self.training + ["--steps", "100000", "--output-dir", "run"]
     let output = try run(folder, ["--"] + flags) { child in
@@ -86,7 +86,7 @@ import Testing
     for (arguments, words) in [
       (["--hosts", "5"], "--hosts 5 must lie between 2 and 4"), (["--hosts", "1"], "--hosts 1"),
       (["--slots", "0"], "--slots must be a positive number"), (["--frobnicate"], "unknown argument"),
-      (["--rate"], "needs a value"), (["--rate", "fast"], "--rate fast is not understood"),
+      (["--rate"], "needs a value"), (["--rate", "fast"], "--rate fast is not a rate of tc"),
       (["--hosts", "99999999999999999999"], "--hosts must be a positive number"),
     ] {
       let output = try run(TemporaryDirectory(), arguments)
@@ -95,7 +95,7 @@ import Testing
     }
   }
 
-  @Test func withoutRootItSaysSo() throws {
+  @Test func withoutRootItReportsTheReason() throws {
     let fixture = try ScriptFixture()
     try fixture.stub("id", "echo 1000")
     let output = try fixture.run("emulate-hosts")

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// `launch/fetch-cifar10` against a server on loopback: the folder appears complete or not at all.
+/// `launch/fetch-cifar10` against a server on loopback: the directory appears complete or not at all.
 @Suite struct FetchTests {
   private static let name = "cifar-10-batches-bin"
   private static let files =
@@ -12,7 +12,7 @@ import Testing
   private let archive: Data
   private let sum: String
 
-  /// Makes an archive with files of the right names.
+  /// Creates an archive with files of the expected names.
   init() throws {
     folder = try TemporaryDirectory()
     for file in Self.files { try folder.write("source/\(Self.name)/\(file)", "contents of \(file)") }
@@ -45,7 +45,7 @@ import Testing
     return (output, server.requests)
   }
 
-  /// Checks that a fetch failed with one sentence and left nothing.
+  /// Expects that a fetch fails with one sentence and leaves no files.
   private func refuse(
     _ answer: LoopbackServer.Answer?, md5: String? = nil, code: Int32, _ words: String,
     sourceLocation: SourceLocation = #_sourceLocation
@@ -69,21 +69,21 @@ import Testing
     for file in Self.files { #expect(folder.read("data/\(Self.name)/\(file)") == "contents of \(file)") }
     let second = try fetch(.body(archive))
     #expect(second.output.exitCode == 0)
-    #expect(second.output.standardOutput.contains("is there already; nothing to do."))
+    #expect(second.output.standardOutput.contains("exists already; nothing to do."))
     #expect(second.requests.isEmpty)
   }
 
   @Test func aWrongSumIsRefused() throws {
     try refuse(
       .body(archive), md5: String(repeating: "0", count: 32), code: 65,
-      "has the MD5 sum \(sum) where 00000000000000000000000000000000 is expected")
+      "has the MD5 sum \(sum) instead of 00000000000000000000000000000000")
   }
 
   @Test func aMissingArchiveIsANetworkFailure() throws {
     try refuse(nil, code: 69, "could not be downloaded; is the network up?")
   }
 
-  @Test func anArchiveCutShortIsANetworkFailure() throws {
+  @Test func aTruncatedArchiveIsANetworkFailure() throws {
     try refuse(.cutShort(archive), code: 69, "could not be downloaded")
   }
 
@@ -93,11 +93,11 @@ import Testing
     try refuse(.body(other), md5: otherSum, code: 65, "lacks files of \(Self.name)")
   }
 
-  @Test func aFolderThatCannotBeMadeIsNamed() throws {
+  @Test func aDirectoryThatCannotBeCreatedIsReported() throws {
     try folder.write("file", "in the way")
     let (output, requests) = try fetch(.body(archive), into: "file/data")
     #expect(output.exitCode == 73)
-    #expect(output.standardError == "fetch-cifar10: the folder 'file/data' cannot be written; give another one.\n")
+    #expect(output.standardError == "fetch-cifar10: the directory 'file/data' cannot be written; give another one.\n")
     #expect(requests.isEmpty)
   }
 

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 @Suite struct QuickstartTests {
-  /// A stub of mpirun that leaves what wrn-dist leaves.
+  /// A stub of mpirun that writes the files of wrn-dist.
   private static let training = #"""
     while [ $# -gt 0 ]; do [ "$1" != --output-dir ] || output=$2; shift; done
     mkdir -p "$output"
@@ -13,7 +13,7 @@ import Testing
     } >"$output/metrics.jsonl"
     """#
 
-  @Test func itPreparesTrainsAndEndsWithTheResult() throws {
+  @Test func itPreparesTrainsAndPrintsTheResult() throws {
     let fixture = try ScriptFixture()
     try fixture.setCores(2)
     try fixture.stub("mpirun", Self.training)
@@ -30,15 +30,15 @@ import Testing
     #expect(command.hasSuffix("--steps 50"))
     #expect(output.lines.contains { $0.hasPrefix("$ mpirun -np 4 ") })
     #expect(output.standardOutput.contains("Accuracy after the last step: 43.8 %"))
-    #expect(output.standardOutput.contains("Everything is in \(fixture.path)/runs/quickstart-"))
-    #expect(output.standardOutput.contains("What to try next"))
+    #expect(output.standardOutput.contains("The output is in \(fixture.path)/runs/quickstart-"))
+    #expect(output.standardOutput.contains("Next steps"))
   }
 
-  @Test func aFailingRunIsNotPraised() throws {
+  @Test func aFailingRunPrintsNoResult() throws {
     let fixture = try ScriptFixture()
     try fixture.stub("mpirun", "exit 65")
     let output = try fixture.run("quickstart")
     #expect(output.exitCode == 65)
-    #expect(!output.standardOutput.contains("What to try next"))
+    #expect(!output.standardOutput.contains("Next steps"))
   }
 }

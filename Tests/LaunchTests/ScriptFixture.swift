@@ -3,14 +3,14 @@ import Glibc
 import TestSupport
 import Testing
 
-/// A copy of the launch scripts in a folder of its own, on a machine made of stubs.
+/// A copy of the launch scripts in a temporary directory, on a machine simulated by stubs.
 ///
-/// Only the stubs and a few harmless tools are on PATH, so nothing is installed, built or submitted
-/// and what this machine happens to have does not matter. Every stub notes its call in a log.
+/// Only the stubs and a few harmless tools are on PATH, so nothing is installed, built or submitted,
+/// and this machine's programs have no effect. Every stub logs its calls.
 final class ScriptFixture: Sendable {
   private let folder: TemporaryDirectory
 
-  /// Makes the copy with stubs for a machine that has everything.
+  /// Creates the copy, with stubs for a machine on which everything is installed.
   init() throws {
     folder = try TemporaryDirectory()
     for name in ["launch", "hostfiles"] {
@@ -54,7 +54,7 @@ final class ScriptFixture: Sendable {
     "sleep", "sort", "tail", "wc",
   ]
 
-  /// The body of a stub of mpirun that trains until USR1 asks for a checkpoint.
+  /// The body of a stub of mpirun that trains until USR1 requests a stop.
   static let stoppable = """
     trap 'echo "mpirun got USR1" >>"$FIXTURE/log"; exit 75' USR1
     trap 'echo "mpirun got TERM" >>"$FIXTURE/log"; exit 1' TERM
@@ -64,29 +64,29 @@ final class ScriptFixture: Sendable {
 
   /// The root of the copy.
   var path: String { folder.path }
-  /// The stubs' calls so far, one a line: name and arguments.
+  /// The stubs' calls so far, one per line: name and arguments.
   var calls: [String] { folder.read("log").split(separator: "\n").map(String.init) }
 
-  /// Writes a stub that notes its call and runs a body.
+  /// Writes a stub that logs its call and runs a body.
   func stub(_ name: String, _ body: String) throws {
     try folder.writeScript(
       "stubs/\(name)", "#!/bin/bash\necho \"\(name) $*\" >>\"$FIXTURE/log\"\n\(body)\n")
   }
 
-  /// Writes what the copy has in place of wrn-dist.
+  /// Writes the copy's stub of wrn-dist.
   func replaceProgram(_ text: String) throws { try folder.writeScript(".build/release/wrn-dist", text) }
 
-  /// Removes a stub: the machine does not have this program.
+  /// Removes a stub, so that the machine does not have this program.
   func remove(_ name: String) throws {
     try FileManager.default.removeItem(atPath: "\(path)/stubs/\(name)")
   }
 
-  /// Sets what `dpkg-query` knows.
+  /// Sets the packages that `dpkg-query` reports as installed.
   func setInstalled(_ packages: [String]) throws {
     try folder.write("installed", packages.map { $0 + "\n" }.joined())
   }
 
-  /// Sets the machine's whole cores, and its hardware threads if each core has several.
+  /// Sets the machine's physical cores and hardware threads per core.
   func setCores(_ cores: Int, threadsPerCore: Int = 1) throws {
     try folder.writeScript("stubs/nproc", "#!/bin/bash\necho \(cores * threadsPerCore)\n")
     try folder.writeScript(
@@ -105,7 +105,7 @@ final class ScriptFixture: Sendable {
   /// Reads a file of the copy.
   func read(_ name: String) -> String { folder.read(name) }
 
-  /// Runs a script of the copy from another folder.
+  /// Runs a script of the copy from another directory.
   func run(
     _ script: String, _ arguments: [String] = [], environment: [String: String] = [:],
     whileRunning: (pid_t) throws -> Void = { _ in }

@@ -4,7 +4,7 @@ import Testing
 @Suite struct SetupTests {
   private static let install = "apt-get install --yes --no-install-recommends"
 
-  @Test func aCompleteMachineIsOnlyBuiltOn() throws {
+  @Test func aCompleteMachineOnlyBuilds() throws {
     let fixture = try ScriptFixture()
     let output = try fixture.run("setup")
     #expect(output.exitCode == 0, "\(output.standardError)")
@@ -27,7 +27,7 @@ import Testing
     #expect(fixture.calls.filter { $0.hasPrefix("apt-get") } == wanted)
   }
 
-  @Test func testPackagesComeOnlyWithTheOption() throws {
+  @Test func testPackagesNeedTheOption() throws {
     let fixture = try ScriptFixture()
     try fixture.setInstalled(
       [
@@ -39,7 +39,7 @@ import Testing
     #expect(fixture.calls.contains("\(Self.install) shellcheck qemu-user"))
   }
 
-  @Test func aUserWithSudoInstallsThroughIt() throws {
+  @Test func aUserInstallsWithSudo() throws {
     let fixture = try ScriptFixture()
     try fixture.stub("id", "echo 1000")
     try fixture.stub("sudo", #"exec "$@""#)
@@ -52,7 +52,7 @@ import Testing
         "\(Self.install) pkg-config libopenmpi-dev openmpi-bin libopenblas-dev"))
   }
 
-  @Test func aUserWithoutSudoIsToldWhatToAskFor() throws {
+  @Test func withoutSudoTheCommandIsReported() throws {
     let fixture = try ScriptFixture()
     try fixture.stub("id", "echo 1000")
     try fixture.setInstalled(["pkg-config", "libopenmpi-dev", "openmpi-bin"])
@@ -65,13 +65,13 @@ import Testing
     #expect(!fixture.calls.contains { $0.hasPrefix("apt-get") || $0.hasPrefix("swift build") })
   }
 
-  @Test func aSystemWithoutAptIsToldWhatIsMissing() throws {
+  @Test func withoutAptTheMissingPackagesAreReported() throws {
     let fixture = try ScriptFixture()
     try fixture.remove("apt-get")
     try fixture.remove("dpkg-query")
     let output = try fixture.run("setup")
     #expect(output.exitCode == 69)
-    #expect(output.standardError.contains("no apt-get: install what corresponds to the Debian"))
+    #expect(output.standardError.contains("no apt-get: install the equivalents of the Debian"))
     #expect(output.standardError.contains("libopenmpi-dev"))
   }
 
@@ -92,7 +92,7 @@ import Testing
     #expect(try fixture.run("setup").exitCode == 0)
   }
 
-  @Test func aMissingSwiftIsExplained() throws {
+  @Test func aMissingSwiftIsReported() throws {
     let fixture = try ScriptFixture()
     try fixture.remove("swift")
     let output = try fixture.run("setup")
@@ -100,14 +100,14 @@ import Testing
     #expect(output.standardError.contains("swift is not in your PATH"))
   }
 
-  @Test func theBuildCanBeLeftOut() throws {
+  @Test func theBuildCanBeSkipped() throws {
     let fixture = try ScriptFixture()
     let output = try fixture.run("setup", environment: ["WRN_SKIP_BUILD": "1"])
     #expect(output.exitCode == 0)
     #expect(!fixture.calls.contains { $0.hasPrefix("swift build") })
   }
 
-  @Test func aFailingInstallationAndBuildAreNotHidden() throws {
+  @Test func failuresOfInstallationAndBuildAreReported() throws {
     let fixture = try ScriptFixture()
     try fixture.stub("swift", "[ \"$1\" = --version ] && echo 'Swift version 6.3' || exit 7")
     #expect(try fixture.run("setup").exitCode == 7)

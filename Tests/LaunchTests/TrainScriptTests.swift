@@ -19,35 +19,35 @@ import Testing
 
   private static let end =
     "-x OPENBLAS_NUM_THREADS=1 ROOT/.build/release/wrn-dist train"
-  private static let shared = "--oversubscribe --bind-to none --mca mpi_yield_when_idle 1"
+  private static let oversubscribed = "--oversubscribe --bind-to none --mca mpi_yield_when_idle 1"
   private static let keepalive =
     "--mca oob_tcp_keepalive_time 10 --mca oob_tcp_keepalive_intvl 5 "
     + "--mca oob_tcp_keepalive_probes 3"
-  private static let pieces =
+  private static let fragments =
     "--mca btl_tcp_flags 1 --mca btl_tcp_max_send_size 32768 --mca btl_tcp_sndbuf 131072"
 
   @Test(arguments: [
     (1, 8, "--map-by slot:PE=8 --bind-to core"), (2, 8, "--map-by slot:PE=4 --bind-to core"),
     (3, 8, "--map-by slot:PE=2 --bind-to core"), (4, 8, "--map-by slot:PE=2 --bind-to core"),
     (8, 8, "--map-by slot:PE=1 --bind-to core"), (2, 2, "--map-by slot:PE=1 --bind-to core"),
-    (9, 8, shared), (4, 2, shared), (2, 1, shared),
+    (9, 8, oversubscribed), (4, 2, oversubscribed), (2, 1, oversubscribed),
   ])
-  func coresAreSharedOutOrShared(ranks: Int, cores: Int, placement: String) throws {
+  func coresAreDividedOrOversubscribed(ranks: Int, cores: Int, placement: String) throws {
     #expect(
       try command(["-np", "\(ranks)"], cores: cores)
         == "$ mpirun -np \(ranks) \(placement) \(Self.end)")
   }
 
-  @Test func hardwareThreadsAreNotTakenForCores() throws {
+  @Test func hardwareThreadsAreNotCores() throws {
     #expect(try command(["-np", "2"], cores: 4, threadsPerCore: 2).contains("slot:PE=2 "))
   }
 
-  @Test func coresCanBeStated() throws {
+  @Test func coresCanBeSet() throws {
     #expect(try command(["-np", "2", "--cores", "32"], cores: 4).contains("slot:PE=16 "))
     #expect(try command(["-np", "2", "--cores-per-rank", "3"], cores: 2).contains("slot:PE=3 "))
   }
 
-  @Test func withoutANumberFourRanksOrAllSlotsAreUsed() throws {
+  @Test func theDefaultIsFourRanksOrAllSlots() throws {
     #expect(try command([]).hasPrefix("$ mpirun -np 4 "))
     #expect(
       try command([], hosts: "# mine\na slots=2\n\nb slots=3 max_slots=3 # comment\n")
@@ -62,13 +62,13 @@ import Testing
       try command(["--interface", "10.0.0.0/16"], hosts: "a slots=2\nb slots=2\n")
         == "$ mpirun -np 4 --hostfile ROOT/hosts --map-by slot:PE=4 --bind-to core "
         + "--mca btl_tcp_if_include 10.0.0.0/16 --mca oob_tcp_if_include 10.0.0.0/16 "
-        + "\(Self.keepalive) \(Self.pieces) \(Self.end)")
+        + "\(Self.keepalive) \(Self.fragments) \(Self.end)")
     #expect(try command([], hosts: "a slots=2\nb slots=2\n").contains(Self.keepalive))
     #expect(try !command([], hosts: "a slots=2\n").contains("keepalive"))
   }
 
-  /// mpirun would make a list of two values.
-  @Test func settingsOfTheUserTakeThePlaceOfOurs() throws {
+  /// mpirun treats two values as a list.
+  @Test func settingsOfTheUserReplaceTheDefaults() throws {
     let hosts = "a slots=2\nb slots=2\n"
     let words = try command(["--mca", "btl_tcp_sndbuf", "9"], hosts: hosts)
     #expect(words.components(separatedBy: "btl_tcp_sndbuf").count == 2 && words.contains("--mca btl_tcp_sndbuf 9 "))
@@ -79,7 +79,7 @@ import Testing
     #expect(!output.standardOutput.contains("btl_tcp_flags") && output.standardOutput.contains("btl_tcp_sndbuf"))
   }
 
-  @Test func flagsAndSettingsArePassedOnQuoted() throws {
+  @Test func flagsAndSettingsAreForwardedQuoted() throws {
     #expect(
       try command(["-np", "1", "--mca", "pml", "ob1", "--", "--output-dir", "a b", "--steps", "5"])
         .hasSuffix(
@@ -87,7 +87,7 @@ import Testing
             + "--output-dir a\\ b --steps 5"))
   }
 
-  @Test func rootIsAllowedAndTold() throws {
+  @Test func rootIsAllowedAndReported() throws {
     let fixture = try ScriptFixture()
     try fixture.stub(
       "mpirun",
@@ -101,7 +101,7 @@ import Testing
     #expect(asUser.lines.last == "allowed no no")
   }
 
-  @Test func theCommandThatIsPrintedIsRunAndItsCodeReturned() throws {
+  @Test func thePrintedCommandIsRunAndItsExitCodeReturned() throws {
     let fixture = try ScriptFixture()
     try fixture.stub("mpirun", "exit 76")
     let output = try fixture.run("train", ["-np", "2", "--", "--steps", "3"])
@@ -111,7 +111,7 @@ import Testing
   }
 
   @Test(arguments: [SIGINT, SIGTERM, SIGHUP, SIGUSR1])
-  func aSignalAsksForACheckpoint(signal: Int32) throws {
+  func aSignalRequestsAStop(signal: Int32) throws {
     let fixture = try ScriptFixture()
     try fixture.stub("mpirun", ScriptFixture.stoppable)
     let output = try fixture.run("train", ["-np", "2"]) { try fixture.send(signal, to: $0) }
@@ -119,7 +119,7 @@ import Testing
     #expect(fixture.calls.filter { $0.hasPrefix("mpirun got") } == ["mpirun got USR1"])
   }
 
-  /// Sends a signal twice to a job whose `mpirun` does `reaction` after it has got one.
+  /// Sends a signal twice to a job whose `mpirun` runs `reaction` after each USR1.
   private func sendTwice(
     _ signal: Int32, reaction: String
   ) throws -> (output: ProcessRun.Output, received: [String]) {
@@ -138,15 +138,15 @@ import Testing
     #expect(received == ["mpirun got USR1", "mpirun got TERM"])
   }
 
-  /// PBS may send USR1 to all processes of a job, and pbs.sh passes it on as well: still one wish.
-  @Test func usr1IsNeverMoreThanAWish() throws {
-    let (output, received) = try sendTwice(SIGUSR1, reaction: "; ((++wishes < 2)) || exit 75")
+  /// PBS may send USR1 to all processes of a job, and pbs.sh forwards it as well: still one stop request.
+  @Test func repeatedUSR1IsOneStopRequest() throws {
+    let (output, received) = try sendTwice(SIGUSR1, reaction: "; ((++requests < 2)) || exit 75")
     #expect(output.exitCode == 75, "\(output.standardError)")
     #expect(received == ["mpirun got USR1", "mpirun got USR1"])
   }
 
-  /// Only a training run has anything to save.
-  @Test func otherCommandsAreEnded() throws {
+  /// Only a training run writes a checkpoint.
+  @Test func otherCommandsAreTerminated() throws {
     let fixture = try ScriptFixture()
     try fixture.stub("mpirun", ScriptFixture.stoppable)
     let output = try fixture.run("train", ["-np", "2", "--command", "benchmark step"]) {
@@ -169,7 +169,7 @@ import Testing
   }
 
   @Test(arguments: [
-    ("a:4\n", "says host:N"), ("a slots=2\r\n", "Windows line ends"), ("# none\n", "names no host"),
+    ("a:4\n", "has host:N"), ("a slots=2\r\n", "Windows line ends"), ("# none\n", "names no host"),
   ])
   func foreignHostFilesAreRefused(hosts: String, sentence: String) throws {
     let fixture = try ScriptFixture()
@@ -179,8 +179,8 @@ import Testing
     #expect(output.standardError.contains(sentence))
   }
 
-  @Test func coresCanBeSharedAndAnotherCommandRun() throws {
-    #expect(try command(["-np", "2", "--share-cores"]).contains("-np 2 \(Self.shared) "))
+  @Test func coresCanBeOversubscribedAndAnotherCommandRun() throws {
+    #expect(try command(["-np", "2", "--share-cores"]).contains("-np 2 \(Self.oversubscribed) "))
     #expect(
       try command(["-np", "2", "--command", "benchmark step", "--", "--json"]).hasSuffix(
         "ROOT/.build/release/wrn-dist benchmark step --json"))
@@ -204,7 +204,7 @@ import Testing
     #expect(
       fixture.calls == ["wrn-dist doctor --hostfile \(file) --reach --quiet --interface 10.0.0.0/16 rsh -x"],
       "mpirun is not started")
-    #expect(try fixture.run("train", ["--hostfile", file, "--dry-run"]).exitCode == 0, "the program is not asked")
+    #expect(try fixture.run("train", ["--hostfile", file, "--dry-run"]).exitCode == 0, "a dry run skips the check")
   }
 
   @Test func moreRanksThanSlotsAreRefused() throws {
@@ -220,7 +220,7 @@ import Testing
     #expect(missing.exitCode == 65 && missing.standardError.contains("'/nowhere' cannot be read"))
   }
 
-  @Test func anUnpreparedMachineIsSentToSetup() throws {
+  @Test func anUnpreparedMachineIsReferredToSetup() throws {
     let fixture = try ScriptFixture()
     try fixture.remove("mpirun")
     let output = try fixture.run("train", ["-np", "2"])

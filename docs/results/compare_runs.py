@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Prints the training losses of several runs side by side, averaged over windows of steps, as a Markdown table.
+"""Prints the mean training losses of several runs per window of steps, as a Markdown table.
 
     docs/results/compare_runs.py [--window 250] [--steps 2000] NAME=RUN NAME=RUN …
 
-RUN is the output folder of `wrn-dist train`. Longer runs are cut to --steps. A run that stopped and went on is read as one.
+RUN is the output directory of `wrn-dist train`. Steps after --steps are ignored. A resumed run counts as one.
 """
 
 import argparse
@@ -28,10 +28,10 @@ def main() -> None:
         print(f"| {first + 1} to {last} | " + " | ".join(f"{mean:.4f}" for mean in means) + " |")
 
 
-def read(folder: str, steps: int) -> list[float]:
-    """The losses of steps 1, 2, …"""
+def read(directory: str, steps: int) -> list[float]:
+    """Returns the losses of steps 1, 2, …"""
     found: dict[int, float] = {}
-    with open(os.path.join(folder, "metrics.jsonl")) as file:
+    with open(os.path.join(directory, "metrics.jsonl")) as file:
         for line in map(json.loads, file):
             if line["kind"] == "train":
                 found[line["step"]] = line["loss"]

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Draws a run of WRN-22-1 beside Trax's published curves, and prints how far apart they are.
+"""Plots a run of WRN-22-1 with Trax's published curves, and prints the distances.
 
     pip install numpy matplotlib
-    docs/results/plot_run.py RUN PICTURE.png
+    docs/results/plot_run.py RUN CHART.png
 
-RUN is the output folder of `wrn-dist train` with 1,000 steps between evaluations. Trax's figures are those of the two notebooks "Train
-a WideResnet" (run A) and of the article built on it (run B): mean training loss over each 1,000 steps, and test accuracy on 1,280
-images. Exits with 1 if a window is further than 5 % from the nearer of the two.
+RUN is the output directory of `wrn-dist train` with 1,000 steps between evaluations. Trax's values are those of the notebook "Train a
+WideResnet" (run A) and of the article based on it (run B): mean training loss per 1,000 steps, and test accuracy on 1,280 images. Exits
+with 1 if the loss of a window is more than 5 % from the nearer of the two.
 """
 
 import json
@@ -33,23 +33,23 @@ TRAX_ACCURACY = {
 def main() -> None:
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    run, picture = sys.argv[1:]
+    run, chart = sys.argv[1:]
     with open(os.path.join(run, "metrics.jsonl")) as file:
         lines = [json.loads(line) for line in file]
     loss = np.array([line["loss"] for line in lines if line["kind"] == "train"])
     evals = [line for line in lines if line["kind"] == "eval"]
 
-    print("| step | train loss, window mean | Trax A | Trax B | off the nearer | test loss | test accuracy |")
+    print("| step | train loss, window mean | Trax A | Trax B | distance to the nearer | test loss | test accuracy |")
     print("|---|---|---|---|---|---|---|")
-    worst = 0.0
+    largest = 0.0
     for i, step in enumerate(STEPS):
         if step > len(loss):
             break
-        # Trax reports step 1 by itself, so the first window begins at step 2.
+        # Trax reports step 1 separately, so the first window begins at step 2.
         mean = loss[max(1, step - 1000):step].mean()
         references = [values[i] for values in TRAX_LOSS.values()]
         off = min((mean / reference - 1 for reference in references), key=abs)
-        worst = max(worst, abs(off))
+        largest = max(largest, abs(off))
         evaluation = next(line for line in evals if line["step"] == step)
         print("| %d | %.4f | %.4f | %.4f | %+.1f %% | %.4f | %.2f %% |" % (
             step, mean, *references, 100 * off, evaluation["loss"], 100 * evaluation["accuracy"]))
@@ -69,9 +69,9 @@ def main() -> None:
         axes.legend()
     figure.suptitle("WRN-22-1 on CIFAR-10, batch 64, Adam at 0.01")
     figure.tight_layout()
-    figure.savefig(picture, dpi=110)
-    print(f"largest distance {100 * worst:.1f} %")
-    if worst > 0.05:
+    figure.savefig(chart, dpi=110)
+    print(f"largest distance {100 * largest:.1f} %")
+    if largest > 0.05:
         sys.exit(1)
 
 

@@ -1,30 +1,30 @@
 extension HostFile {
-  /// Reads a host file; what is wrong with it is in ``findings``.
+  /// Reads a host file; ``diagnostics`` has its problems.
   ///
   /// - Parameters:
   ///   - bytes: The file's contents.
-  ///   - isPBSNodeFile: Whether the file is known to be `$PBS_NODEFILE`, where a host named once has one slot. Otherwise a
-  ///     file of bare names is taken for one if it names some host twice.
+  ///   - isPBSNodeFile: Whether the file is `$PBS_NODEFILE`, where a host named once has one slot. Otherwise a file of bare
+  ///     names is treated as one if it names some host twice.
   public init(_ bytes: [UInt8], isPBSNodeFile: Bool = false) {
     guard let lines = readLines(bytes) else { return }
     var entries: [Entry] = []
     for (i, line) in lines.enumerated() {
       do {
-        for entry in try HostLine.parse(line, number: i + 1, notes: &findings) {
+        for entry in try HostLine.parse(line, number: i + 1, diagnostics: &diagnostics) {
           entries.append(entry)
-          if !forms.contains(entry.form) { forms.append(entry.form) }
-          if entry.form != .openMPI { addConvertible(entry, text: line) }
+          if !formats.contains(entry.format) { formats.append(entry.format) }
+          if entry.format != .openMPI { diagnoseFormat(entry, text: line) }
         }
       } catch {
-        findings.append(Diagnostic(.fatal, line: i + 1, error.text))
+        diagnostics.append(Diagnostic(.fatal, line: i + 1, error.message))
       }
     }
     if entries.isEmpty && fatal == nil {
-      findings.append(Diagnostic(.fatal, "it names no host; write one a line, such as node01 slots=4"))
+      diagnostics.append(Diagnostic(.fatal, "it names no host; write one per line, such as node01 slots=4"))
     }
-    join(entries, isPBSNodeFile: isPBSNodeFile)
+    merge(entries, isPBSNodeFile: isPBSNodeFile)
     warnAboutLocalNames()
-    findings.sort { $0.line < $1.line }
+    diagnostics.sort { $0.line < $1.line }
   }
 
   /// One host of one line.
@@ -32,29 +32,29 @@ extension HostFile {
     let name: String
     let slots: Int?
     let maximumSlots: Int?
-    let form: Format
+    let format: Format
     let line: Int
   }
 
-  /// Cuts the bytes into lines, whatever their ends; notes what `mpirun` would stumble over.
+  /// Splits the bytes into lines with any line ends, and diagnoses what `mpirun` cannot parse.
   private mutating func readLines(_ bytes: [UInt8]) -> [String]? {
     var bytes = bytes[...]
     if bytes.starts(with: [0xff, 0xfe]) || bytes.starts(with: [0xfe, 0xff]) {
-      findings = [Diagnostic(.fatal, "it is UTF-16, not plain text; save it as UTF-8 without a byte-order mark")]
+      diagnostics = [Diagnostic(.fatal, "it is UTF-16, not plain text; save it as UTF-8 without a byte-order mark")]
       return nil
     }
     if bytes.starts(with: [0xef, 0xbb, 0xbf]) {
       bytes = bytes.dropFirst(3)
-      findings.append(
+      diagnostics.append(
         Diagnostic(
           .needsConversion, line: 1,
           "the file begins with a byte-order mark, for which mpirun reports a parse error"))
     }
     guard !bytes.contains(0), let text = String(validating: bytes, as: UTF8.self) else {
-      findings = [Diagnostic(.fatal, "it is no text file; is the path right?")]
+      diagnostics = [Diagnostic(.fatal, "it is not a text file; is the path right?")]
       return nil
     }
-    // By scalars: as Characters "\r\n" is one.
+    // By scalars: "\r\n" is a single Character.
     var lines: [String.UnicodeScalarView] = [String.UnicodeScalarView()]
     var firstReturn: Int?
     var previous: Unicode.Scalar = "\n"
@@ -72,7 +72,7 @@ extension HostFile {
       }
     }
     if let firstReturn {
-      findings.append(
+      diagnostics.append(
         Diagnostic(
           .needsConversion, line: firstReturn,
           "Windows line ends (CR LF), for which mpirun reports a parse error"))
@@ -80,33 +80,33 @@ extension HostFile {
     return lines.map(String.init)
   }
 
-  private mutating func addConvertible(_ entry: Entry, text: String) {
-    guard findings.last?.line != entry.line || findings.last?.severity != .needsConversion else { return }
+  /// Diagnoses a line in another format than Open MPI's, unless its hosts were diagnosed already.
+  private mutating func diagnoseFormat(_ entry: Entry, text: String) {
+    guard diagnostics.last?.line != entry.line || diagnostics.last?.severity != .needsConversion else { return }
     let written = text.split(separator: "#").first.map { String($0.trimmed) } ?? text
-    switch entry.form {
+    switch entry.format {
     case .mpich:
       let slots = entry.slots ?? 1
-      findings.append(
+      diagnostics.append(
         Diagnostic(
           .needsConversion, line: entry.line,
-          "\(written) is the form of MPICH and Intel MPI; Open MPI's is \(entry.name) slots=\(slots)"))
+          "\(written) is the format of MPICH and Intel MPI; Open MPI's is \(entry.name) slots=\(slots)"))
     case .slurm:
-      findings.append(
+      diagnostics.append(
         Diagnostic(
           .needsConversion, line: entry.line,
-          "\(written) is a Slurm node list; Open MPI wants one host a line, the first is \(entry.name)"))
+          "\(written) is a Slurm node list; Open MPI needs one host per line, the first is \(entry.name)"))
     case .openMPI, .pbs: break
     }
   }
 
-  /// Joins the lines of each host.
-  private mutating func join(_ entries: [Entry], isPBSNodeFile: Bool) {
-    let areBare = entries.allSatisfy { $0.form == .openMPI && $0.slots == nil && $0.maximumSlots == nil }
+  /// Merges the lines of each host.
+  private mutating func merge(_ entries: [Entry], isPBSNodeFile: Bool) {
+    let areBare = entries.allSatisfy { $0.format == .openMPI && $0.slots == nil && $0.maximumSlots == nil }
     let names = Set(entries.map { $0.name.lowercased() })
     let isPBS = areBare && !entries.isEmpty && (isPBSNodeFile || names.count < entries.count)
-    if isPBS { forms = [.pbs] }
+    if isPBS { formats = [.pbs] }
     var indices: [String: Int] = [:]
-    var onceNamed = 0
     for entry in entries {
       guard let i = indices[entry.name.lowercased()] else {
         indices[entry.name.lowercased()] = hosts.count
@@ -115,30 +115,27 @@ extension HostFile {
             name: entry.name, slots: isPBS ? 1 : entry.slots, maximumSlots: entry.maximumSlots, line: entry.line))
         continue
       }
-      // Open MPI adds slots up; a bare line beside one with slots adds nothing.
+      // Open MPI adds slots up; a bare line in addition to one with slots adds none.
       if isPBS || entry.slots != nil { hosts[i].slots = (hosts[i].slots ?? 0) + (entry.slots ?? 1) }
-      if let most = entry.maximumSlots { hosts[i].maximumSlots = max(most, hosts[i].maximumSlots ?? 0) }
+      if let maximum = entry.maximumSlots { hosts[i].maximumSlots = max(maximum, hosts[i].maximumSlots ?? 0) }
       if !isPBS {
-        let total = hosts[i].slots.map { "their slots add up to \($0)" } ?? "the second line changes nothing"
-        findings.append(
-          Diagnostic(.warning, line: entry.line, "\(entry.name) stands in line \(hosts[i].line) already; \(total)"))
+        let total = hosts[i].slots.map { "their slots add up to \($0)" } ?? "the second line has no effect"
+        diagnostics.append(
+          Diagnostic(.warning, line: entry.line, "\(entry.name) is also in line \(hosts[i].line); \(total)"))
       }
     }
-    if isPBS { onceNamed = hosts.count { $0.slots == 1 } }
-    if onceNamed > 0 {
-      let which = hosts.first { $0.slots == 1 }
-      findings.append(
-        Diagnostic(
-          .needsConversion, line: which?.line ?? 0,
-          "a PBS node file names \(which?.name ?? "a host") once for its one slot, but Open MPI would take that for one "
-            + "slot a core; Open MPI's form is \(which?.name ?? "host") slots=1"))
-    }
+    guard isPBS, let single = hosts.first(where: { $0.slots == 1 }) else { return }
+    diagnostics.append(
+      Diagnostic(
+        .needsConversion, line: single.line,
+        "a PBS node file names \(single.name) once for its one slot, but Open MPI would give it one slot per core; "
+          + "Open MPI's format is \(single.name) slots=1"))
   }
 
   private mutating func warnAboutLocalNames() {
     guard hosts.count > 1 else { return }
     for host in hosts where ["localhost", "127.0.0.1", "::1"].contains(host.address.lowercased()) {
-      findings.append(
+      diagnostics.append(
         Diagnostic(
           .warning, line: host.line,
           "\(host.name) means another machine on every host; write this machine's name, as hostname prints it"))
@@ -147,84 +144,85 @@ extension HostFile {
 }
 
 extension StringProtocol {
-  /// Without blanks and tabs at both ends.
-  var trimmed: String {
+  /// The text without blanks and tabs at both ends.
+  fileprivate var trimmed: String {
     let isBlank = { (character: Character) in character == " " || character == "\t" }
     let start = drop(while: isBlank)
     return String(start.reversed().drop(while: isBlank).reversed())
   }
 }
 
-/// One line of a host file.
+/// The parser of one line of a host file.
 enum HostLine {
-  /// Why a line cannot be used: a sentence without a full stop.
+  /// The reason why a line cannot be used.
   struct Problem: Error {
-    let text: String
+    /// What is wrong and how to fix it: a sentence without a full stop.
+    let message: String
 
-    init(_ text: String) { self.text = text }
+    init(_ message: String) { self.message = message }
   }
 
-  /// Reads a line of any form.
+  /// Parses a line in any format.
   ///
   /// - Parameters:
   ///   - text: The line without its end.
   ///   - number: Its number, from 1.
-  ///   - notes: Receives warnings.
+  ///   - diagnostics: Receives warnings.
   /// - Returns: Its hosts; none if it is blank or a comment.
-  /// - Throws: ``Problem`` if nobody can use it.
+  /// - Throws: ``Problem`` if the line is invalid in every format.
   static func parse(
-    _ text: String, number: Int, notes: inout [HostFile.Diagnostic]
+    _ text: String, number: Int, diagnostics: inout [HostFile.Diagnostic]
   ) throws(Problem) -> [HostFile.Entry] {
     let words = words(of: text)
     guard let first = words.first else { return [] }
-    let form: HostFile.Format
+    let format: HostFile.Format
     var names: [String]
     var slots: Int?
     if SlurmNodeList.isList(first) {
-      form = .slurm
+      format = .slurm
       names = try SlurmNodeList.expand(first)
     } else if let (name, count) = try mpichHost(first) {
-      form = .mpich
+      format = .mpich
       names = [name]
       slots = count
     } else {
-      form = .openMPI
+      format = .openMPI
       names = [first.hasPrefix("[") && first.hasSuffix("]") ? String(first.dropFirst().dropLast()) : first]
     }
-    for name in names { try check(name: name) }
-    var most: Int?
+    for name in names { try validate(name: name) }
+    var maximum: Int?
     for word in words.dropFirst() {
       let pair = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
       guard pair.count == 2 else {
-        let advice = Int(word) == nil ? "one host a line" : "\(first) slots=\(word)"
-        throw Problem("'\(word)' after \(first) means nothing; write \(advice)")
+        let advice = Int(word) == nil ? "one host per line" : "\(first) slots=\(word)"
+        throw Problem("'\(word)' after \(first) has no meaning; write \(advice)")
       }
       switch pair[0] {
       case "slots", "cpu", "count":
-        guard slots == nil else { throw Problem("the slots of \(first) are given twice; give them once") }
+        guard slots == nil else { throw Problem("\(first) has slots= twice; give it once") }
         slots = try count(pair[1], of: word)
       case "max_slots", "max-slots", "slots_max", "slots-max", "cpu_max", "cpu-max", "count_max", "count-max":
-        guard most == nil else { throw Problem("the most slots of \(first) are given twice; give them once") }
-        most = try count(pair[1], of: word)
+        guard maximum == nil else { throw Problem("\(first) has max_slots= twice; give it once") }
+        maximum = try count(pair[1], of: word)
       default:
-        guard form == .mpich else {
-          throw Problem("\(pair[0])= is no setting of a host file; Open MPI knows slots= and max_slots=")
+        guard format == .mpich else {
+          throw Problem("\(pair[0])= is not a setting of a host file; Open MPI supports slots= and max_slots=")
         }
-        notes.append(
+        diagnostics.append(
           HostFile.Diagnostic(
-            .warning, line: number, "\(word) is left out: Open MPI's host files have nothing like it"))
+            .warning, line: number, "\(word) is skipped: Open MPI's host files have no such setting"))
       }
     }
-    if let slots, let most, most < slots {
-      throw Problem("max_slots=\(most) is less than slots=\(slots); raise it or leave it out")
+    if let slots, let maximum, maximum < slots {
+      throw Problem("max_slots=\(maximum) is less than slots=\(slots); raise it or leave it out")
     }
-    let (allSlots, allMost) = (slots, most)
+    let (hostSlots, hostMaximum) = (slots, maximum)
     return names.map {
-      HostFile.Entry(name: $0, slots: allSlots, maximumSlots: allMost, form: form, line: number)
+      HostFile.Entry(name: $0, slots: hostSlots, maximumSlots: hostMaximum, format: format, line: number)
     }
   }
 
-  /// The words before a comment; blanks round `=` are taken out, as Open MPI does.
+  /// Returns the words before a comment; blanks around `=` are removed, as Open MPI does.
   private static func words(of text: String) -> [String] {
     var content = text[...]
     for mark in ["#", "//"] {
@@ -243,25 +241,25 @@ enum HostLine {
     return words
   }
 
-  /// Reads `host:4` or `[address]:4`; nil for anything else, IPv6 addresses included.
+  /// Reads `host:4` or `[address]:4`; returns `nil` for anything else, including IPv6 addresses.
   private static func mpichHost(_ word: String) throws(Problem) -> (name: String, slots: Int?)? {
     guard let colon = word.lastIndex(of: ":") else { return nil }
     let name = word[..<colon]
     let isBracketed = name.hasPrefix("[") && name.hasSuffix("]")
     guard isBracketed || !name.contains(":") else { return nil }
-    let plain = isBracketed ? String(name.dropFirst().dropLast()) : String(name)
-    return (plain, try count(String(word[word.index(after: colon)...]), of: word))
+    let bare = isBracketed ? String(name.dropFirst().dropLast()) : String(name)
+    return (bare, try count(String(word[word.index(after: colon)...]), of: word))
   }
 
   private static func count(_ text: String, of word: String) throws(Problem) -> Int {
     guard let value = Int(text), (1...1_000_000).contains(value) else {
-      throw Problem("'\(text)' in \(word) is no number of ranks; write a positive number, or leave the host out")
+      throw Problem("'\(text)' in \(word) is not a number of ranks; write a positive number, or leave the host out")
     }
     return value
   }
 
   /// Refuses names that `mpirun` or `ssh` would misread.
-  private static func check(name: String) throws(Problem) {
+  private static func validate(name: String) throws(Problem) {
     let parts = name.split(separator: "@", omittingEmptySubsequences: false)
     let isAddress = name.contains(":") && name.allSatisfy { $0.isHexDigit || $0 == ":" || $0 == "." || $0 == "%" }
     let isName =
@@ -271,7 +269,7 @@ enum HostLine {
           && part.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == ".") || $0 == "_" }
       }
     guard isAddress || isName, name.count <= 255 else {
-      throw Problem("'\(name)' is no host name; names have letters, digits, '-' and '.'")
+      throw Problem("'\(name)' is not a host name; names have letters, digits, '-' and '.'")
     }
     if !isAddress, let host = parts.last, host.contains("_") {
       throw Problem("'\(host)' has an underscore, which mpirun cannot handle in a host name; use the host's address")

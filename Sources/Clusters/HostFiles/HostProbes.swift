@@ -1,46 +1,35 @@
 import Foundation
 import Glibc
 
-/// The addresses of a host's name, as this machine finds them.
+/// The IPv4 addresses of host names, as this machine resolves them.
 public enum HostResolver {
-  /// What looking a name up gave.
+  /// The result for one name.
   public enum Result: Hashable, Sendable {
-    /// Its IPv4 addresses; empty if it has others only.
+    /// Its IPv4 addresses; empty if it only has others.
     case found([NetworkAddress])
-    /// Why there is none, in the system's words.
+    /// The resolver's reason for the failure.
     case failed(String)
   }
 
-  /// Looks names up, many at a time, within a bounded time.
+  /// Resolves names in parallel, within a bounded time.
   ///
   /// - Parameters:
   ///   - names: Host names or addresses.
-  ///   - limit: When names that are still looked up count as failed.
-  ///   - find: Looks one name up; the system's resolver unless given.
-  /// - Returns: A result for every name.
-  public static func all(
-    _ names: [String], limit: Duration = .seconds(10), find: @escaping @Sendable (String) -> Result = one
+  ///   - limit: The time for all names. Those without a result by then count as failed.
+  ///   - lookUp: Resolves one name; the system's resolver by default.
+  /// - Returns: A result per name.
+  public static func resolve(
+    _ names: [String], limit: Duration = .seconds(10),
+    with lookUp: @escaping @Sendable (String) -> Result = { HostResolver.resolve($0) }
   ) -> [String: Result] {
-    let seconds = Double(limit.components.seconds)
+    let names = Set(names).sorted()
     let late = Result.failed("no answer within \(limit.components.seconds) s")
-    let board = Board(Dictionary(names.map { ($0, late) }) { first, _ in first })
-    let group = DispatchGroup()
-    for _ in board.names { group.enter() }
-    // Threads of their own: a queue's start late where other work keeps the system's few busy, and the limit runs.
-    for _ in 0..<min(32, board.names.count) {
-      Thread {
-        while let name = board.next() {
-          board.set(name, find(name))
-          group.leave()
-        }
-      }.start()
-    }
-    _ = group.wait(timeout: .now() + seconds)
-    return board.results
+    let results = WorkerBoard.run(names, fallback: late, limit: limit, lookUp)
+    return Dictionary(uniqueKeysWithValues: zip(names, results))
   }
 
-  /// Looks one name up.
-  public static func one(_ name: String) -> Result {
+  /// Resolves one name.
+  public static func resolve(_ name: String) -> Result {
     var hints = addrinfo()
     hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
     var list: UnsafeMutablePointer<addrinfo>?
@@ -60,46 +49,20 @@ public enum HostResolver {
     }
     return .found(addresses)
   }
-
-  /// Results as they come in.
-  private final class Board: @unchecked Sendable {
-    private let lock = NSLock()
-    let names: [String]
-    private var values: [String: Result]
-    private var startedCount = 0
-
-    init(_ values: [String: Result]) {
-      self.values = values
-      names = values.keys.sorted()
-    }
-
-    /// A name that no thread has taken yet.
-    func next() -> String? {
-      lock.withLock {
-        guard startedCount < names.count else { return nil }
-        startedCount += 1
-        return names[startedCount - 1]
-      }
-    }
-
-    var results: [String: Result] { lock.withLock { values } }
-
-    func set(_ name: String, _ result: Result) { lock.withLock { values[name] = result } }
-  }
 }
 
-/// Whether `mpirun` will be able to start something on the other hosts.
+/// A check whether `mpirun` can start processes on other hosts.
 public struct HostProbe: Sendable {
   /// The program that starts a command on a host, with its options; `mpirun`'s `plm_rsh_agent`.
   public let agent: [String]
-  /// When a host that has not answered counts as out of reach.
+  /// The time per host, after which it counts as unreachable.
   public let limit: Duration
 
-  /// Describes a check.
+  /// Creates a check.
   ///
   /// - Parameters:
-  ///   - agent: The agent's words; nil or empty: `ssh`, which must not ask for a password.
-  ///   - limit: The time that a host gets.
+  ///   - agent: The agent's words. If `nil` or empty, `ssh` without password prompts.
+  ///   - limit: The time per host.
   public init(agent: String? = nil, limit: Duration = .seconds(10)) {
     let words = (agent ?? "").split(separator: " ").map(String.init)
     let seconds = max(1, limit.components.seconds - 2)
@@ -108,19 +71,13 @@ public struct HostProbe: Sendable {
     self.limit = limit
   }
 
-  /// Runs `true` on every host, many at a time.
+  /// Runs `true` on every host, in parallel.
   ///
   /// - Parameter hosts: The hosts other than this one.
-  /// - Returns: A fatal finding for each that could not be reached, in the order of `hosts`.
-  public func findings(_ hosts: [HostFile.Host]) -> [HostFile.Diagnostic] {
-    let queue = OperationQueue()
-    queue.maxConcurrentOperationCount = 32
-    let board = Board(count: hosts.count)
-    for (i, host) in hosts.enumerated() {
-      queue.addOperation { board.set(i, problem(host.name)) }
-    }
-    queue.waitUntilAllOperationsAreFinished()
-    return zip(hosts, board.problems).compactMap { host, problem in
+  /// - Returns: A fatal diagnostic per unreachable host, in the order of `hosts`.
+  public func diagnostics(of hosts: [HostFile.Host]) -> [HostFile.Diagnostic] {
+    let problems = WorkerBoard.run(hosts, fallback: nil) { problem($0.name) }
+    return zip(hosts, problems).compactMap { host, problem in
       problem.map {
         HostFile.Diagnostic(
           .fatal, line: host.line,
@@ -130,7 +87,7 @@ public struct HostProbe: Sendable {
     }
   }
 
-  /// Returns why a host could not be reached, or nil.
+  /// Returns why a host is unreachable; `nil` if it is reachable.
   private func problem(_ host: String) -> String? {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
@@ -152,43 +109,82 @@ public struct HostProbe: Sendable {
     let last = text.split(whereSeparator: \.isNewline).last.map { String($0).trimmingCharacters(in: .whitespaces) }
     return last ?? "\(agent[0]) ended with \(process.terminationStatus)"
   }
+}
 
-  /// Problems as they are found.
-  private final class Board: @unchecked Sendable {
-    private let lock = NSLock()
-    private var found: [String?]
+/// Items that up to 32 threads take one after the other, and their results.
+private final class WorkerBoard<Item: Sendable, Result: Sendable>: @unchecked Sendable {
+  private let lock = NSLock()
+  private let items: [Item]
+  private var results: [Result]
+  private var startedCount = 0
 
-    init(count: Int) { found = [String?](repeating: nil, count: count) }
-
-    var problems: [String?] { lock.withLock { found } }
-
-    func set(_ i: Int, _ problem: String?) { lock.withLock { found[i] = problem } }
+  /// Runs `work` on every item.
+  ///
+  /// - Parameters:
+  ///   - items: The items.
+  ///   - fallback: The result of an item whose work has not ended when the limit is reached.
+  ///   - limit: The time for all items. If `nil`, waits for all of them.
+  ///   - work: Runs on a thread of the board, which outlives the limit if it does not return.
+  /// - Returns: A result per item.
+  static func run(
+    _ items: [Item], fallback: Result, limit: Duration? = nil, _ work: @escaping @Sendable (Item) -> Result
+  ) -> [Result] {
+    let board = WorkerBoard(items, fallback: fallback)
+    let group = DispatchGroup()
+    for _ in items { group.enter() }
+    // Not the threads of a dispatch queue: they start late where other work keeps them busy, and the limit runs.
+    for _ in 0..<min(32, items.count) {
+      Thread {
+        while let i = board.next() {
+          board.set(i, work(items[i]))
+          group.leave()
+        }
+      }.start()
+    }
+    _ = group.wait(timeout: limit.map { .now() + Double($0.components.seconds) } ?? .distantFuture)
+    return board.lock.withLock { board.results }
   }
+
+  private init(_ items: [Item], fallback: Result) {
+    self.items = items
+    results = [Result](repeating: fallback, count: items.count)
+  }
+
+  /// Returns the index of an item that no thread has taken yet.
+  private func next() -> Int? {
+    lock.withLock {
+      guard startedCount < items.count else { return nil }
+      startedCount += 1
+      return startedCount - 1
+    }
+  }
+
+  private func set(_ i: Int, _ result: Result) { lock.withLock { results[i] = result } }
 }
 
 extension HostFile {
-  /// Judges what looking its hosts up gave.
+  /// Diagnoses the results of resolving the hosts.
   ///
   /// - Parameters:
-  ///   - results: A result for every host's address.
+  ///   - results: A result of ``HostResolver`` per host address.
   ///   - network: The network that the ranks are to use, if one is chosen.
-  /// - Returns: A fatal finding for names that are unknown, warnings for hosts named twice and hosts outside the network.
-  public func findings(
+  /// - Returns: A fatal diagnostic per unknown host, and warnings for hosts with two names or outside the network.
+  public func diagnostics(
     _ results: [String: HostResolver.Result], network: NetworkRange? = nil
   ) -> [Diagnostic] {
-    var findings: [Diagnostic] = []
+    var diagnostics: [Diagnostic] = []
     var seen: [NetworkAddress: Host] = [:]
     for host in hosts {
       switch results[host.address] {
       case .failed(let reason):
-        findings.append(
+        diagnostics.append(
           Diagnostic(
             .fatal, line: host.line,
             "the host \(host.address) is unknown here (\(reason)); is the name right, and does every host know it?"))
       case .found(let addresses):
         for address in addresses {
           if let other = seen[address] {
-            findings.append(
+            diagnostics.append(
               Diagnostic(
                 .warning, line: host.line,
                 "\(host.address) and \(other.address) have the same address \(address): one host under two names would "
@@ -198,7 +194,7 @@ extension HostFile {
           seen[address] = host
         }
         if let network, !addresses.isEmpty, !addresses.contains(where: network.contains) {
-          findings.append(
+          diagnostics.append(
             Diagnostic(
               .warning, line: host.line,
               "\(host.address) is known here as \(addresses[0]), outside \(network); it needs an address there as well")
@@ -207,6 +203,6 @@ extension HostFile {
       case nil: break
       }
     }
-    return findings
+    return diagnostics
   }
 }

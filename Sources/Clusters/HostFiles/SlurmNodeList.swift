@@ -1,9 +1,9 @@
-/// Slurm's compressed lists of nodes: `node[01-04,07],gpu[1-2]-ib,login`.
+/// The parser of Slurm's compressed node lists: `node[01-04,07],gpu[1-2]-ib,login`.
 enum SlurmNodeList {
-  /// The most nodes that a list may name; more is taken for a slip of the pen.
+  /// The maximum number of hosts per list; more is treated as a typing error.
   static let maximumCount = 65_536
 
-  /// Tells whether a word is such a list and no address in brackets.
+  /// Returns whether a word is a list, and not an address in brackets.
   static func isList(_ word: String) -> Bool {
     if word.contains(",") { return true }
     guard let open = word.firstIndex(of: "["), word.firstIndex(of: ":") == nil else { return false }
@@ -13,8 +13,8 @@ enum SlurmNodeList {
   /// Expands a list.
   ///
   /// - Parameter list: Names separated by commas, each with any number of `[…]` of numbers and ranges.
-  /// - Returns: The names, in order; leading zeros are kept.
-  /// - Throws: `HostLine.Problem` if a bracket or a range is wrong.
+  /// - Returns: The names, in order, with leading zeros.
+  /// - Throws: `HostLine.Problem` if a bracket or a range is invalid.
   static func expand(_ list: String) throws(HostLine.Problem) -> [String] {
     var result: [String] = []
     for item in try split(list) {
@@ -26,7 +26,7 @@ enum SlurmNodeList {
     return result
   }
 
-  /// Cuts at commas outside brackets.
+  /// Splits at commas outside brackets.
   private static func split(_ list: String) throws(HostLine.Problem) -> [String] {
     var items = [""]
     var depth = 0
@@ -41,15 +41,15 @@ enum SlurmNodeList {
       }
     }
     guard depth == 0 else {
-      throw HostLine.Problem("\(list) has a bracket without its partner; Slurm writes node[01-04,07]")
+      throw HostLine.Problem("\(list) has an unmatched bracket; Slurm writes node[01-04,07]")
     }
     guard !items.contains("") else {
-      throw HostLine.Problem("\(list) has an empty name between commas; take the comma out")
+      throw HostLine.Problem("\(list) has an empty name between commas; remove the comma")
     }
     return items
   }
 
-  /// Expands the first bracket of a name, and those behind it.
+  /// Expands the first bracket of a name, then those after it.
   private static func names(_ item: Substring) throws(HostLine.Problem) -> [String] {
     guard let open = item.firstIndex(of: "["), let close = item.firstIndex(of: "]"), open < close else {
       return [String(item)]
@@ -74,7 +74,8 @@ enum SlurmNodeList {
       let first = bounds.first.flatMap({ Int($0) }), let last = bounds.last.flatMap({ Int($0) }), first <= last,
       last - first < maximumCount
     else {
-      throw HostLine.Problem("[\(range)] in \(item) is no number and no rising range; Slurm writes node[01-04,07]")
+      throw HostLine.Problem(
+        "[\(range)] in \(item) is neither a number nor an ascending range; Slurm writes node[01-04,07]")
     }
     let width = bounds[0].count
     return (first...last).map { number in

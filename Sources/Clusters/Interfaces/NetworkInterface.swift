@@ -1,25 +1,25 @@
 import Glibc
 
-/// A network interface of a host and one of its IPv4 addresses.
+/// A network interface of a host, with one of its IPv4 addresses.
 public struct NetworkInterface: Hashable, Sendable, CustomStringConvertible {
   /// Its name, such as `eth0`.
   public let name: String
   /// Its address.
   public let address: NetworkAddress
-  /// The addresses that it reaches directly.
+  /// The addresses that it connects to directly.
   public let network: NetworkRange
 
-  /// Describes an interface.
+  /// Creates an interface.
   public init(name: String, address: NetworkAddress, prefixLength: Int) {
     self.name = name
     self.address = address
     network = NetworkRange(around: address, prefixLength: prefixLength)
   }
 
-  /// Tells whether it reaches this host alone.
+  /// Whether it only connects this host to itself.
   public var isLoopback: Bool { address.bits >> 24 == 127 }
 
-  /// Tells whether software on this host made it, for containers or virtual machines: no other host is behind it.
+  /// Whether software for containers or virtual machines created it, so that it connects to no other host.
   public var isVirtualBridge: Bool {
     ["docker", "virbr", "br-", "lxcbr", "lxdbr", "cni", "podman", "veth", "cbr"].contains { name.hasPrefix($0) }
   }
@@ -27,7 +27,7 @@ public struct NetworkInterface: Hashable, Sendable, CustomStringConvertible {
   /// The interface as `eth0 10.0.0.7/16`.
   public var description: String { "\(name) \(address)/\(network.prefixLength)" }
 
-  /// Asks the operating system for the interfaces of this host that are up.
+  /// Returns the interfaces of this host that are up.
   public static func current() -> [NetworkInterface] {
     var list: UnsafeMutablePointer<ifaddrs>?
     guard getifaddrs(&list) == 0 else { return [] }
@@ -61,24 +61,24 @@ public struct HostInterfaces: Hashable, Sendable {
   /// Its interfaces.
   public let interfaces: [NetworkInterface]
 
-  /// Describes a host.
+  /// Creates the interfaces of a host.
   public init(host: String, interfaces: [NetworkInterface]) {
     self.host = host
     self.interfaces = interfaces
   }
 
-  /// One line that ``init(line:)`` reads back.
+  /// One line that ``init(line:)`` reads.
   public var line: String { ([host] + interfaces.map(\.description)).joined(separator: "\t") }
 
-  /// Reads what ``line`` wrote; nil for anything else.
+  /// Reads a ``line``; `nil` if it is not one.
   public init?(line: String) {
-    let parts = line.split(separator: "\t").map(String.init)
-    guard let host = parts.first else { return nil }
+    let fields = line.split(separator: "\t").map(String.init)
+    guard let host = fields.first else { return nil }
     self.host = host
-    let found = parts.dropFirst().map { part -> NetworkInterface? in
-      let words = part.split(separator: " ")
-      let pieces = words.last?.split(separator: "/") ?? []
-      guard words.count == 2, pieces.count == 2, let address = NetworkAddress(pieces[0]), let length = Int(pieces[1]),
+    let found = fields.dropFirst().map { field -> NetworkInterface? in
+      let words = field.split(separator: " ")
+      let range = words.last?.split(separator: "/") ?? []
+      guard words.count == 2, range.count == 2, let address = NetworkAddress(range[0]), let length = Int(range[1]),
         (0...32).contains(length)
       else { return nil }
       return NetworkInterface(name: String(words[0]), address: address, prefixLength: length)
@@ -90,13 +90,13 @@ public struct HostInterfaces: Hashable, Sendable {
 
 /// An IPv4 address.
 public struct NetworkAddress: Hashable, Sendable, CustomStringConvertible {
-  /// The four bytes, the first one highest.
+  /// The four bytes, the first one most significant.
   public let bits: UInt32
 
-  /// Makes an address of its bits.
+  /// Creates an address from its bits.
   public init(bits: UInt32) { self.bits = bits }
 
-  /// Reads `10.0.0.7`; nil for anything else.
+  /// Reads `10.0.0.7`; `nil` for anything else.
   public init?(_ text: some StringProtocol) {
     let parts = text.split(separator: ".", omittingEmptySubsequences: false)
     guard parts.count == 4 else { return nil }
@@ -121,16 +121,16 @@ public struct NetworkRange: Hashable, Sendable, CustomStringConvertible {
   /// The leading bits that all addresses share, 0 … 32.
   public let prefixLength: Int
 
-  /// Makes the range around an address.
+  /// Creates the range around an address.
   ///
-  /// - Precondition: `prefixLength` lies in 0 … 32.
+  /// - Precondition: `prefixLength` is in 0 … 32.
   public init(around address: NetworkAddress, prefixLength: Int) {
     precondition((0...32).contains(prefixLength), "an IPv4 prefix has 0 to 32 bits")
     self.prefixLength = prefixLength
     base = NetworkAddress(bits: address.bits & Self.mask(prefixLength))
   }
 
-  /// Reads `10.0.0.0/16`; nil for anything else.
+  /// Reads `10.0.0.0/16`; `nil` for anything else.
   public init?(_ text: String) {
     let parts = text.split(separator: "/", omittingEmptySubsequences: false)
     guard parts.count == 2, let address = NetworkAddress(parts[0]), let length = Int(parts[1]),
@@ -139,7 +139,7 @@ public struct NetworkRange: Hashable, Sendable, CustomStringConvertible {
     self.init(around: address, prefixLength: length)
   }
 
-  /// Tells whether an address lies in the range.
+  /// Returns whether an address is in the range.
   public func contains(_ address: NetworkAddress) -> Bool {
     address.bits & Self.mask(prefixLength) == base.bits
   }

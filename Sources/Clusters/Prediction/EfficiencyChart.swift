@@ -1,29 +1,29 @@
 import Foundation
 
-/// A picture of efficiency against ranks, as SVG.
+/// A chart of efficiency over ranks, as SVG.
 public struct EfficiencyChart: Sendable {
-  /// A line of a panel.
+  /// A line of a subplot.
   public struct Series: Sendable {
     /// Its name, written at its end.
     public let name: String
-    /// Ranks and efficiency, 0 … 1, in the order of ranks.
+    /// Ranks and efficiency, 0 … 1, by ascending ranks.
     public let points: [(ranks: Int, efficiency: Double)]
 
-    /// Describes a line.
+    /// Creates a line.
     public init(name: String, points: [(ranks: Int, efficiency: Double)]) {
       self.name = name
       self.points = points
     }
   }
 
-  /// A coordinate system.
+  /// A coordinate system with lines.
   public struct Subplot: Sendable {
-    /// What stands above it.
+    /// The text above it.
     public let title: String
     /// Its lines.
     public let series: [Series]
 
-    /// Describes a panel.
+    /// Creates a subplot.
     public init(title: String, series: [Series]) {
       self.title = title
       self.series = series
@@ -35,28 +35,28 @@ public struct EfficiencyChart: Sendable {
   private static let left = 62.0
   private static let top = 92.0
   private static let gap = 104.0
-  // Okabe and Ito's palette, which colour-blind readers can tell apart.
+  // Okabe and Ito's palette, which colour-blind readers can distinguish.
   private static let colors = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 
   private let title: String
   private let subtitle: String
-  private let panels: [Subplot]
+  private let subplots: [Subplot]
 
-  /// Describes a picture.
+  /// Creates a chart.
   ///
   /// - Parameters:
-  ///   - title: What it shows.
-  ///   - subtitle: Under which conditions.
-  ///   - panels: From left to right.
-  public init(title: String, subtitle: String, panels: [Subplot]) {
+  ///   - title: The heading.
+  ///   - subtitle: The conditions of the prediction.
+  ///   - subplots: From left to right.
+  public init(title: String, subtitle: String, subplots: [Subplot]) {
     self.title = title
     self.subtitle = subtitle
-    self.panels = panels
+    self.subplots = subplots
   }
 
-  /// The picture as an SVG document.
+  /// The chart as an SVG document.
   public var svg: String {
-    let count = Double(panels.count)
+    let count = Double(subplots.count)
     let width = Self.left + count * Self.width + (count - 1) * Self.gap + 92
     let height = Self.top + Self.height + 62
     var lines = [
@@ -67,22 +67,22 @@ public struct EfficiencyChart: Sendable {
       #"<text x="\#(number(Self.left))" y="30" font-size="19" font-weight="bold" fill="black">\#(escaped(title))</text>"#,
       #"<text x="\#(number(Self.left))" y="51" fill="dimgray">\#(escaped(subtitle))</text>"#,
     ]
-    for (i, panel) in panels.enumerated() {
+    for (i, subplot) in subplots.enumerated() {
       let x = Self.left + Double(i) * (Self.width + Self.gap)
       lines.append(#"<g transform="translate(\#(number(x)),\#(number(Self.top)))">"#)
-      lines += draw(panel)
+      lines += draw(subplot)
       lines.append("</g>")
     }
     return (lines + ["</svg>"]).joined(separator: "\n") + "\n"
   }
 
-  private func draw(_ panel: Subplot) -> [String] {
-    let ranks = Set(panel.series.flatMap { $0.points.map(\.ranks) }).sorted()
+  private func draw(_ subplot: Subplot) -> [String] {
+    let ranks = Set(subplot.series.flatMap { $0.points.map(\.ranks) }).sorted()
     let (first, last) = (log2(Double(ranks.first ?? 1)), log2(Double(ranks.last ?? 2)))
     func x(_ ranks: Int) -> Double { (log2(Double(ranks)) - first) / max(last - first, 1e-9) * Self.width }
     func y(_ efficiency: Double) -> Double { Self.height * (1 - min(efficiency, 1.05) / 1.05) }
     var lines = [
-      #"<text x="0" y="-14" font-size="14" font-weight="bold" fill="black">\#(escaped(panel.title))</text>"#
+      #"<text x="0" y="-14" font-size="14" font-weight="bold" fill="black">\#(escaped(subplot.title))</text>"#
     ]
     for percent in stride(from: 0, through: 100, by: 20) {
       let height = number(y(Double(percent) / 100))
@@ -90,7 +90,7 @@ public struct EfficiencyChart: Sendable {
       lines.append(#"<line x1="0" x2="\#(number(Self.width))" y1="\#(height)" y2="\#(height)" stroke="\#(color)"/>"#)
       lines.append(#"<text x="-9" y="\#(height)" dy="0.35em" text-anchor="end">\#(percent) %</text>"#)
     }
-    // Labels nearer than 30 units would touch.
+    // Labels closer than 30 units would overlap.
     var lastLabel = -100.0
     for count in ranks {
       let position = x(count)
@@ -106,7 +106,7 @@ public struct EfficiencyChart: Sendable {
       #"<text x="\#(number(Self.width / 2))" y="\#(number(Self.height + 45))" text-anchor="middle" fill="dimgray">ranks</text>"#
     )
     var labels: [(y: Double, x: Double, name: String, color: String)] = []
-    for (i, series) in panel.series.enumerated() {
+    for (i, series) in subplot.series.enumerated() {
       guard let end = series.points.last else { continue }
       let color = Self.colors[i % Self.colors.count]
       let points = series.points.map { "\(number(x($0.ranks))),\(number(y($0.efficiency)))" }.joined(separator: " ")
@@ -118,7 +118,7 @@ public struct EfficiencyChart: Sendable {
       }
       labels.append((y(end.efficiency), x(end.ranks) + 10, series.name, color))
     }
-    // Lines that end together keep their names apart.
+    // The names of lines that end at the same point must not overlap.
     labels.sort { $0.y < $1.y }
     for i in labels.indices.dropFirst() where labels[i].y < labels[i - 1].y + 16 { labels[i].y = labels[i - 1].y + 16 }
     if let last = labels.indices.last { labels[last].y = min(labels[last].y, Self.height - 6) }
@@ -133,7 +133,7 @@ public struct EfficiencyChart: Sendable {
     return lines
   }
 
-  /// A number with one decimal at most.
+  /// Returns a number with at most one decimal.
   private func number(_ value: Double) -> String {
     let tenths = Int((value * 10).rounded())
     let sign = tenths < 0 ? "-" : ""

@@ -1,9 +1,9 @@
-/// Numbers with units, as people write them on a command line.
+/// Numbers with units on the command line.
 public enum Quantity {
   /// Reads a data rate: `10Gb`, `400mbit`, `25Gb/s` in bits, `1.25GB` in bytes.
   ///
   /// - Parameter text: A positive number and a unit; `b` or `bit` means bits, a capital `B` bytes.
-  /// - Returns: Bytes a second; nil for anything else.
+  /// - Returns: Bytes per second; `nil` for anything else.
   public static func bytesPerSecond(_ text: String) -> Double? {
     var (number, unit) = split(text)
     if unit.hasSuffix("/s") { unit.removeLast(2) }
@@ -19,8 +19,8 @@ public enum Quantity {
 
   /// Reads a time: `20us`, `0.5ms`, `1s`, `800ns`.
   ///
-  /// - Parameter text: A number that is not negative and a unit.
-  /// - Returns: Seconds; nil for anything else.
+  /// - Parameter text: A nonnegative number and a unit.
+  /// - Returns: Seconds; `nil` for anything else.
   public static func seconds(_ text: String) -> Double? {
     let (number, unit) = split(text)
     let scales: [String: Double] = ["ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1]
@@ -28,16 +28,16 @@ public enum Quantity {
     return value * scale
   }
 
-  /// Reads counts: `1,2,6`, or `1…1024` (also `1..1024`, `1-1024`), which means the powers of two from the first number on
-  /// and the last number.
+  /// Reads counts: `1,2,6`, or `1…1024` (also `1..1024`, `1-1024`), which means the first and last number and the powers of
+  /// two between them.
   ///
   /// - Parameter text: Numbers and ranges, separated by commas.
-  /// - Returns: Positive numbers, rising, each once; nil for anything else.
+  /// - Returns: Distinct positive numbers in ascending order; `nil` for anything else.
   public static func counts(_ text: String) -> [Int]? {
     var result = Set<Int>()
     for part in text.split(separator: ",", omittingEmptySubsequences: false) {
-      let plain = part.replacing("...", with: "-").replacing("…", with: "-").replacing("..", with: "-")
-      let bounds = plain.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
+      let range = part.replacing("...", with: "-").replacing("…", with: "-").replacing("..", with: "-")
+      let bounds = range.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
       guard (1...2).contains(bounds.count), let first = bounds.first ?? nil, let last = bounds.last ?? nil,
         (1...1_000_000).contains(first), (first...1_000_000).contains(last)
       else { return nil }

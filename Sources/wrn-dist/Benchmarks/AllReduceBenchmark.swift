@@ -2,106 +2,107 @@ import Collectives
 import DataParallel
 import Models
 import OpenMPI
+import Support
 import Tensors
 import Training
 
-/// Sums of one buffer over all ranks: our exchange of gradients and Open MPI's all-reduce, alternately.
+/// Timings of a sum over all ranks: the gradient all-reduce in tree order and `MPI_Allreduce`, interleaved.
 struct AllReduceBenchmark {
-  /// What was measured.
+  /// The measurements.
   struct Times {
     let worldSize: Int
     let hostCount: Int
     let threads: Int
     let elementCount: Int
     let bucketCount: Int
-    /// The bytes that left the rank which sent most, in one sum by our exchange.
+    /// The bytes that one all-reduce in tree order sends, on the rank that sends most.
     let sentByteCount: Int
-    /// The seconds of every sum by our exchange on rank 0, the fastest first.
-    let exchange: [Double]
-    /// The seconds of every `MPI_Allreduce` on rank 0, the fastest first.
-    let plain: [Double]
+    /// The seconds of every all-reduce in tree order on rank 0, in ascending order.
+    let treeOrder: [Double]
+    /// The seconds of every `MPI_Allreduce` on rank 0, in ascending order.
+    let mpi: [Double]
   }
 
   private static let warmUpCount = 3
 
-  private let world: MPICommunicator
+  private let communicator: MPICommunicator
   private let pool: WorkerPool
-  private let exchange: GradientReducer
+  private let reducer: GradientReducer
   private let buffer: AlignedBuffer<Float>
 
   /// Allocates the buffers.
-  init(elementCount: Int, bucketByteCount: Int, threadCount: Int, _ world: MPICommunicator) throws {
-    self.world = world
-    pool = try WorkerPool(workerCount: threadCount, progressing: world)
+  init(elementCount: Int, bucketByteCount: Int, threadCount: Int, _ communicator: MPICommunicator) throws {
+    self.communicator = communicator
+    pool = try WorkerPool(workerCount: threadCount, progressing: communicator)
     buffer = AlignedBuffer(count: elementCount)
-    exchange = GradientReducer(
+    reducer = GradientReducer(
       plan: BucketPlan(elementCount: elementCount, bucketByteCount: bucketByteCount),
-      tree: ReductionTree(leafCount: world.worldSize), wire: .fp32, communicator: world,
+      tree: ReductionTree(leafCount: communicator.worldSize), wire: .fp32, communicator: communicator,
       subtreeSums: [buffer.pointer],
       target: buffer.pointer)
   }
 
-  /// The bytes that a benchmark needs at most: the buffer, and other ranks' partial sums of the own slices.
+  /// An upper limit of the bytes that a benchmark allocates: the buffer, and other ranks' partial sums of the owned shards.
   static func byteCount(elementCount: Int) -> Int { 2 * 4 * elementCount }
 
-  /// Times sums of each kind.
+  /// Times both kinds of all-reduce.
   ///
-  /// Every rank calls it.
+  /// Collective. Every all-reduce starts after a barrier.
   ///
-  /// - Parameter repetitions: The sums of each kind that are timed.
+  /// - Parameter repetitions: The timed all-reduces of each kind.
   /// - Returns: The times, on every rank.
-  /// - Throws: `ConsistencyDigest.Mismatch` if ranks were asked for different sizes; `CommunicationError` if an exchange fails.
+  /// - Throws: `ConsistencyDigest.Mismatch` if the ranks have different sizes; `CommunicationError` if communication fails.
   func run(repetitions: Int) throws -> Times {
-    try exchange.verifyEqualPlans()
-    var (tree, plain): ([Double], [Double]) = ([], [])
+    try reducer.verifyEqualPlans()
+    var (treeOrder, mpi): ([Double], [Double]) = ([], [])
     var sentByteCount = 0
     for number in 0..<repetitions + Self.warmUpCount {
-      let sentBefore = world.statistics.sentByteCount
-      let first = try time { try reduceInTreeOrder() }
-      sentByteCount = world.statistics.sentByteCount - sentBefore
-      let second = try time { try world.allReduceSum(buffer.elements) }
+      let sentBefore = communicator.statistics.sentByteCount
+      let treeSeconds = try time { try reduceInTreeOrder() }
+      sentByteCount = communicator.statistics.sentByteCount - sentBefore
+      let mpiSeconds = try time { try communicator.allReduceSum(buffer.elements) }
       if number >= Self.warmUpCount {
-        tree.append(first)
-        plain.append(second)
+        treeOrder.append(treeSeconds)
+        mpi.append(mpiSeconds)
       }
     }
-    let sent = try world.allGather(sentByteCount)
+    let sent = try communicator.allGather(sentByteCount)
     return Times(
-      worldSize: world.worldSize, hostCount: Set(world.hostOfRank).count, threads: pool.workerCount,
-      elementCount: buffer.count, bucketCount: exchange.plan.buckets.count,
+      worldSize: communicator.worldSize, hostCount: Set(communicator.hostOfRank).count, threads: pool.workerCount,
+      elementCount: buffer.count, bucketCount: reducer.plan.buckets.count,
       sentByteCount: sent.max() ?? 0,
-      exchange: tree.sorted(), plain: plain.sorted())
+      treeOrder: treeOrder.sorted(), mpi: mpi.sorted())
   }
 
-  /// Times one sum of fresh numbers, from when all ranks are ready.
+  /// Times one all-reduce of new values, from the end of a barrier.
   ///
-  /// - Precondition: The sum is right: a benchmark of anything else would be worthless.
-  private func time(_ add: () throws -> Void) throws -> Double {
-    for i in buffer.elements.indices { buffer.pointer[i] = Float((i &+ world.rank) & 1023) }
-    try world.barrier()
-    let began = ContinuousClock.now
-    try add()
-    let seconds = (ContinuousClock.now - began).seconds
-    // Whole numbers: exact in any order.
+  /// - Precondition: `allReduce` computes the sum; a benchmark of anything else would be worthless.
+  private func time(_ allReduce: () throws -> Void) throws -> Double {
+    for i in buffer.elements.indices { buffer.pointer[i] = Float((i &+ communicator.rank) & 1023) }
+    try communicator.barrier()
+    let start = ContinuousClock.now
+    try allReduce()
+    let seconds = (ContinuousClock.now - start).seconds
+    // Sums of whole numbers are exact in any order.
     for i in stride(from: 0, to: buffer.count, by: max(1, buffer.count / 1000)) {
-      let sum = (0..<world.worldSize).reduce(0) { $0 + ((i + $1) & 1023) }
+      let sum = (0..<communicator.worldSize).reduce(0) { $0 + ((i + $1) & 1023) }
       precondition(buffer.pointer[i] == Float(sum), "the sum of element \(i) is wrong")
     }
     return seconds
   }
 
-  /// What a training step does with gradients, without the update.
+  /// Reduces the buffer as a training step reduces gradients, without the update.
   private func reduceInTreeOrder() throws {
-    exchange.beginBackward()
-    try exchange.gradientReady(0..<buffer.count)
-    while let bucket = try exchange.nextReducedBucket(waiting: true) {
-      let items = TrainingStep.workItems(exchange.ownedShard(bucket))
-      pool.parallelFor(items.count, with: (exchange, bucket, items)) { context, item, _ in
-        let (exchange, bucket, items) = context
-        exchange.finishReduction(items[item], of: bucket)
+    reducer.beginBackward()
+    try reducer.gradientReady(0..<buffer.count)
+    while let bucket = try reducer.nextReducedBucket(waiting: true) {
+      let work = TrainingStep.workItems(reducer.ownedShard(bucket))
+      pool.parallelFor(work.count, with: (reducer, bucket, work)) { context, i, _ in
+        let (reducer, bucket, work) = context
+        reducer.finishReduction(work[i], of: bucket)
       }
-      try exchange.allGather(bucket)
+      try reducer.allGather(bucket)
     }
-    try exchange.waitForAllGathers()
+    try reducer.waitForAllGathers()
   }
 }

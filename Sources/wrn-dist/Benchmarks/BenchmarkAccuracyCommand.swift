@@ -4,41 +4,41 @@ import KernelDiagnostics
 import Models
 import Training
 
-/// Measures the rounding errors of every convolution of a network.
+/// Measures the rounding errors of every convolution shape of a model.
 struct BenchmarkAccuracyCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "accuracy",
-    abstract: "Measures each shape of convolution against double precision, beside plain fp32 loops.",
+    abstract: "Measures the rounding errors of each convolution shape against float64, beside naive fp32 loops.",
     discussion: """
-      Prints a Markdown table: for the output and both gradients, the Euclidean norm of the errors over that of the exact \
-      numbers (relative L2), and the largest error over their root mean square (worst).
+      Prints a Markdown table. For the output and both gradients it has two errors: the Euclidean norm of the errors over \
+      that of the float64 results (relative L2), and the maximum error over their root mean square (max).
       """)
 
-  @Option(help: "Nominal depth.") var depth = 22
+  @Option(help: "\(HelpText.depth)") var depth = 22
   @Option(help: "k, or all: 1, 2, 4 and 10.") var widenFactor = WidenFactors.one
-  @Option(help: "Images of a microbatch.") var images = 8
-  @Option(help: "What computes convolutions.") var engine = TrainingConfiguration.Engine.native
-  @Flag(help: "Print one JSON object as the last line.") var json = false
+  @Option(help: "Images per microbatch.") var images = 8
+  @Option(help: "\(HelpText.engine).") var engine = TrainingConfiguration.Engine.native
+  @Flag(help: "\(HelpText.json)") var json = false
 
   func run() throws {
     guard (1...64).contains(images) else {
       throw UsageError("--images \(images) must lie between 1 and 64.")
     }
-    let networks = try widenFactor.factors.map {
+    let models = try widenFactor.factors.map {
       TraxWideResNet.graph(try WideResNetConfiguration(depth: depth, widenFactor: $0))
     }
     let engine = try engine.make(environment: ProcessInfo.processInfo.environment)
     let name = "\(engine.name) (\(engine.instructions))"
-    print("| network | shape | algorithm | operation | \(name) | plain fp32 | worst, \(name) | worst, plain |")
+    print("| model | shape | algorithm | operation | \(name) | naive fp32 | max, \(name) | max, naive |")
     print("|---|---|---|---|---|---|---|---|")
     var rows: [Row] = []
-    for network in networks {
-      for (geometry, _) in network.distinctConvolutions {
+    for model in models {
+      for (geometry, _) in model.distinctConvolutions {
         let study = AccuracyStudy(geometry, imageCount: images, engine: engine)
         let algorithm = (engine as? NativeConvolutionEngine)?.algorithm(geometry) ?? "im2col"
         for entry in study.entries {
           let row = Row(
-            network: network.name, shape: geometry.summary, algorithm: algorithm,
+            network: model.name, shape: geometry.summary, algorithm: algorithm,
             operation: entry.operation.rawValue, relativeL2: entry.engine.relativeL2,
             plainRelativeL2: entry.plain.relativeL2, worst: entry.engine.worst,
             plainWorst: entry.plain.worst)
@@ -54,6 +54,7 @@ struct BenchmarkAccuracyCommand: ParsableCommand {
     }
   }
 
+  // Property names are those of `--json`.
   private struct Object: Encodable {
     let engine: String
     let isa: String

@@ -4,54 +4,54 @@ import DataParallel
 import Foundation
 import Models
 import OpenMPI
+import Support
 import Training
 
-/// Times the exchange of gradients alone, against Open MPI's own all-reduce.
+/// Times the gradient all-reduce alone, and Open MPI's.
 struct BenchmarkAllReduceCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "allreduce",
-    abstract: "Times the exchange of gradients against plain MPI_Allreduce.",
+    abstract: "Times the gradient all-reduce against MPI_Allreduce.",
     discussion: """
-      Runs under mpirun with two ranks or more; rank 0 prints. Both add up the same buffer and are timed alternately: the \
-      exchange of a training step without the update (reduce-scatter in the fixed order of the tree, all-gather, bucket by \
-      bucket), and MPI_Allreduce, which adds in any order. GB/s are the bytes that leave a rank per second, 2·(p − 1)/p of \
-      the buffer for p ranks.
+      Runs under mpirun with two or more ranks; rank 0 prints. Both reduce the same buffer, interleaved: the gradient \
+      all-reduce of a training step without the update (reduce-scatter in tree order and all-gather, bucket by bucket), and \
+      MPI_Allreduce, which adds in any order. GB/s are the bytes that a rank sends per second, 2·(p − 1)/p of the buffer \
+      for p ranks.
       """)
 
-  @Option(help: "Numbers to add up. (default: the parameters of --widen-factor)") var elements: Int?
-  @Option(help: "k, whose WRN-22-k has as many parameters as numbers are added up. (default: 1)")
+  @Option(help: "Numbers to reduce. (default: the parameters of --widen-factor)") var elements: Int?
+  @Option(help: "Reduce as many numbers as WRN-22-k has parameters. (default: 1)")
   var widenFactor: Int?
-  @Option(help: "Bytes exchanged at once, such as 512KiB or 4MiB. (default: 4MiB)") var bucketSize: ByteCount?
-  @Option(help: "Who moves messages on while a rank computes: poll or thread.") var progress =
-    ProgressMode.poll
-  @Option(help: "Threads of each rank. (default: the cores it may use / the ranks sharing them)")
+  @Option(help: "\(HelpText.bucketSize). (default: 4MiB)") var bucketSize: ByteCount?
+  @Option(help: "\(HelpText.progress).") var progress = ProgressMode.poll
+  @Option(help: "\(HelpText.threads)")
   var threads: Int?
-  @Option(help: "Times of each kind, after three that are not timed.") var repetitions = 20
-  @Flag(help: "Print one JSON object as the last line.") var json = false
+  @Option(help: "Timed all-reduces of each kind, after three for warm-up.") var repetitions = 20
+  @Flag(help: "\(HelpText.json)") var json = false
 
-  // What MPI_Allreduce counts, and then some.
+  // MPI_Allreduce counts elements in 32 bits.
   private static let elementCounts = 1...1 << 29
 
   func run() throws {
     try RankSession.run(progress: progress) { communicator in
       let threads = try ThreadBudget(communicator)
-      let (world, count, bucket, threadCount) = try RankSession.together(communicator) {
-        guard let world = communicator as? MPICommunicator, world.worldSize > 1 else {
+      let (mpi, count, bucket, threadCount) = try RankSession.collectively(communicator) {
+        guard let mpi = communicator as? MPICommunicator, mpi.worldSize > 1 else {
           throw UsageError(
-            "benchmark allreduce needs two ranks or more: start it as mpirun -np 2 wrn-dist benchmark allreduce."
+            "benchmark allreduce needs two or more ranks: start it with mpirun -np 2 wrn-dist benchmark allreduce."
           )
         }
         return (
-          world, try elementCount(), try bucketByteCount(), try threads.count(asked: self.threads)
+          mpi, try elementCount(), try bucketSize?.bucketByteCount() ?? BucketPlan.defaultByteCount,
+          try threads.count(requested: self.threads)
         )
       }
-      try MemoryCheck.requireFits(
-        for: AllReduceBenchmark.byteCount(elementCount: count), communicator)
+      try MemoryCheck.requireFits(AllReduceBenchmark.byteCount(elementCount: count), communicator)
       let benchmark = try AllReduceBenchmark(
-        elementCount: count, bucketByteCount: bucket, threadCount: threadCount, world)
-      let found = try benchmark.run(repetitions: repetitions)
+        elementCount: count, bucketByteCount: bucket, threadCount: threadCount, mpi)
+      let times = try benchmark.run(repetitions: repetitions)
       guard communicator.rank == 0 else { return }
-      let report = AllReduceReport(found)
+      let report = AllReduceReport(times)
       print(json ? try report.json() : report.text)
     }
   }
@@ -60,7 +60,7 @@ struct BenchmarkAllReduceCommand: ParsableCommand {
     guard repetitions > 0 else { throw UsageError("--repetitions must be at least 1.") }
     if let elements {
       guard widenFactor == nil else {
-        throw UsageError("give either --elements or --widen-factor, not both.")
+        throw UsageError("--elements and --widen-factor both set the number of elements; give one of them.")
       }
       guard Self.elementCounts.contains(elements) else {
         throw UsageError(
@@ -71,57 +71,47 @@ struct BenchmarkAllReduceCommand: ParsableCommand {
     return try TraxWideResNet.graph(WideResNetConfiguration(depth: 22, widenFactor: widenFactor ?? 1))
       .parameterCount
   }
-
-  private func bucketByteCount() throws -> Int {
-    let count = bucketSize?.value ?? BucketPlan.defaultByteCount
-    guard BucketPlan.byteCounts.contains(count) else {
-      throw UsageError(
-        "--bucket-size \(count) must lie between \(BucketPlan.byteCounts.lowerBound) and "
-          + "\(BucketPlan.byteCounts.upperBound) bytes.")
-    }
-    return count
-  }
 }
 
-/// A benchmark of the exchange of gradients as it is printed.
+/// The report of `benchmark allreduce`.
 struct AllReduceReport {
   private let times: AllReduceBenchmark.Times
 
-  /// Describes what was measured.
+  /// Creates the report.
   init(_ times: AllReduceBenchmark.Times) { self.times = times }
 
   private var byteCount: Int { 4 * times.elementCount }
-  /// 2·(p − 1)/p of the buffer: what any all-reduce must send.
+  /// 2·(p − 1)/p of the buffer: the minimum of any all-reduce.
   private var leastByteCount: Double {
     2 * Double(times.worldSize - 1) / Double(times.worldSize) * Double(byteCount)
   }
-  private var exchange: Kind { Kind(times.exchange, byteCount: Double(times.sentByteCount)) }
-  private var plain: Kind { Kind(times.plain, byteCount: leastByteCount) }
-  private var ratio: Double { exchange.milliseconds / plain.milliseconds }
+  private var treeOrder: Kind { Kind(times.treeOrder, byteCount: Double(times.sentByteCount)) }
+  private var mpi: Kind { Kind(times.mpi, byteCount: leastByteCount) }
+  private var ratio: Double { treeOrder.milliseconds / mpi.milliseconds }
 
-  /// Several lines for people.
+  /// The human-readable report.
   var text: String {
     """
     \(times.elementCount) numbers (\(byteCount) bytes, \(times.bucketCount) bucket(s)) over \(times.worldSize) ranks × \
-    \(times.threads) thread(s) on \(times.hostCount) host(s), n = \(times.exchange.count)
-    exchange in tree order  \(line(exchange)); \(times.sentByteCount) bytes sent a rank, \
-    the least possible is \(Int(leastByteCount.rounded(.up)))
-    MPI_Allreduce           \(line(plain))
+    \(times.threads) thread(s) on \(times.hostCount) host(s), n = \(times.treeOrder.count)
+    all-reduce in tree order  \(line(treeOrder)); \(times.sentByteCount) bytes sent per rank, \
+    the minimum is \(Int(leastByteCount.rounded(.up)))
+    MPI_Allreduce             \(line(mpi))
     ratio \(String(format: "%.3f", ratio))
     """
   }
 
-  /// One line for programs.
+  /// The machine-readable report.
   ///
-  /// - Throws: Nothing that occurs: all members can be encoded.
+  /// - Throws: `EncodingError` for a number that JSON lacks.
   func json() throws -> String {
     try JSONLine.render(
       Line(
         ranks: times.worldSize, hosts: times.hostCount, threads: times.threads,
         elements: times.elementCount,
-        bytes: byteCount, buckets: times.bucketCount, n: times.exchange.count,
+        bytes: byteCount, buckets: times.bucketCount, n: times.treeOrder.count,
         bytesSentPerRank: times.sentByteCount,
-        leastBytesSentPerRank: leastByteCount, exchange: exchange, mpiAllreduce: plain,
+        leastBytesSentPerRank: leastByteCount, exchange: treeOrder, mpiAllreduce: mpi,
         ratio: ratio,
         cpu: HostInfo.cpuModel))
   }
@@ -133,6 +123,8 @@ struct AllReduceReport {
       kind.millisecondsMaximum, kind.gigabytesPerSecond)
   }
 
+  // Property names of the following structures are those of `--json`.
+
   private struct Kind: Encodable {
     let milliseconds: Double
     let millisecondsMinimum: Double
@@ -140,7 +132,7 @@ struct AllReduceReport {
     let gigabytesPerSecond: Double
 
     init(_ sorted: [Double], byteCount: Double) {
-      let median = StepBenchmark.Times.median(sorted)
+      let median = sorted.median
       milliseconds = median * 1e3
       millisecondsMinimum = sorted[0] * 1e3
       millisecondsMaximum = sorted[sorted.count - 1] * 1e3

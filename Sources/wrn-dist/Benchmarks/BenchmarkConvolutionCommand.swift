@@ -3,39 +3,40 @@ import DataParallel
 import Foundation
 import KernelDiagnostics
 import Models
+import Support
 import Tensors
 import Training
 
-/// Times every convolution of a network by itself.
+/// Times every convolution shape of a model by itself.
 struct BenchmarkConvolutionCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "convolution",
-    abstract: "Times each shape of convolution, forward and backward, and says how it is computed.",
+    abstract: "Times the forward and backward pass of each convolution shape, and prints its algorithm.",
     discussion: """
-      One thread, a whole batch in microbatches, with the batch normalisations before and behind; medians. GFLOP/s count \
-      2 operations for every multiply-add of the direct convolution, so that an algorithm with fewer may exceed the peak. \
-      The peaks of multiply-adds and of memory are measured in the same run. Backward is both gradients together.
+      Medians for one thread and a whole batch in microbatches, with the adjacent batch norms fused. GFLOP/s count 2 \
+      operations per multiply-add of the direct convolution, so an algorithm with fewer may exceed the peak. The same run \
+      measures the peaks of multiply-adds and of memory. Backward computes both gradients.
       """)
 
-  @Option(help: "Nominal depth.") var depth = 22
+  @Option(help: "\(HelpText.depth)") var depth = 22
   @Option(help: "k, or all: 1, 2, 4 and 10.") var widenFactor = WidenFactors.one
-  @Option(help: "Images of a batch.") var batchSize = 64
-  @Option(help: "Equal parts of a batch.") var microbatches = 8
-  @Option(help: "native, beside blas; or blas alone.") var engine = TrainingConfiguration.Engine.native
-  @Option(help: "Batches that are timed, after one that is not.") var repetitions = 7
-  @Flag(help: "Print one JSON object as the last line.") var json = false
+  @Option(help: "Images per batch.") var batchSize = 64
+  @Option(help: "\(HelpText.microbatches).") var microbatches = 8
+  @Option(help: "native (with blas for comparison) or blas.") var engine = TrainingConfiguration.Engine.native
+  @Option(help: "Timed batches, after one for warm-up.") var repetitions = 7
+  @Flag(help: "\(HelpText.json)") var json = false
 
   func run() throws {
     guard repetitions > 0 else { throw UsageError("--repetitions must be at least 1.") }
     _ = try MicrobatchPlan(
       globalBatchSize: batchSize, microbatchCount: microbatches, rank: 0, worldSize: 1)
-    let networks = try widenFactor.factors.map {
+    let models = try widenFactor.factors.map {
       TraxWideResNet.graph(try WideResNetConfiguration(depth: depth, widenFactor: $0))
     }
     let environment = ProcessInfo.processInfo.environment
-    let chosen = try engine.make(environment: environment)
-    let engines = chosen.name == "native" ? [chosen, BLASConvolutionEngine()] : [chosen]
-    // Where no native kernels run there are no loops to measure the peaks with either.
+    let selected = try engine.make(environment: environment)
+    let engines = selected.name == "native" ? [selected, BLASConvolutionEngine()] : [selected]
+    // The loops that measure the peaks are native kernels as well.
     let set = try InstructionSet.choose(asked: environment["WRN_ISA"])
     let peak = set.map { MachineRoofline($0.peakKernels) }
     let report = ConvolutionReport(
@@ -43,10 +44,10 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
       engines: engines, instructionSet: set, peak: peak)
     for line in report.heading { print(line) }
     var layers: [ConvolutionReport.Layer] = []
-    for network in networks {
-      print("\n\(network.name)\n\(report.tableHeading)")
-      for (geometry, count) in network.distinctConvolutions {
-        let layer = report.measure(geometry, count: count, network: network)
+    for model in models {
+      print("\n\(model.name)\n\(report.tableHeading)")
+      for (geometry, count) in model.distinctConvolutions {
+        let layer = report.measure(geometry, count: count, model: model)
         layers.append(layer)
         for line in report.lines(layer) { print(line) }
       }
@@ -55,14 +56,7 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
   }
 }
 
-extension WidenFactors {
-  /// k = 1.
-  static let one = WidenFactors(factors: [1])
-
-  init(factors: [Int]) { self.factors = factors }
-}
-
-/// The table of `benchmark convolution`.
+/// The report of `benchmark convolution`.
 struct ConvolutionReport {
   let batchSize: Int
   let microbatches: Int
@@ -71,6 +65,8 @@ struct ConvolutionReport {
   let instructionSet: InstructionSet?
   let peak: MachineRoofline?
 
+  // Property names of the following structures are those of `--json`.
+
   /// One pass of one engine over one shape.
   struct Pass: Encodable {
     let engine: String
@@ -78,9 +74,9 @@ struct ConvolutionReport {
     let pass: String
     let milliseconds: Double
     let gflops: Double
-    /// Of the peak of multiply-adds, 0 …; nil where it was not measured.
+    /// The share of the multiply-add peak, 0 …; `nil` if the peak was not measured.
     let fmaPeakShare: Double?
-    /// Of the bandwidth of memory, by the least bytes that the pass must move.
+    /// The share of the memory bandwidth, for the minimum of bytes that the pass moves.
     let bandwidthShare: Double?
   }
 
@@ -106,7 +102,7 @@ struct ConvolutionReport {
   }
 
   /// Times one shape with all engines.
-  func measure(_ geometry: ConvolutionGeometry, count: Int, network: ModelGraph) -> Layer {
+  func measure(_ geometry: ConvolutionGeometry, count: Int, model: ModelGraph) -> Layer {
     let timing = ConvolutionTiming(geometry, batchSize: batchSize, microbatches: microbatches)
     let times = timing.measure(engines, repetitions: repetitions)
     let passes = zip(engines, times).flatMap { engine, times in
@@ -119,7 +115,7 @@ struct ConvolutionReport {
     }
     let native = engines.first as? NativeConvolutionEngine
     return Layer(
-      network: network.name, shape: geometry.summary, occurrences: count,
+      network: model.name, shape: geometry.summary, occurrences: count,
       algorithm: native?.algorithm(geometry) ?? "im2col", passes: passes)
   }
 
@@ -134,7 +130,7 @@ struct ConvolutionReport {
       bandwidthShare: peak.map { Double(byteCount) / seconds / $0.bytesPerSecond })
   }
 
-  /// What was measured, and the machine's peaks.
+  /// The CPU, the engines, the sizes and the machine's peaks.
   var heading: [String] {
     let names = engines.map { "\($0.name) (\($0.instructions))" }.joined(separator: ", ")
     let peaks = peak.map {
@@ -150,12 +146,12 @@ struct ConvolutionReport {
 
   /// The names of the columns.
   var tableHeading: String {
-    let engineColumns = engines.map { "\(left($0.name, 7))    ms  GFLOP/s  of FMA  of mem." }
-    return left("shape", 26) + "  × " + left("algorithm", 10) + left("pass", 9)
+    let engineColumns = engines.map { "\($0.name.leftAligned(7))    ms  GFLOP/s  of FMA  of mem." }
+    return "shape".leftAligned(26) + "  × " + "algorithm".leftAligned(10) + "pass".leftAligned(9)
       + engineColumns.joined(separator: "  ") + (engines.count > 1 ? "  times blas" : "")
   }
 
-  /// A line a pass.
+  /// One line per pass.
   func lines(_ layer: Layer) -> [String] {
     ["forward", "backward"].map { name in
       let passes = layer.passes.filter { $0.pass == name }
@@ -166,14 +162,14 @@ struct ConvolutionReport {
       let ratio =
         passes.count > 1
         ? String(format: "%12.2f", passes[1].milliseconds / passes[0].milliseconds) : ""
-      return left(name == "forward" ? layer.shape : "", 26)
+      return (name == "forward" ? layer.shape : "").leftAligned(26)
         + (name == "forward" ? String(format: "%3d ", layer.occurrences) : "    ")
-        + left(name == "forward" ? layer.algorithm : "", 10) + left(name, 9)
+        + (name == "forward" ? layer.algorithm : "").leftAligned(10) + name.leftAligned(9)
         + columns.joined(separator: "  ") + ratio
     }
   }
 
-  /// One line for programs.
+  /// The machine-readable report.
   ///
   /// - Throws: `EncodingError` for a number that JSON lacks.
   func json(_ layers: [Layer]) throws -> String {
@@ -185,9 +181,6 @@ struct ConvolutionReport {
   }
 
   private func decimal(_ value: Double) -> String { String(format: "%.1f", value) }
-  private func left(_ text: String, _ width: Int) -> String {
-    text.padding(toLength: max(width, text.count), withPad: " ", startingAt: 0)
-  }
   private func right(_ value: Double, _ width: Int) -> String {
     String(format: "%\(width).2f", value)
   }

@@ -3,60 +3,58 @@ import Collectives
 import DataParallel
 import Foundation
 import Models
+import Support
 import Training
 
-/// Times the training step on made-up images.
+/// Times the training step on synthetic images.
 struct BenchmarkStepCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "step",
-    abstract: "Times the training step: images a second, GFLOP/s, memory.",
+    abstract: "Times the training step: images per second, GFLOP/s, memory.",
     discussion: """
-      Runs under mpirun as well; --batch-size is global and rank 0 prints. GFLOP/s count 6 operations for every \
-      multiply-add of the direct convolutions (forward, input gradient, weight gradient). Afterwards as many passes \
-      forward alone are timed, as an evaluation makes them. Exposed communication is the time that rank 0 waited for \
-      messages; bytes are those of a step that leave rank 0, and those that leave its host.
+      Runs under mpirun as well; rank 0 prints. GFLOP/s count 6 operations per multiply-add of the direct convolutions \
+      (forward, input gradient, weight gradient). Afterwards it times as many forward passes, as in an evaluation. Exposed \
+      communication is the time that rank 0 waited for messages. Bytes per step are those that rank 0 sends, and those that \
+      its host sends to others.
       """)
 
-  @Option(help: "Nominal depth.") var depth = 22
-  @Option(help: "k.") var widenFactor = 1
-  @Option(help: "Images of one step over all ranks.") var batchSize = 64
-  @Option(help: "Equal parts of a batch.") var microbatches = 8
-  @Option(help: "Threads of each rank. (default: the cores it may use / the ranks sharing them)")
+  @Option(help: "\(HelpText.depth)") var depth = 22
+  @Option(help: "Widen factor k.") var widenFactor = 1
+  @Option(help: "\(HelpText.batchSize)") var batchSize = 64
+  @Option(help: "\(HelpText.microbatches).") var microbatches = 8
+  @Option(help: "\(HelpText.threads)")
   var threads: Int?
-  @Option(help: "What computes convolutions.") var engine = TrainingConfiguration.Engine.native
-  @Option(help: "Batch statistics over the global batch or each microbatch.")
+  @Option(help: "\(HelpText.engine).") var engine = TrainingConfiguration.Engine.native
+  @Option(help: "\(HelpText.batchNorm)")
   var batchNorm = BatchNormalizationScope.global
-  @Option(help: "Bytes of gradients exchanged at once, such as 512KiB or 4MiB. (default: 4MiB)")
+  @Option(help: "\(HelpText.bucketSize). (default: 4MiB)")
   var bucketSize: ByteCount?
-  @Option(help: "Who moves messages on while a rank computes: poll or thread.")
+  @Option(help: "\(HelpText.progress).")
   var progress = ProgressMode.poll
-  @Option(help: "Adam's moments on every rank or divided among them: replicated or sharded.")
+  @Option(help: "\(HelpText.optimizerState).")
   var optimizerState = OptimizerStateMode.sharded
-  @Option(help: "Partial sums of gradients travel as fp32 or rounded to bf16, which changes bits.")
+  @Option(help: "Wire format of partial gradient sums: fp32, or bf16, which affects results.")
   var wire = WireFormat.fp32
-  @Option(help: "Steps that are timed, after three that are not.") var steps = 10
-  @Flag(help: "Print one JSON object as the last line.") var json = false
+  @Option(help: "Timed steps, after three for warm-up.") var steps = 10
+  @Flag(help: "\(HelpText.json)") var json = false
 
   func run() throws {
     try RankSession.run(progress: progress) { communicator in
       let threads = try ThreadBudget(communicator)
-      let chosen = try EngineSelection(engine, communicator)
-      let (threadCount, plan) = try RankSession.together(communicator) {
+      let selection = try EngineSelection(engine, communicator)
+      let (threadCount, plan) = try RankSession.collectively(communicator) {
         guard steps > 0 else { throw UsageError("--steps must be at least 1.") }
-        return (try threads.count(asked: self.threads), try trainingConfiguration.microbatchPlan(communicator))
+        _ = try bucketSize?.bucketByteCount()
+        return (try threads.count(requested: self.threads), try trainingConfiguration.microbatchPlan(communicator))
       }
-      let byteCount = try RankSession.together(communicator) {
-        try trainingConfiguration.plannedByteCount(
-          plan, engine: chosen.engine, workerCount: threadCount, rank: communicator.rank,
-          hosts: communicator.hostOfRank)
-      }
-      try MemoryCheck.requireFits(for: byteCount, communicator)
+      try MemoryCheck.requireFits(
+        trainingConfiguration, engine: selection.engine, threadCount: threadCount, communicator)
       let benchmark = try StepBenchmark(
-        trainingConfiguration, plan, engine: chosen.engine, threadCount: threadCount, communicator)
+        trainingConfiguration, plan, engine: selection.engine, threadCount: threadCount, communicator)
       let times = try benchmark.run(steps: steps)
       guard communicator.rank == 0 else { return }
       let report = StepReport(
-        options: trainingConfiguration, times: times, engine: chosen,
+        options: trainingConfiguration, times: times, engine: selection,
         worldSize: communicator.worldSize)
       print(json ? try report.json() : report.text)
     }
@@ -76,45 +74,45 @@ struct BenchmarkStepCommand: ParsableCommand {
   }
 }
 
-/// A benchmark of the training step as it is printed.
+/// The report of `benchmark step`.
 struct StepReport {
   let options: TrainingConfiguration
   let times: StepBenchmark.Times
   let engine: EngineSelection
   let worldSize: Int
 
-  private var median: Double { StepBenchmark.Times.median(times.steps) }
-  private var exposed: Double { StepBenchmark.Times.median(times.waits) }
+  private var median: Double { times.steps.median }
+  private var exposed: Double { times.waits.median }
   private var slowest: Double { times.steps[times.steps.count - 1] }
   private var rate: Double { Double(options.batchSize) / median }
   private var evaluationRate: Double {
-    Double(options.batchSize) / StepBenchmark.Times.median(times.evaluations)
+    Double(options.batchSize) / times.evaluations.median
   }
-  private var gflops: Double { 6 * Double(times.network.multiplyAdds) * rate / 1e9 }
+  private var gflops: Double { 6 * Double(times.model.multiplyAdds) * rate / 1e9 }
 
-  /// Several lines for people.
+  /// The human-readable report.
   var text: String {
     """
-    \(times.network.name), batch \(options.batchSize), \(worldSize) rank(s) × \(times.threads) thread(s), \
+    \(times.model.name), batch \(options.batchSize), \(worldSize) rank(s) × \(times.threads) thread(s), \
     engine \(engine.description), n = \(times.steps.count)
-    median \(format(median * 1e3)) ms a step (fastest \(format(times.steps[0] * 1e3)), \
+    median \(format(median * 1e3)) ms per step (fastest \(format(times.steps[0] * 1e3)), \
     slowest \(format(slowest * 1e3))): \(format(rate)) img/s, \(format(gflops)) GFLOP/s
-    exposed communication \(format(exposed * 1e3)) ms a step; rank 0 sends \(kibibytes(times.sentByteCount)) KiB, its \
+    exposed communication \(format(exposed * 1e3)) ms per step; rank 0 sends \(kibibytes(times.sentByteCount)) KiB, its \
     host \(kibibytes(times.sentToOtherHostsByteCount)) KiB to others
     evaluation \(format(evaluationRate)) img/s, \(format(evaluationRate / rate)) times the training rate
     first step done \(format(times.first)) s after the start; planned memory \
-    \(times.plannedByteCount >> 20) MiB (\(times.keptByteCount >> 20) MiB of activations), peak of rank 0 \
+    \(times.plannedByteCount >> 20) MiB (\(times.activationByteCount >> 20) MiB of activations), peak of rank 0 \
     \(times.peakByteCount >> 20) MiB
     """
   }
 
-  /// One line for programs.
+  /// The machine-readable report.
   ///
-  /// - Throws: Nothing that occurs: all members can be encoded.
+  /// - Throws: `EncodingError` for a number that JSON lacks.
   func json() throws -> String {
     try JSONLine.render(
       Line(
-        network: times.network.name, widenFactor: options.widenFactor,
+        network: times.model.name, widenFactor: options.widenFactor,
         batchSize: options.batchSize, microbatches: options.microbatches, ranks: worldSize,
         threads: times.threads, engine: engine.engine.name, isa: engine.engine.instructions,
         imagesPerSecond: rate, stepMilliseconds: median * 1e3,
@@ -122,10 +120,11 @@ struct StepReport {
         n: times.steps.count, gflops: gflops, evaluationImagesPerSecond: evaluationRate,
         wire: options.wire.rawValue, exposedCommunicationMilliseconds: exposed * 1e3,
         bytesSentPerRank: times.sentByteCount, bytesSentToOtherHosts: times.sentToOtherHostsByteCount,
-        plannedMemoryBytes: times.plannedByteCount, keptActivationBytes: times.keptByteCount,
+        plannedMemoryBytes: times.plannedByteCount, keptActivationBytes: times.activationByteCount,
         peakMemoryBytes: times.peakByteCount, firstStepSeconds: times.first, cpu: HostInfo.cpuModel))
   }
 
+  // Property names are those of `--json`.
   private struct Line: Encodable {
     let network: String
     let widenFactor: Int

@@ -1,34 +1,32 @@
 import Collectives
 import DataParallel
 import Models
+import Support
 import Tensors
 import Training
 
-/// Training steps, and passes forward alone, on made-up images.
+/// Timings of training steps, and of forward passes, on synthetic images.
 struct StepBenchmark {
-  /// What was measured, in seconds.
+  /// The measurements, in seconds.
   struct Times {
     let threads: Int
-    let network: ModelGraph
-    /// From the start of the process to the end of the first step.
+    let model: ModelGraph
+    /// The time from the start of the process to the end of the first step.
     let first: Double
-    /// Every timed step, the fastest first.
+    /// Every timed step, in ascending order.
     let steps: [Double]
-    /// Of every timed step, the part in which this rank waited for messages, the shortest first.
+    /// This rank's wait for messages in every timed step, in ascending order.
     let waits: [Double]
-    /// The bytes of a step that leave this rank.
+    /// The bytes per step that this rank sends.
     let sentByteCount: Int
-    /// The bytes of a step that leave this rank's host, from all of its ranks.
+    /// The bytes per step that all ranks of this host send to other hosts.
     let sentToOtherHostsByteCount: Int
-    /// Every timed pass forward alone, the fastest first.
+    /// Every timed forward pass, in ascending order.
     let evaluations: [Double]
     let plannedByteCount: Int
-    let keptByteCount: Int
-    /// Before the passes of the evaluation were allocated.
+    let activationByteCount: Int
+    /// The peak memory before the forward passes were allocated.
     let peakByteCount: Int
-
-    /// The median of sorted times.
-    static func median(_ sorted: [Double]) -> Double { sorted[sorted.count / 2] }
   }
 
   private static let warmUpCount = 3
@@ -43,9 +41,9 @@ struct StepBenchmark {
   private let pool: WorkerPool
   private let communicator: any Communicator
 
-  /// Allocates everything that the steps need and draws images.
+  /// Allocates all memory of the steps and generates images.
   ///
-  /// - Throws: `InvalidModel` if there is no such network.
+  /// - Throws: `InvalidModel` if there is no such model.
   init(
     _ configuration: TrainingConfiguration, _ plan: MicrobatchPlan, engine: any ConvolutionEngine,
     threadCount: Int, _ communicator: any Communicator
@@ -72,11 +70,11 @@ struct StepBenchmark {
     for i in labels.elements.indices { labels.pointer[i] = UInt8(i % network.classCount) }
   }
 
-  /// Times `steps` steps after three that are not timed, then as many passes forward.
+  /// Times `steps` steps after three for warm-up, then as many forward passes.
   ///
-  /// Every rank calls it.
+  /// Collective. Every step and forward pass starts after a barrier.
   ///
-  /// - Throws: `CommunicationError` if an exchange fails.
+  /// - Throws: `CommunicationError` if communication fails.
   func run(steps: Int) throws -> Times {
     var times: [Double] = []
     var waits: [Double] = []
@@ -86,12 +84,12 @@ struct StepBenchmark {
     for number in 1...steps + Self.warmUpCount {
       try communicator.barrier()
       if number == Self.warmUpCount + 1 { sentBefore = sentByteCounts }
-      let began = ContinuousClock.now
+      let start = ContinuousClock.now
       let result = try step(images.pointer, labels: labels.pointer, step: number)
-      let ended = ContinuousClock.now
+      let end = ContinuousClock.now
       if number == 1 { first = HostInfo.secondsSinceStart }
       if number > Self.warmUpCount {
-        times.append((ended - began).seconds)
+        times.append((end - start).seconds)
         waits.append(result.communicationSeconds)
       }
     }
@@ -99,11 +97,11 @@ struct StepBenchmark {
     let sent = (sentByteCounts.0 - sentBefore.0, sentByteCounts.1 - sentBefore.1)
     let peak = HostInfo.peakMemory
     return Times(
-      threads: pool.workerCount, network: model.network, first: first, steps: times.sorted(),
+      threads: pool.workerCount, model: model.network, first: first, steps: times.sorted(),
       waits: waits.sorted(), sentByteCount: sent.0 / steps,
       sentToOtherHostsByteCount: try sumOverHost(sent.1) / steps,
       evaluations: try timeEvaluation(count: steps).sorted(), plannedByteCount: step.byteCount,
-      keptByteCount: model.network.savedActivationByteCount(imageCount: plan.localBatchSize),
+      activationByteCount: model.network.savedActivationByteCount(imageCount: plan.localBatchSize),
       peakByteCount: peak)
   }
 
@@ -111,14 +109,16 @@ struct StepBenchmark {
     (communicator.statistics.sentByteCount, communicator.statistics.sentToOtherHostsByteCount)
   }
 
-  /// Adds up what the ranks of this rank's host count.
+  /// Returns the sum over the ranks of this rank's host.
+  ///
+  /// Collective. Gathers all ranks' counts.
   private func sumOverHost(_ count: Int) throws -> Int {
     let counts = try communicator.allGather(count)
     let hosts = communicator.hostOfRank
     return hosts.indices.reduce(0) { $0 + (hosts[$1] == hosts[communicator.rank] ? counts[$1] : 0) }
   }
 
-  /// Times passes forward over this rank's images, which make one batch of their own, as in an evaluation.
+  /// Times forward passes over this rank's images as one batch, as in an evaluation.
   private func timeEvaluation(count: Int) throws -> [Double] {
     let microbatches = 0..<plan.localMicrobatches.count
     let tree = ReductionTree(leafCount: microbatches.count)
@@ -133,10 +133,10 @@ struct StepBenchmark {
     var times: [Double] = []
     for number in 0...count {
       try communicator.barrier()
-      let began = ContinuousClock.now
+      let start = ContinuousClock.now
       try pass.forward(images.pointer, labels: labels.pointer, batch: batch, statistics: .batch)
       _ = try pass.finishLoss(batch)
-      if number > 0 { times.append((ContinuousClock.now - began).seconds) }
+      if number > 0 { times.append((ContinuousClock.now - start).seconds) }
     }
     return times
   }

@@ -3,17 +3,18 @@ import Foundation
 import Models
 import Tensors
 
-/// How fast cores compute, from a line of `benchmark step --json`.
+/// The compute speed of a core, from a line of `benchmark step --json`.
 struct StepMeasurement {
-  /// The network that was timed.
-  let network: String
-  /// The seconds that one core takes for one image.
+  /// The name of the model.
+  let modelName: String
+  /// The seconds that one core computes per image.
   let coreSecondsPerImage: Double
-  /// The multiply-adds of one image's forward pass.
+  /// The multiply-adds per image of the forward pass.
   let multiplyAdds: Int
-  /// What was measured, in words.
+  /// The model, ranks, threads, engine and CPU.
   let description: String
 
+  // Property names are those of `benchmark step --json`.
   private struct Line: Decodable {
     let network: String
     let widenFactor: Int
@@ -24,7 +25,7 @@ struct StepMeasurement {
     let cpu: String
   }
 
-  /// Reads a line; nil if it is none of `benchmark step --json`.
+  /// Reads a line; `nil` if `benchmark step --json` did not write it.
   init?(line: String) throws {
     let decoder = JSONDecoder()
     decoder.keyDecodingStrategy = .convertFromSnakeCase
@@ -33,7 +34,7 @@ struct StepMeasurement {
       let depth = found.network.split(separator: "-").dropFirst().first.flatMap({ Int($0) }),
       let configuration = try? WideResNetConfiguration(depth: depth, widenFactor: found.widenFactor)
     else { return nil }
-    network = found.network
+    modelName = found.network
     coreSecondsPerImage = Double(found.ranks * found.threads) / found.imagesPerSecond
     multiplyAdds = TraxWideResNet.graph(configuration).multiplyAdds
     description =
@@ -43,19 +44,20 @@ struct StepMeasurement {
 
   /// Reads all such lines of a file.
   ///
-  /// - Throws: ``UsageError`` if it cannot be read or has none.
+  /// - Throws: ``UsageError`` if the file cannot be read or has none.
   static func read(_ path: String) throws -> [StepMeasurement] {
     guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
       throw UsageError("--from \(path) cannot be read; is the path right?")
     }
     let found = try text.split(whereSeparator: \.isNewline).compactMap { try StepMeasurement(line: String($0)) }
     guard !found.isEmpty else {
-      throw UsageError("--from \(path) has no line of `wrn-dist benchmark step --json`; make one with --json >\(path).")
+      throw UsageError(
+        "--from \(path) has no line of `wrn-dist benchmark step --json`; write one with `--json >\(path)`.")
     }
     return found
   }
 
-  /// Runs `benchmark step` in a process of its own.
+  /// Runs `benchmark step` in another process.
   ///
   /// - Throws: ``UsageError`` if it fails.
   static func run(_ flags: [String]) throws -> StepMeasurement {
@@ -75,7 +77,7 @@ struct StepMeasurement {
     return found
   }
 
-  /// Chooses the measurement whose network has most nearly as much work.
+  /// Returns the measurement whose model has the most similar number of multiply-adds.
   static func nearest(to cost: ModelCost, in all: [StepMeasurement]) -> StepMeasurement? {
     func distance(_ measured: StepMeasurement) -> Double {
       abs(log(Double(measured.multiplyAdds) / Double(cost.multiplyAdds)))
@@ -85,15 +87,15 @@ struct StepMeasurement {
 }
 
 extension ModelCost {
-  /// Describes a Wide ResNet.
+  /// Creates the cost of a Wide ResNet.
   init(_ network: ModelGraph, widenFactor: Int) {
-    // Kernels stand in the layout in the order of the convolutions.
+    // Weights are in the layout in the order of the convolutions.
     var convolutions = network.convolutions[...]
     let tensors = network.parameterLayout.parameters.map { parameter in
-      let isKernel = parameter.kind == .convolutionWeight
+      let isWeight = parameter.kind == .convolutionWeight
       return Tensor(
         elementCount: parameter.range.count,
-        multiplyAdds: isKernel ? convolutions.removeFirst().multiplyAdds : 0,
+        multiplyAdds: isWeight ? convolutions.removeFirst().multiplyAdds : 0,
         normalizedChannels: parameter.kind == .scale ? parameter.range.count : 0)
     }
     self.init(

@@ -1,10 +1,10 @@
 import ArgumentParser
 import Datasets
 
-/// Work on data sets in CIFAR-10's binary layout.
+/// Commands for data sets in CIFAR-10's binary format.
 struct DataCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "data", abstract: "Writes or checks a data set in CIFAR-10's binary layout.",
+    commandName: "data", abstract: "Writes or checks a data set in CIFAR-10's binary format.",
     subcommands: [DataSynthesizeCommand.self, DataVerifyCommand.self])
 }
 
@@ -12,11 +12,11 @@ struct DataCommand: ParsableCommand {
 struct DataSynthesizeCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "synthesize",
-    abstract: "Writes the synthetic set as files: 10,000 training and 2,000 test images of drawn shapes.",
-    discussion: "The same seed gives the same bytes on every machine; seed 0 is the embedded set.")
+    abstract: "Writes the synthetic data set as files: 10,000 training and 2,000 test images of generated shapes.",
+    discussion: "The same seed gives the same bytes on every machine; seed 0 is the embedded data set.")
 
-  @Argument(help: "A folder that does not exist yet.") var directory: String
-  @Option(help: "Decides every byte.") var seed: UInt64 = 0
+  @Argument(help: "A directory that does not exist yet.") var directory: String
+  @Option(help: "Seed of all images and labels.") var seed: UInt64 = 0
 
   func run() throws {
     try SyntheticCIFAR10.write(to: directory, seed: seed)
@@ -32,7 +32,7 @@ struct DataVerifyCommand: ParsableCommand {
     commandName: "verify",
     abstract: "Reads every record of a data set: sizes, labels, class counts, SHA-256 of the real CIFAR-10.")
 
-  @Argument(help: "The folder with data_batch_*.bin and test_batch.bin.") var directory: String
+  @Argument(help: "The directory with data_batch_*.bin and test_batch.bin.") var directory: String
 
   func run() throws {
     print(try DatasetVerification(directory: directory))

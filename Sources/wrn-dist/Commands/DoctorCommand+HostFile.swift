@@ -5,22 +5,22 @@ import Foundation
 import OpenMPI
 import Training
 
-/// The part of `wrn-dist doctor` that reads a host file.
+/// The flags of `wrn-dist doctor` for host files, and the check of one.
 struct HostFileOptions: ParsableArguments {
   @Option(
     help: """
-      Check the hosts of this file instead: Open MPI's form, MPICH's host:4, a PBS node file or a Slurm node list.
+      Check this host file instead: Open MPI's format, MPICH's host:4, a PBS node file or a Slurm node list.
       """) var hostfile: String?
-  @Option(help: "Write the file in Open MPI's form here, replacing it in one step.") var write: String?
-  @Option(help: "Slots of a host that the file says nothing about. (default: its cores)")
+  @Option(help: "Write the host file in Open MPI's format to this file, atomically.") var write: String?
+  @Option(help: "Slots of a host whose lines have none. (default: its cores)")
   var slotsPerHost: Int?
-  @Option(help: "Warn if so many ranks do not fit.") var ranks: Int?
-  @Option(help: "Warn if there are fewer microbatches than ranks.") var microbatches = 8
-  @Option(help: "Check the network between the hosts, as 10.0.0.0/16 or eth0.") var interface: String?
-  @Flag(help: "Also try to start something on every other host, as mpirun will.") var reach = false
+  @Option(help: "Warn if this number of ranks does not fit.") var ranks: Int?
+  @Option(help: "Microbatches per batch, for a warning if there are more ranks.") var microbatches = 8
+  @Option(help: "Check this network between the hosts, as 10.0.0.0/16 or eth0.") var interface: String?
+  @Flag(help: "Also run a command on every other host, as mpirun does.") var reach = false
   @Flag(help: "Print warnings and errors only.") var quiet = false
 
-  /// Refuses values that cannot be, and flags that only a host file gives a meaning.
+  /// Refuses invalid values, and flags that need `--hostfile`.
   ///
   /// - Throws: ``UsageError``.
   func checkConsistency() throws {
@@ -28,14 +28,14 @@ struct HostFileOptions: ParsableArguments {
       if let value, value < 1 { throw UsageError("--\(name) \(value) must be at least 1.") }
     }
     guard hostfile == nil, write != nil || slotsPerHost != nil || ranks != nil || reach || quiet else { return }
-    throw UsageError("--write, --slots-per-host, --ranks, --reach and --quiet belong to --hostfile FILE; give it too.")
+    throw UsageError("--write, --slots-per-host, --ranks, --reach and --quiet need --hostfile FILE; give it too.")
   }
 
-  /// Checks the file and the hosts that it names; on one rank.
+  /// Checks a host file and its hosts; for one rank.
   ///
   /// - Parameter path: The file.
-  /// - Throws: `StartupFailure` with one sentence: 65 if it cannot be read, 64 if it cannot be used, 69 if a host cannot be
-  ///   found or reached; `CheckpointError` if the converted file cannot be written.
+  /// - Throws: `StartupFailure` with exit code 65 if the file cannot be read, 64 if it is invalid, 69 if a host is unknown or
+  ///   unreachable; `CheckpointError` if the converted file cannot be written.
   func check(_ path: String) throws {
     guard let data = FileManager.default.contents(atPath: path) else {
       throw StartupFailure(
@@ -44,21 +44,21 @@ struct HostFileOptions: ParsableArguments {
     let isPBS = ProcessInfo.processInfo.environment["PBS_NODEFILE"] == path
     let file = HostFile([UInt8](data), isPBSNodeFile: isPBS)
     if let fatal = file.fatal {
-      throw StartupFailure(exitCode: ExitCodes.usage, message: "the host file \(path), \(fatal.sentence).")
+      throw StartupFailure(exitCode: ExitCodes.usage, message: "the host file \(path), \(fatal.description).")
     }
     let interfaces = NetworkInterface.current()
-    let explanation = try interface.map { choice in
+    let selection = try interface.map { choice in
       do { return try InterfaceCheck.describeSelection(choice, interfaces: interfaces) } catch {
         throw UsageError("\(error)")
       }
     }
-    let form = file.forms.map(\.rawValue).joined(separator: " and ")
-    let comment = "Open MPI host file, converted by wrn-dist doctor from \(path) (\(form))."
+    let format = file.formats.map(\.rawValue).joined(separator: " and ")
+    let comment = "Open MPI host file, converted by wrn-dist doctor from \(path) (\(format))."
     let converted = file.rendered(slotsPerHost: slotsPerHost, comment: comment)
     if !quiet {
-      say("\(path): \(form) form, \(summary(file))")
+      say("\(path): \(format) format, \(summary(file))")
       if file.needsConversion != nil || slotsPerHost != nil { say(converted.trimmingCharacters(in: .newlines)) }
-      explanation.map(say)
+      selection.map(say)
     }
     try warn(file, path, interfaces)
     if let write {
@@ -67,12 +67,12 @@ struct HostFileOptions: ParsableArguments {
     } else if let problem = file.needsConversion {
       throw StartupFailure(
         exitCode: ExitCodes.usage,
-        message: "the host file \(path), \(problem.sentence); "
+        message: "the host file \(path), \(problem.description); "
           + "wrn-dist doctor --hostfile \(path) --write OUT converts the whole file.")
     }
-    // After writing: a file for a cluster may be converted where its hosts are unknown.
+    // After writing, because a file for a cluster may be converted where its hosts are unknown.
     try checkReachable(file, path, interfaces)
-    if !quiet { say("every host is known\(reach ? " and can be reached" : "")") }
+    if !quiet { say("every host is known\(reach ? " and reachable" : "")") }
   }
 
   private func summary(_ file: HostFile) -> String {
@@ -81,51 +81,51 @@ struct HostFileOptions: ParsableArguments {
     let slots = file.slotCount(slotsPerHost: slotsPerHost ?? 0)
     switch unknown {
     case 0: return "\(hosts), \(slots) slots"
-    case file.hosts.count: return "\(hosts), a slot a core"
-    default: return "\(hosts), \(slots) slots and a slot a core on \(unknown)"
+    case file.hosts.count: return "\(hosts), one slot per core"
+    default: return "\(hosts), \(slots) slots, and one slot per core on \(unknown)"
     }
   }
 
   private func warn(_ file: HostFile, _ path: String, _ interfaces: [NetworkInterface]) throws {
-    var findings = file.findings.filter { $0.severity == .warning }
+    var diagnostics = file.diagnostics.filter { $0.severity == .warning }
     if let ranks {
       let cores = CPUAffinity.current().onlineCoreCount
-      findings += file.warnings(
+      diagnostics += file.warnings(
         ranks: ranks, microbatches: microbatches, slotsPerHost: slotsPerHost ?? cores)
     }
-    for finding in findings { warn("\(path), \(finding.sentence)") }
+    for diagnostic in diagnostics { warn("\(path), \(diagnostic.description)") }
     guard file.hosts.count > 1, interface == nil else { return }
-    let own = InterfaceCheck.sharedAddresses([HostInterfaces(host: "this host", interfaces: interfaces)])
-    for sentence in own + [InterfaceCheck.bridges(interfaces)].compactMap({ $0 }) { warn(sentence) }
+    let shared = InterfaceCheck.sharedAddresses([HostInterfaces(host: "this host", interfaces: interfaces)])
+    for sentence in shared + [InterfaceCheck.bridges(interfaces)].compactMap({ $0 }) { warn(sentence) }
   }
 
-  /// Looks every host up and, if asked, starts something on those that are not this one.
+  /// Resolves every host and, with `--reach`, runs a command on the other ones.
   private func checkReachable(_ file: HostFile, _ path: String, _ interfaces: [NetworkInterface]) throws {
-    let results = HostResolver.all(file.hosts.map(\.address))
-    var findings = file.findings(results, network: interface.flatMap(NetworkRange.init))
-    for finding in findings where finding.severity == .warning { warn("\(path), \(finding.sentence)") }
-    findings.removeAll { $0.severity == .warning }
-    if findings.isEmpty && reach {
-      let mine = Set(interfaces.map(\.address))
+    let results = HostResolver.resolve(file.hosts.map(\.address))
+    var diagnostics = file.diagnostics(results, network: interface.flatMap(NetworkRange.init))
+    for diagnostic in diagnostics where diagnostic.severity == .warning { warn("\(path), \(diagnostic.description)") }
+    diagnostics.removeAll { $0.severity == .warning }
+    if diagnostics.isEmpty && reach {
+      let local = Set(interfaces.map(\.address))
       let others = file.hosts.filter { host in
         guard case .found(let addresses) = results[host.address] else { return true }
-        return !addresses.contains { $0.bits >> 24 == 127 || mine.contains($0) }
+        return !addresses.contains { $0.bits >> 24 == 127 || local.contains($0) }
       }
       let agent = ProcessInfo.processInfo.environment["OMPI_MCA_plm_rsh_agent"]
-      findings = HostProbe(agent: agent).findings(others)
+      diagnostics = HostProbe(agent: agent).diagnostics(of: others)
     }
-    guard let first = findings.first else { return }
-    let more = findings.count > 1 ? " (and \(findings.count - 1) more)" : ""
+    guard let first = diagnostics.first else { return }
+    let more = diagnostics.count > 1 ? " (and \(diagnostics.count - 1) more)" : ""
     throw StartupFailure(
-      exitCode: ExitCodes.peerFailure, message: "the host file \(path), \(first.sentence)\(more)")
+      exitCode: ExitCodes.peerFailure, message: "the host file \(path), \(first.description)\(more)")
   }
 
   private func say(_ line: String) {
-    // Not through a buffer: a warning may follow on standard error.
+    // Without a buffer, so that lines and warnings on standard error stay in order.
     FileHandle.standardOutput.write(Data((line + "\n").utf8))
   }
 
   private func warn(_ sentence: String) {
-    FileHandle.standardError.write(Data("wrn-dist: warning: \(sentence).\n".utf8))
+    StandardError.write("wrn-dist: warning: \(sentence).")
   }
 }

@@ -6,15 +6,16 @@ import Foundation
 import KernelDiagnostics
 import Models
 import OpenMPI
+import Support
 
-/// What a machine offers to a run, and what to mend.
+/// Reports what each rank gets on this machine, and gives advice.
 struct DoctorCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "doctor",
-    abstract: "Says what this machine offers to a run: CPU, cores and binding, BLAS, MPI, limits.",
+    abstract: "Reports what each rank gets on this machine: CPU, cores, BLAS, MPI, limits; checks every kernel.",
     discussion: """
-      Checks the kernels of every instruction set that the CPU can run against plain loops in double precision, and ends \
-      with 70 if one computes wrongly. Start it under mpirun with the options of a run to see what each rank would get.
+      Compares the kernels of every instruction set that the CPU supports with float64 loops, and ends with 70 if one \
+      computes wrong results. Start it under mpirun with the options of a run.
       """)
 
   @OptionGroup(title: "Host files") var hosts: HostFileOptions
@@ -23,42 +24,42 @@ struct DoctorCommand: ParsableCommand {
     try hosts.checkConsistency()
     try RankSession.run { communicator in
       if let path = hosts.hostfile {
-        return try RankSession.together(communicator) { if communicator.rank == 0 { try hosts.check(path) } }
+        return try RankSession.collectively(communicator) { if communicator.rank == 0 { try hosts.check(path) } }
       }
-      let binding = CPUAffinity.current()
-      let placements = try RankPlacement.allGather(binding.placement, communicator: communicator)
-      let networks = try interfaceAdvice(communicator)
+      let affinity = CPUAffinity.current()
+      let placements = try RankPlacement.allGather(affinity.placement, communicator: communicator)
+      let interfaceAdvice = try interfaceAdvice(communicator)
       let engine = try EngineSelection(.native, communicator)
       let threads = placements.indices.map {
         RankPlacement.defaultThreadCount(rank: $0, placements: placements)
       }
-      if communicator.rank == 0 { print(render(binding, placements, threads, engine)) }
-      // Ranks of one host share its CPU; what was found is said even if a kernel then fails.
-      let isFirstOfHost =
-        placements.firstIndex { $0.hostHash == binding.placement.hostHash } == communicator.rank
-      let kernels = try RankSession.together(communicator) {
-        isFirstOfHost ? try KernelReport() : nil
+      if communicator.rank == 0 { print(render(affinity, placements, threads, engine)) }
+      // The ranks of a host share its CPU. The report above is printed even if a kernel then fails.
+      let isHostLeader =
+        placements.firstIndex { $0.hostHash == affinity.placement.hostHash } == communicator.rank
+      let kernels = try RankSession.collectively(communicator) {
+        isHostLeader ? try KernelReport() : nil
       }
       guard communicator.rank == 0 else { return }
       for line in kernels?.lines ?? [] { print(Self.row("kernels", line)) }
-      let advice = advice(binding, placements, threads) + networks
-      print(advice.isEmpty ? "nothing to mend" : advice.map { "advice: \($0)" }.joined(separator: "\n"))
+      let advice = advice(affinity, placements) + interfaceAdvice
+      print(advice.isEmpty ? "no problems found" : advice.map { "advice: \($0)" }.joined(separator: "\n"))
     }
   }
 
   private func render(
-    _ binding: CPUAffinity, _ placements: [RankPlacement], _ threads: [Int], _ engine: EngineSelection
+    _ affinity: CPUAffinity, _ placements: [RankPlacement], _ threads: [Int], _ engine: EngineSelection
   ) -> String {
     let hosts = Dictionary(grouping: placements.indices) { placements[$0].hostHash }.values
     let perHost = hosts.map(\.count).sorted().map(String.init).joined(separator: ", ")
     let rows = [
-      ("host", binding.hostName),
+      ("host", affinity.hostName),
       ("CPU", HostInfo.cpuModel),
       ("vector units", HostInfo.vectorUnits.isEmpty ? "none known" : HostInfo.vectorUnits),
-      ("cores", "\(binding.onlineCoreCount) online, rank 0 may use \(binding.usableCores.count)"),
+      ("cores", "\(affinity.onlineCoreCount) online, rank 0 may use \(affinity.usableCores.count)"),
       ("memory", HostInfo.memory),
       ("BLAS", "\(BLASLibrary.configuration), kernels for \(BLASLibrary.microarchitecture)"),
-      ("ISA", KernelReport.choice),
+      ("ISA", KernelReport.selection),
       ("engine", engine.description),
       ("MPI", MPIEnvironment.libraryVersion),
       ("ranks", "\(placements.count) on \(hosts.count) host\(hosts.count == 1 ? "" : "s") (\(perHost))"),
@@ -71,23 +72,21 @@ struct DoctorCommand: ParsableCommand {
   }
 
   private static func row(_ name: String, _ value: String) -> String {
-    name.padding(toLength: 14, withPad: " ", startingAt: 0) + value
+    name.fitted(14) + value
   }
 
-  private func advice(
-    _ binding: CPUAffinity, _ placements: [RankPlacement], _ threads: [Int]
-  ) -> [String] {
+  private func advice(_ affinity: CPUAffinity, _ placements: [RankPlacement]) -> [String] {
     var result: [String] = []
-    let local = placements.filter { $0.hostHash == binding.placement.hostHash }
-    if binding.usableCores.count < binding.onlineCoreCount && local.count == 1 {
+    let local = placements.filter { $0.hostHash == affinity.placement.hostHash }
+    if affinity.usableCores.count < affinity.onlineCoreCount && local.count == 1 {
       result.append(
-        "rank 0 is bound to \(binding.usableCores.count) of \(binding.onlineCoreCount) cores and is alone "
-          + "on its host; mpirun --bind-to none gives it all of them.")
+        "rank 0 is bound to \(affinity.usableCores.count) of \(affinity.onlineCoreCount) cores and is the only rank "
+          + "of its host; start mpirun with --bind-to none to use all of them.")
     }
-    if local.count > binding.onlineCoreCount {
+    if local.count > affinity.onlineCoreCount {
       result.append(
-        "\(local.count) ranks share \(binding.onlineCoreCount) cores; pass mpirun --mca mpi_yield_when_idle 1 "
-          + "so that waiting ranks leave them to working ones.")
+        "\(local.count) ranks oversubscribe \(affinity.onlineCoreCount) cores; start mpirun with "
+          + "--mca mpi_yield_when_idle 1, so that waiting ranks yield.")
     }
     if getuid() == 0 && ProcessInfo.processInfo.environment["OMPI_ALLOW_RUN_AS_ROOT"] == nil {
       result.append(
@@ -99,35 +98,35 @@ struct DoctorCommand: ParsableCommand {
 }
 
 extension DoctorCommand {
-  /// Looks for networks that would mislead Open MPI, over the hosts of all ranks.
+  /// Finds network interfaces that mislead Open MPI, over the hosts of all ranks.
   ///
-  /// Every rank calls it.
+  /// Collective. Gathers every rank's interfaces.
   ///
   /// - Parameter communicator: The ranks.
-  /// - Returns: Advice, one sentence each with its full stop; the same on every rank of a host.
-  /// - Throws: `CommunicationError` if the exchange fails.
+  /// - Returns: Sentences with full stops, the same on every rank of a host.
+  /// - Throws: `CommunicationError` if communication fails.
   func interfaceAdvice(_ communicator: any Communicator) throws -> [String] {
-    let mine = HostInterfaces(host: CPUAffinity.current().hostName, interfaces: NetworkInterface.current())
-    let all = try communicator.allGather(mine.line).compactMap(HostInterfaces.init(line:))
+    let local = HostInterfaces(host: CPUAffinity.current().hostName, interfaces: NetworkInterface.current())
+    let all = try communicator.allGather(local.line).compactMap(HostInterfaces.init(line:))
     var hosts: [HostInterfaces] = []
     for host in all where !hosts.contains(where: { $0.host == host.host }) { hosts.append(host) }
     var sentences = InterfaceCheck.sharedAddresses(hosts)
-    // On a single host nobody needs its networks.
+    // Ranks of a single host do not use its networks.
     if sentences.isEmpty && hosts.count > 1 {
-      sentences += [InterfaceCheck.bridges(mine.interfaces)].compactMap { $0 }
+      sentences += [InterfaceCheck.bridges(local.interfaces)].compactMap { $0 }
     }
     return sentences.map { $0 + "." }
   }
 }
 
-/// The kernels of this machine: which are chosen, and whether they compute what they should.
+/// The kernels of this machine, checked against float64 loops.
 struct KernelReport {
-  /// A line an instruction set.
+  /// One line per instruction set.
   let lines: [String]
 
-  /// Checks the portable engine and the kernels of every instruction set that this CPU can run.
+  /// Checks the portable engine and the kernels of every instruction set that this CPU supports.
   ///
-  /// - Throws: `KernelMismatch` if one computes wrongly; `StartupFailure` if a test's fault is not allowed.
+  /// - Throws: `KernelMismatch` if one computes wrong results; `StartupFailure` if fault injection is not allowed.
   init() throws {
     let injectsFault = try TestSwitch.wrongKernel.isOn(ProcessInfo.processInfo.environment)
     let check = KernelSelfCheck()
@@ -141,7 +140,7 @@ struct KernelReport {
       lines.append(Self.line(engine, findings))
       if let first {
         try KernelSelfCheck.verifyBitwiseEqual(first, (instructionSet.rawValue, findings))
-        lines[lines.count - 1] += ", the bits of \(first.name)"
+        lines[lines.count - 1] += ", bitwise identical to \(first.name)"
       } else {
         first = (instructionSet.rawValue, findings)
       }
@@ -154,21 +153,21 @@ struct KernelReport {
   private static func line(
     _ engine: any ConvolutionEngine, _ findings: KernelSelfCheck.Summary
   ) -> String {
-    "\(engine.name) (\(engine.instructions)): all \(findings.comparisonCount) results right, largest relative error "
+    "\(engine.name) (\(engine.instructions)): all \(findings.comparisonCount) results correct, largest relative error "
       + "\(String(format: "%.1e", findings.largestError)) (\(findings.place))"
   }
 
-  /// Which instruction set the native kernels would use, and why.
-  static var choice: String {
+  /// The instruction set that the native kernels use, and the reason.
+  static var selection: String {
     let all = InstructionSet.allCases.map(\.rawValue).joined(separator: ", ")
     let usable = InstructionSet.allCases.filter(\.isSupported).map(\.rawValue)
-    let asked = ProcessInfo.processInfo.environment["WRN_ISA"] ?? ""
-    if !asked.isEmpty {
-      return "\(asked), because WRN_ISA asks for it; this CPU can run \(usable.joined(separator: ", "))"
+    let requested = ProcessInfo.processInfo.environment["WRN_ISA"] ?? ""
+    if !requested.isEmpty {
+      return "\(requested), as WRN_ISA requests; this CPU supports \(usable.joined(separator: ", "))"
     }
     guard let widest = usable.first else {
-      return "none: kernels are built for \(all), and CPUID says that this CPU can run neither"
+      return "none: kernels are built for \(all), and this CPU supports none of them"
     }
-    return "\(widest), the widest that CPUID says this CPU can run; kernels are built for \(all)"
+    return "\(widest), the widest that this CPU supports; kernels are built for \(all)"
   }
 }

@@ -4,53 +4,54 @@ import DataParallel
 import Datasets
 import Foundation
 import Models
+import Support
 import Tensors
 import Training
 
-/// Measures a checkpoint on the test set.
+/// Evaluates a checkpoint on the test set.
 struct EvaluateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "evaluate",
-    abstract: "Measures a checkpoint on the test set: loss, accuracy, accuracy of each class, confusion matrix.",
+    abstract: "Evaluates a checkpoint on the test set: loss, accuracy, accuracy per class, confusion matrix.",
     discussion: """
-      Depth and width are those of the tensors. Runs under mpirun as well; the result does not depend on the ranks.
+      Depth and width are those of the tensors. Runs under mpirun as well; the number of ranks does not affect the result.
       """)
 
-  @Option(help: "A checkpoint folder, a run's folder (its latest checkpoint), or a .safetensors file.")
+  @Option(help: "\(HelpText.checkpoint)")
   var checkpoint: String
-  @Option(help: "auto, synthetic, or a folder in CIFAR-10's binary layout.") var data = "auto"
-  @Option(help: "Images of one batch.") var batchSize = 64
-  @Option(help: "Equal parts of a batch.") var microbatches = 8
+  @Option(help: "auto, synthetic, or a directory in CIFAR-10's binary format.") var data = "auto"
+  @Option(help: "Images per batch.") var batchSize = 64
+  @Option(help: "\(HelpText.microbatches).") var microbatches = 8
   @Option(help: "Test batches, or all.") var evalBatches = TrainingConfiguration.EvaluationBatches.all
-  @Option(help: "Who evaluates: all ranks or the root.")
+  @Option(help: "\(HelpText.evaluationRanks)")
   var evalRanks = TrainingConfiguration.EvaluationRanks.all
-  @Option(help: "Normalise by the batch's own or the running statistics.")
+  @Option(help: "\(HelpText.evaluationStatistics)")
   var evalStatistics = NormalizationStatistics.batch
-  @Option(help: "Batch statistics over the global batch or each microbatch.")
+  @Option(help: "\(HelpText.batchNorm)")
   var batchNorm = BatchNormalizationScope.global
-  @Option(help: "What computes convolutions.") var engine = TrainingConfiguration.Engine.native
-  @Option(help: "Threads of each rank. (default: the cores it may use / the ranks sharing them)")
+  @Option(help: "\(HelpText.engine).") var engine = TrainingConfiguration.Engine.native
+  @Option(help: "\(HelpText.threads)")
   var threads: Int?
-  @Option(help: "Write the logits of all images to this .safetensors file, as logits [images, 10].")
+  @Option(help: "Write the logits of all images to this .safetensors file, as tensor logits [images, 10].")
   var logitsOutput: String?
   @Flag(help: "Print one JSON object.") var json = false
 
   func run() throws {
     try RankSession.run { communicator in
       let threads = try ThreadBudget(communicator)
-      let prepared = try RankSession.together(communicator) {
-        try Prepared(self, threadCount: threads.count(asked: self.threads))
+      let prepared = try RankSession.collectively(communicator) {
+        try Prepared(self, threadCount: threads.count(requested: self.threads))
       }
-      let chosen = try EngineSelection(engine, communicator)
-      _ = try prepared.source.agreedFingerprint(on: communicator)
+      let selection = try EngineSelection(engine, communicator)
+      _ = try prepared.source.verifiedFingerprint(on: communicator)
       let model = try loadModel(communicator)
       let byteCount = prepared.configuration.plannedEvaluationByteCount(
-        model.network, engine: chosen.engine, workerCount: prepared.pool.workerCount,
+        model.network, engine: selection.engine, workerCount: prepared.pool.workerCount,
         participates: evalRanks == .all || communicator.rank == 0)
-      try MemoryCheck.requireFits(for: byteCount, communicator)
+      try MemoryCheck.requireFits(byteCount, communicator)
       let evaluation = Evaluation(
         model, split: prepared.source.dataset.test, configuration: prepared.configuration,
-        engine: chosen.engine, pool: prepared.pool, communicator: communicator)
+        engine: selection.engine, pool: prepared.pool, communicator: communicator)
       var layout = ParameterLayout()
       if logitsOutput != nil {
         layout.append("logits", .bias, Shape(evaluation.exampleCount, model.network.classCount))
@@ -66,7 +67,7 @@ struct EvaluateCommand: ParsableCommand {
     }
   }
 
-  /// What one rank can check and open by itself.
+  /// The settings, data and threads that a rank prepares without communication.
   private struct Prepared {
     let configuration: TrainingConfiguration
     let source: DataSource
@@ -90,52 +91,53 @@ struct EvaluateCommand: ParsableCommand {
     }
   }
 
-  /// Refuses more batches than the test set has: the stream that they are taken from is endless.
+  /// Refuses more batches than the test set has, because the sampler repeats images.
   private func rejectRepeatedImages(of imageCount: Int) throws {
     let most = imageCount / batchSize
     guard case .next(let count) = evalBatches, count > most else { return }
     throw UsageError(
-      "--eval-batches \(count) of --batch-size \(batchSize) are more than the \(imageCount) images of the test set, "
-        + "so some would count twice; ask for \(most > 0 ? "\(most) at most, or " : "")all.")
+      "--eval-batches \(count) of --batch-size \(batchSize) exceed the \(imageCount) images of the test set, "
+        + "so some would count twice; use \(most > 0 ? "at most \(most), or " : "")all.")
   }
 
-  /// Reads the checkpoint on rank 0 and hands it to all.
+  /// Reads the checkpoint on rank 0 and broadcasts it.
   ///
-  /// Every rank calls it.
+  /// Collective.
   private func loadModel(_ communicator: any Communicator) throws -> ModelState {
     var size = [0, 0]
-    let loaded = try RankSession.together(communicator) { () -> ModelState? in
+    let loaded = try RankSession.collectively(communicator) { () -> ModelState? in
       guard communicator.rank == 0 else { return nil }
       let opened = try Checkpoint(checkpoint)
       let configuration = try opened.configuration()
       size = [configuration.depth, configuration.widenFactor]
       let model = ModelState(TraxWideResNet.graph(configuration))
-      // Where a file has no running statistics the fresh ones stay.
+      // A file without running statistics keeps the initial ones.
       model.network.initialize(model.parameters, model.runningStatistics, seed: 0)
       let hasStatistics = try opened.loadWeights(into: model)
       if !hasStatistics && evalStatistics == .running {
         throw UsageError(
-          "\(checkpoint) has no running statistics; evaluate it with --eval-statistics batch.")
+          "\(checkpoint) has no running statistics; use --eval-statistics batch.")
       }
       return model
     }
     try size.withUnsafeMutableBytes { try communicator.broadcast($0, root: 0) }
     let model =
       try loaded
-      ?? ModelState(TraxWideResNet.graph(WideResNetConfiguration(depth: size[0], widenFactor: size[1])))
+      ?? ModelState(
+        TraxWideResNet.graph(WideResNetConfiguration(depth: size[0], widenFactor: size[1])))
     try model.broadcast(root: 0, on: communicator)
     return model
   }
 }
 
-/// An evaluation as `wrn-dist evaluate` prints it.
+/// The report of `wrn-dist evaluate`.
 struct EvaluationReport {
   let result: Evaluation.Result
   let network: String
   let classNames: [String]
   let statistics: String
 
-  /// Several lines for people.
+  /// The human-readable report.
   var text: String {
     let total = "\(result.correctCount) of \(result.exampleCount) images"
     var lines = [
@@ -144,19 +146,21 @@ struct EvaluationReport {
     ]
     let width = classNames.map(\.count).max() ?? 0
     let cell = max(4, String(result.exampleCount).count + 1)
-    let heading = classNames.indices.map { padded("\($0)", cell) }.joined()
+    let heading = classNames.indices.map { "\($0)".rightAligned(cell) }.joined()
     let blank = String(repeating: " ", count: width + 6)
-    lines.append("\(blank)accuracy  taken for class\n\(blank)\(padded("", 8))  \(heading)")
+    lines.append("\(blank)accuracy  predicted class\n\(blank)\("".rightAligned(8))  \(heading)")
     for label in classNames.indices {
-      let name = classNames[label].padding(toLength: width, withPad: " ", startingAt: 0)
+      let name = classNames[label].leftAligned(width)
       let accuracy = result.confusion.accuracy(label: label).map(percent) ?? "none"
-      let counts = result.confusion.row(label).map { padded("\($0)", cell) }.joined()
-      lines.append("\(padded("\(label)", 3))  \(name) \(padded(accuracy, 8))  \(counts)")
+      let counts = result.confusion.row(label).map { "\($0)".rightAligned(cell) }.joined()
+      lines.append("\("\(label)".rightAligned(3))  \(name) \(accuracy.rightAligned(8))  \(counts)")
     }
     return lines.joined(separator: "\n")
   }
 
-  /// One JSON object.
+  /// The machine-readable report.
+  ///
+  /// - Throws: `EncodingError` for a number that JSON lacks.
   func json() throws -> String {
     struct Fields: Encodable {
       let network: String
@@ -173,15 +177,8 @@ struct EvaluationReport {
       examples: result.exampleCount, classes: classNames,
       classAccuracy: classNames.indices.map { result.confusion.accuracy(label: $0) },
       confusion: classNames.indices.map { Array(result.confusion.row($0)) })
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys]
-    encoder.keyEncodingStrategy = .convertToSnakeCase
-    return String(decoding: try encoder.encode(fields), as: UTF8.self)
+    return try JSONLine.render(fields, escapesSlashes: true)
   }
 
-  private func percent(_ part: Double) -> String { String(format: "%.2f %%", 100 * part) }
-
-  private func padded(_ text: String, _ width: Int) -> String {
-    String(repeating: " ", count: max(0, width - text.count)) + text
-  }
+  private func percent(_ share: Double) -> String { String(format: "%.2f %%", 100 * share) }
 }

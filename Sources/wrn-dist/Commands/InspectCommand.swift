@@ -1,29 +1,29 @@
 import ArgumentParser
+import Support
 import Training
 
-/// Shows what a checkpoint holds.
+/// Prints the contents of a checkpoint.
 struct InspectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect",
-    abstract: "Shows a checkpoint's tensors, step, configuration and digest.",
+    abstract: "Prints a checkpoint's tensors, step, settings and digest.",
     discussion: """
-      The digest is one SHA-256 over names, shapes and bytes of all tensors in the order of their names, of model and \
-      optimizer together: equal digests mean equal bits.
+      The digest is one SHA-256 over names, shapes and bytes of all tensors of model and optimizer, in the order of their \
+      names: checkpoints with equal digests are bitwise identical.
       """)
 
-  @Argument(help: "A checkpoint folder, a run's folder (its latest checkpoint), or a .safetensors file.")
+  @Argument(help: "\(HelpText.checkpoint)")
   var checkpoint: String
-  @Flag(help: "Print only the digest.") var digest = false
+  @Flag(help: "Print the digest only.") var digest = false
 
   func run() throws {
     let opened = try Checkpoint(checkpoint)
-    let sum = try opened.digest()
-    if digest { return print(sum) }
+    let sha256 = try opened.digest()
+    if digest { return print(sha256) }
     let tensors = try opened.tensors()
     let width = tensors.map(\.name.count).max() ?? 0
     for tensor in tensors {
-      let name = tensor.name.padding(toLength: width, withPad: " ", startingAt: 0)
-      print("\(name)  \(tensor.type)  \(tensor.shape)")
+      print("\(tensor.name.leftAligned(width))  \(tensor.type)  \(tensor.shape)")
     }
     print("\n\(tensors.count) tensors, \(tensors.reduce(0) { $0 + $1.shape.elementCount }) elements")
     if let state = opened.state {
@@ -33,6 +33,6 @@ struct InspectCommand: ParsableCommand {
         print("  \(name): \(value)")
       }
     }
-    print("digest \(sum)")
+    print("digest \(sha256)")
   }
 }

@@ -8,14 +8,14 @@ import OpenMPI
 import Tensors
 import Training
 
-/// Trains a network; the default command.
+/// Trains a model; the default command.
 struct TrainCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "train",
-    abstract: "Trains a Wide ResNet; under mpirun all ranks train one network together.",
+    abstract: "Trains a Wide ResNet; under mpirun all ranks train one model together.",
     discussion: """
-      Without flags it reproduces Trax's WideResnet(widen_factor=1) on the data that --data auto finds. The output \
-      folder gets config.yaml, metrics.jsonl, TensorBoard logs in train/ and eval/, and checkpoints/.
+      Without flags it reproduces Trax's WideResnet(widen_factor=1) on the data set that --data auto finds. The output \
+      directory gets config.yaml, metrics.jsonl, TensorBoard logs in train/ and eval/, and checkpoints/.
       """)
 
   @OptionGroup var options: TrainingOptions
@@ -29,12 +29,13 @@ struct TrainCommand: ParsableCommand {
       try RunConsistency.requireEqualPrograms(on: communicator)
       try RunConsistency.requireEqualFlags(configuration, options, on: communicator)
       let threads = try ThreadBudget(communicator)
-      let chosen = try EngineSelection(configuration.engine, communicator)
-      let threadCount = try RankSession.together(communicator) {
-        try threads.count(asked: configuration.threads)
+      let selection = try EngineSelection(configuration.engine, communicator)
+      let threadCount = try RankSession.collectively(communicator) {
+        try threads.count(requested: configuration.threads)
       }
-      try requireMemory(configuration, chosen.engine, threadCount: threadCount, communicator)
-      var run = try RankSession.together(communicator) {
+      try MemoryCheck.requireFits(
+        configuration, engine: selection.engine, threadCount: threadCount, communicator)
+      var run = try RankSession.collectively(communicator) {
         try TrainingRun(configuration, options, threadCount: threadCount, communicator)
       }
       let completedSteps = try run.start(communicator)
@@ -42,41 +43,28 @@ struct TrainCommand: ParsableCommand {
         try TraceSession(
           $0, host: CPUAffinity.current().hostName, workerCount: run.pool.workerCount, communicator: communicator)
       }
-      let trainer = try RankSession.together(communicator) {
+      let trainer = try RankSession.collectively(communicator) {
         try Trainer(
           run.configuration, model: run.model, completedSteps: completedSteps,
-          dataset: run.source.dataset, engine: chosen.engine, pool: run.pool,
+          dataset: run.source.dataset, engine: selection.engine, pool: run.pool,
           communicator: communicator, logger: run.recorder, stop: stop,
           fault: fault, tracer: trace?.tracer)
       }
       try run.recorder?.reportStart(
         layout: "\(communicator.worldSize) rank(s) × \(run.pool.workerCount) thread(s), "
-          + "engine \(chosen.description)",
+          + "engine \(selection.description)",
         worldSize: communicator.worldSize, plannedByteCount: trainer.plannedByteCount,
         completedSteps: completedSteps)
       try trainer.run(writing: trace)
       run.recorder?.reportEnd()
     }
   }
-
-  /// Refuses a run that does not fit into the memory of its hosts.
-  private func requireMemory(
-    _ configuration: TrainingConfiguration, _ engine: any ConvolutionEngine, threadCount: Int,
-    _ communicator: any Communicator
-  ) throws {
-    let byteCount = try RankSession.together(communicator) {
-      try configuration.plannedByteCount(
-        configuration.microbatchPlan(communicator), engine: engine, workerCount: threadCount, rank: communicator.rank,
-        hosts: communicator.hostOfRank)
-    }
-    try MemoryCheck.requireFits(for: byteCount, communicator)
-  }
 }
 
 extension TrainingOptions {
-  /// Puts the settings of `--config` before the flags of the command line, so that the flags win.
+  /// Returns the settings of `--config`, overridden by the flags of the command line.
   ///
-  /// - Throws: ``UsageError`` if the file cannot be used.
+  /// - Throws: ``UsageError`` if the file is invalid.
   func mergedWithConfigFile() throws -> TrainingOptions {
     guard let config else { return self }
     let settings = try ConfigurationFile.arguments(config)

@@ -1,4 +1,9 @@
 import ArgumentParser
+import Collectives
+import DataParallel
+import Datasets
+import Models
+import Training
 
 /// A number of bytes on the command line: `4194304`, `4096KiB` or `4MiB`.
 struct ByteCount: ExpressibleByArgument {
@@ -6,7 +11,7 @@ struct ByteCount: ExpressibleByArgument {
 
   private static let units = [("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0), ("", 0)]
 
-  /// Reads a whole number and a unit; nil for anything else.
+  /// Reads a whole number and a unit; `nil` for anything else.
   init?(argument: String) {
     for (unit, shift) in Self.units where argument.hasSuffix(unit) {
       guard let count = Int(argument.dropLast(unit.count)), count >= 0, count <= Int.max >> 31 else {
@@ -19,10 +24,28 @@ struct ByteCount: ExpressibleByArgument {
   }
 }
 
-/// `--widen-factor K` or `all` of those whose speed and accuracy are recorded.
+extension ByteCount {
+  /// Returns the value of `--bucket-size`.
+  ///
+  /// - Throws: ``UsageError`` if buckets cannot have that size.
+  func bucketByteCount() throws -> Int {
+    guard BucketPlan.byteCounts.contains(value) else {
+      throw UsageError("--bucket-size \(value) must lie between 4KiB and 1GiB.")
+    }
+    return value
+  }
+}
+
+/// `--widen-factor K`, or `all` factors of the reports in `docs/results`.
 struct WidenFactors: ExpressibleByArgument {
   let factors: [Int]
 
+  /// k = 1.
+  static let one = WidenFactors(factors: [1])
+
+  private init(factors: [Int]) { self.factors = factors }
+
+  /// Reads a number or `all`; `nil` for anything else.
   init?(argument: String) {
     if argument == "all" {
       factors = [1, 2, 4, 10]
@@ -33,6 +56,26 @@ struct WidenFactors: ExpressibleByArgument {
     }
   }
 
-  /// As it was given.
+  /// The number or `all`.
   var defaultValueDescription: String { factors.count == 1 ? "\(factors[0])" : "all" }
 }
+
+/// `--optimizer`: the update rule.
+enum OptimizerName: String, ExpressibleByArgument, CaseIterable {
+  /// Adam with decoupled weight decay.
+  case adam
+}
+
+extension TrainingConfiguration.Recipe: ExpressibleByArgument {}
+extension TrainingConfiguration.Engine: ExpressibleByArgument {}
+extension TrainingConfiguration.EvaluationRanks: ExpressibleByArgument {}
+extension TrainingConfiguration.EvaluationBatches: ExpressibleByArgument {
+  /// Reads `20` or `all`.
+  public init?(argument: String) { self.init(argument) }
+}
+extension ProgressMode: ExpressibleByArgument {}
+extension OptimizerStateMode: ExpressibleByArgument {}
+extension WireFormat: ExpressibleByArgument {}
+extension BatchNormalizationScope: ExpressibleByArgument {}
+extension NormalizationStatistics: ExpressibleByArgument {}
+extension ShuffleMode: ExpressibleByArgument {}

@@ -2,14 +2,15 @@ import ArgumentParser
 import DataParallel
 import Foundation
 import Models
+import Support
 import Training
 import Yams
 
 extension TrainingOptions {
-  /// Joins recipe, `--config` and flags, and checks every value.
+  /// Merges the recipe and the flags, and validates every value.
   ///
-  /// - Returns: The run's configuration; the output folder is empty if none was given.
-  /// - Throws: ``UsageError`` if a value cannot be.
+  /// - Returns: The run's configuration; the output directory is empty if none was given.
+  /// - Throws: ``UsageError`` or the error of a module if a value is invalid.
   func configuration() throws -> TrainingConfiguration {
     var result = TrainingConfiguration()
     set(&result.recipe, network.recipe)
@@ -28,7 +29,7 @@ extension TrainingOptions {
     set(&result.optimizer.epsilon, update.epsilon)
     set(&result.optimizer.weightDecay, update.weightDecay)
     set(&result.engine, machine.engine)
-    set(&result.bucketByteCount, machine.bucketSize?.value)
+    set(&result.bucketByteCount, try machine.bucketSize?.bucketByteCount())
     set(&result.progress, machine.progress)
     set(&result.optimizerState, machine.optimizerState)
     set(&result.wire, machine.wire)
@@ -42,23 +43,23 @@ extension TrainingOptions {
     set(&result.resume, output.resume)
     result.threads = machine.threads
     result.initialWeights = output.`init`
-    try check(result)
+    try validate(result)
     return result
   }
 
-  /// Turns `--epochs` into steps, now that the size of the training set is known.
+  /// Returns the steps of the run; converts `--epochs` with the size of the training set.
   func steps(_ configuration: TrainingConfiguration, trainingCount: Int) -> Int {
     guard let epochs = length.epochs else { return configuration.steps }
-    return (epochs * trainingCount + configuration.batchSize - 1) / configuration.batchSize
+    return (epochs * trainingCount).dividedRoundingUp(by: configuration.batchSize)
   }
 
   private func set<Value>(_ target: inout Value, _ given: Value?) {
     if let given { target = given }
   }
 
-  private func check(_ configuration: TrainingConfiguration) throws {
-    func require(_ condition: Bool, _ sentence: String) throws {
-      if !condition { throw UsageError(sentence) }
+  private func validate(_ configuration: TrainingConfiguration) throws {
+    func require(_ condition: Bool, _ message: String) throws {
+      if !condition { throw UsageError(message) }
     }
     _ = try WideResNetConfiguration(
       depth: configuration.depth, widenFactor: configuration.widenFactor)
@@ -67,7 +68,7 @@ extension TrainingOptions {
       "--steps \(configuration.steps) must lie between 1 and 1000000000000.")
     try require(
       length.epochs == nil || length.steps == nil,
-      "--steps and --epochs both say how long the run is; give one of them.")
+      "--steps and --epochs both set the length of the run; give one of them.")
     try require(
       (1...1_000_000).contains(length.epochs ?? 1),
       "--epochs \(length.epochs ?? 1) must lie between 1 and 1000000.")
@@ -76,9 +77,6 @@ extension TrainingOptions {
     try require(
       (configuration.threads ?? 1) >= 1,
       "--threads \(configuration.threads ?? 1) must be at least 1.")
-    try require(
-      BucketPlan.byteCounts.contains(configuration.bucketByteCount),
-      "--bucket-size \(configuration.bucketByteCount) must lie between 4KiB and 1GiB.")
     let counts = [
       ("eval-every", configuration.evalEvery), ("checkpoint-every", configuration.checkpointEvery),
       ("keep-checkpoints", configuration.keepCheckpoints),
@@ -90,30 +88,30 @@ extension TrainingOptions {
     try require(rate.isFinite && rate > 0, "--learning-rate \(rate) must be a positive number.")
     let optimizer = configuration.optimizer
     for (name, value) in [("beta1", optimizer.beta1), ("beta2", optimizer.beta2)] {
-      try require((0..<1).contains(value), "--\(name) \(value) must lie in [0, 1).")
+      try require((0..<1).contains(value), "--\(name) \(value) must be in [0, 1).")
     }
     for (name, value) in [("epsilon", optimizer.epsilon), ("weight-decay", optimizer.weightDecay)] {
       try require(
-        value.isFinite && value >= 0, "--\(name) \(value) must be a number that is not negative.")
+        value.isFinite && value >= 0, "--\(name) \(value) must be a nonnegative number.")
     }
   }
 }
 
-/// A flag, a value or a combination that cannot be run.
+/// An invalid flag, value or combination.
 struct UsageError: Error, CustomStringConvertible {
-  /// One sentence: what is wrong and how to mend it.
+  /// One sentence: what is wrong; how to fix it.
   let description: String
 
   init(_ description: String) { self.description = description }
 }
 
-/// A YAML file of settings: `widen-factor: 4`, one a line, named like the flags.
+/// A YAML file of settings: `widen-factor: 4`, one per line, named like the flags.
 enum ConfigurationFile {
-  /// Reads a file as command-line arguments, so that both are checked alike.
+  /// Converts a file to command-line arguments, so that one parser validates both.
   ///
   /// - Parameter path: A YAML mapping from flag names (`widen-factor`, `widen_factor` or `widenFactor`) to values.
   /// - Returns: `["--widen-factor", "4", …]` in the file's order.
-  /// - Throws: ``UsageError`` if the file cannot be read or is no such mapping.
+  /// - Throws: ``UsageError`` if the file cannot be read or is not such a mapping.
   static func arguments(_ path: String) throws -> [String] {
     guard let text = try? String(contentsOfFile: path, encoding: .utf8) else {
       throw UsageError("--config \(path) cannot be read; is the path right?")
@@ -131,14 +129,14 @@ enum ConfigurationFile {
     }
     return try mapping.flatMap { key, value in
       guard let name = key.string, let setting = value.scalar?.string else {
-        throw UsageError("--config \(path) must have one plain value for each flag name.")
+        throw UsageError("--config \(path) must have one scalar value per flag name.")
       }
       return value.null != nil && setting != "" && setting != "null"
         ? [] : (setting.isEmpty ? [] : ["--\(kebabCase(name))", setting])
     }
   }
 
-  /// Renders settings, one a line.
+  /// Returns settings as YAML, one per line.
   static func render(_ settings: [(name: String, value: String)]) throws -> String {
     let pairs = settings.map { (Node($0.name), Node($0.value)) }
     return try Yams.serialize(node: Node.mapping(Node.Mapping(pairs)))

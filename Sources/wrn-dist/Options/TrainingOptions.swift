@@ -4,9 +4,9 @@ import Datasets
 import Models
 import Training
 
-/// The flags of `wrn-dist train`, all optional: what is not given comes from `--config` or the recipe.
+/// The flags of `wrn-dist train`; those that are not set come from `--config` or the recipe.
 struct TrainingOptions: ParsableArguments {
-  @Option(help: "A YAML file that sets any of these flags; flags given here win.")
+  @Option(help: "A YAML file that sets any of these flags; flags override it.")
   var config: String?
 
   @OptionGroup(title: "Network") var network: NetworkOptions
@@ -18,29 +18,29 @@ struct TrainingOptions: ParsableArguments {
   @OptionGroup(title: "Output and checkpoints") var output: OutputOptions
 
   struct NetworkOptions: ParsableArguments {
-    @Option(help: "Defaults that belong together. (default: trax)")
+    @Option(help: "A set of defaults. (default: trax)")
     var recipe: TrainingConfiguration.Recipe?
-    @Option(help: "Nominal depth, 6·n + 4. (default: 22)") var depth: Int?
-    @Option(help: "k: the groups are 16k, 32k and 64k wide. (default: 1)") var widenFactor: Int?
-    @Option(help: "Batch statistics over the global batch or each microbatch. (default: global)")
+    @Option(help: "Nominal depth, 6n + 4. (default: 22)") var depth: Int?
+    @Option(help: "Widen factor k: the groups have 16k, 32k and 64k channels. (default: 1)") var widenFactor: Int?
+    @Option(help: "\(HelpText.batchNorm) (default: global)")
     var batchNorm: BatchNormalizationScope?
   }
 
   struct LengthOptions: ParsableArguments {
     @Option(help: "Steps of the whole run. (default: 5000)") var steps: Int?
-    @Option(help: "The run's length in passes over the training set, instead of --steps.")
+    @Option(help: "Epochs of the whole run, instead of --steps.")
     var epochs: Int?
-    @Option(help: "Images of one step over all ranks. (default: 64)") var batchSize: Int?
-    @Option(help: "Equal parts of a batch; at least one a rank. (default: 8)")
+    @Option(help: "\(HelpText.batchSize) (default: 64)") var batchSize: Int?
+    @Option(help: "\(HelpText.microbatches), at least one per rank. (default: 8)")
     var microbatches: Int?
-    @Option(help: "Decides initial weights and the order of images. (default: 0)") var seed: UInt64?
+    @Option(help: "Seed of the initial weights and the order of images. (default: 0)") var seed: UInt64?
   }
 
   struct DataOptions: ParsableArguments {
     @Option(
       help: """
-        auto ($CIFAR10_DIR, then data/cifar-10-batches-bin, else synthetic), synthetic, or a folder \
-        in CIFAR-10's binary layout. (default: auto)
+        auto ($CIFAR10_DIR, then data/cifar-10-batches-bin, else synthetic), synthetic, or a directory \
+        in CIFAR-10's binary format. (default: auto)
         """) var data: String?
     @Option(help: "Order of training images: queue (Trax's), epoch or none. (default: queue)")
     var shuffle: ShuffleMode?
@@ -49,78 +49,49 @@ struct TrainingOptions: ParsableArguments {
   struct OptimizerOptions: ParsableArguments {
     @Option(help: "The update rule: adam. (default: adam)") var optimizer: OptimizerName?
     @Option(help: "Constant learning rate. (default: 0.01)") var learningRate: Double?
-    @Option(help: "Adam's decay of the mean gradient. (default: 0.9)") var beta1: Double?
-    @Option(help: "Adam's decay of the mean square. (default: 0.999)") var beta2: Double?
-    @Option(help: "Adam's term beside the root. (default: 1e-05)") var epsilon: Double?
-    @Option(help: "Decay of every weight a step, apart from the rate. (default: 1e-05)")
+    @Option(help: "Adam's decay of the first moment. (default: 0.9)") var beta1: Double?
+    @Option(help: "Adam's decay of the second moment. (default: 0.999)") var beta2: Double?
+    @Option(help: "Adam's term added to the root of the second moment. (default: 1e-05)") var epsilon: Double?
+    @Option(help: "Decoupled weight decay per step, independent of the learning rate. (default: 1e-05)")
     var weightDecay: Double?
   }
 
   struct MachineOptions: ParsableArguments {
-    @Option(help: "Threads of each rank. (default: the cores it may use / the ranks sharing them)")
+    @Option(help: "\(HelpText.threads)")
     var threads: Int?
-    @Option(help: "What computes convolutions: native or blas. (default: native)")
+    @Option(help: "\(HelpText.engine): native or blas. (default: native)")
     var engine: TrainingConfiguration.Engine?
-    @Option(
-      help: "Bytes of gradients exchanged at once, such as 512KiB or 4MiB; changes no bits. (default: 4MiB)")
+    @Option(help: "\(HelpText.bucketSize); does not affect results. (default: 4MiB)")
     var bucketSize: ByteCount?
+    @Option(help: "\(HelpText.progress); does not affect results. (default: poll)") var progress: ProgressMode?
+    @Option(help: "\(HelpText.optimizerState); does not affect results. (default: sharded)")
+    var optimizerState: OptimizerStateMode?
     @Option(
       help: """
-        Who moves messages on while a rank computes: poll (the computing thread) or thread (one of its own, for \
-        hosts with a core to spare); changes no bits. (default: poll)
-        """) var progress: ProgressMode?
-    @Option(
-      help: """
-        Adam's moments on every rank (replicated) or divided among the ranks (sharded: less memory, less work); \
-        changes no bits. (default: sharded)
-        """) var optimizerState: OptimizerStateMode?
-    @Option(
-      help: """
-        Partial sums of gradients travel between ranks as they are (fp32), or those of at most eight parts of the batch \
-        rounded once (bf16: other bits, the same ones for every number of ranks). (default: fp32)
+        Wire format of partial gradient sums: fp32, or bf16, which rounds the sums of at most eight parts of the batch \
+        once. bf16 gives other results, bitwise identical for every number of ranks. (default: fp32)
         """) var wire: WireFormat?
   }
 
   struct EvaluationOptions: ParsableArguments {
-    @Option(help: "Steps between evaluations, 0: never. (default: 1000)") var evalEvery: Int?
-    @Option(help: "Test batches of an evaluation, or all. (default: 20)")
+    @Option(help: "Steps between evaluations; 0 means never. (default: 1000)") var evalEvery: Int?
+    @Option(help: "Test batches per evaluation, or all. (default: 20)")
     var evalBatches: TrainingConfiguration.EvaluationBatches?
-    @Option(help: "Who evaluates: all ranks or the root. (default: all)")
+    @Option(help: "\(HelpText.evaluationRanks) (default: all)")
     var evalRanks: TrainingConfiguration.EvaluationRanks?
-    @Option(help: "Normalise by the batch's own or the running statistics. (default: batch)")
+    @Option(help: "\(HelpText.evaluationStatistics) (default: batch)")
     var evalStatistics: NormalizationStatistics?
   }
 
   struct OutputOptions: ParsableArguments {
-    @Option(help: "Where results go. (default: runs/DATE-TIME-NETWORK)") var outputDir: String?
-    @Option(help: "Steps between checkpoints, 0: only at the end. (default: 1000)")
+    @Option(help: "Output directory. (default: runs/DATE-TIME-MODEL)") var outputDir: String?
+    @Option(help: "Steps between checkpoints; 0 means only at the end. (default: 1000)")
     var checkpointEvery: Int?
-    @Option(help: "Checkpoints kept, 0: all. (default: 3)") var keepCheckpoints: Int?
+    @Option(help: "Number of latest checkpoints to keep; 0 means all. (default: 3)") var keepCheckpoints: Int?
     @Option(help: "Start from the weights of a checkpoint or .safetensors file.") var `init`: String?
-    @Option(
-      help: "auto (go on if the output folder holds a run), never, or a checkpoint. (default: auto)")
+    @Option(help: "auto (resume the output directory's run, if any), never, or a checkpoint. (default: auto)")
     var resume: String?
-    @Option(help: "Write what every thread of every rank did when to this file; Perfetto opens it.")
+    @Option(help: "Write a trace of all threads of all ranks to this file, for Perfetto.")
     var trace: String?
   }
 }
-
-/// The update rules on the command line.
-enum OptimizerName: String, ExpressibleByArgument, CaseIterable {
-  /// Adam with decoupled weight decay.
-  case adam
-}
-
-extension TrainingConfiguration.Recipe: ExpressibleByArgument {}
-extension TrainingConfiguration.Engine: ExpressibleByArgument {}
-extension TrainingConfiguration.EvaluationRanks: ExpressibleByArgument {}
-extension TrainingConfiguration.EvaluationBatches: ExpressibleByArgument {
-  /// Reads `20` or `all`.
-  public init?(argument: String) { self.init(argument) }
-}
-extension ProgressMode: ExpressibleByArgument {}
-extension OptimizerStateMode: ExpressibleByArgument {}
-extension WireFormat: ExpressibleByArgument {}
-extension BatchNormalizationScope: ExpressibleByArgument {}
-extension NormalizationStatistics: ExpressibleByArgument {}
-extension ShuffleMode: ExpressibleByArgument {}

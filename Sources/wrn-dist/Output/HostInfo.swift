@@ -1,12 +1,12 @@
 import Foundation
 import Training
 
-/// What the operating system says about this machine.
+/// CPU, memory and limits of this host, as Linux reports them.
 enum HostInfo {
   /// The CPU's name, for example `AMD EPYC 9634`.
   static var cpuModel: String { cpuField("model name") ?? cpuField("CPU part") ?? "unknown" }
 
-  /// The vector instruction sets that matter to a run, for example `avx2 fma avx512f`.
+  /// The vector instruction sets that affect a run, for example `avx2 fma avx512f`.
   static var vectorUnits: String {
     let flags = Set((cpuField("flags") ?? cpuField("Features") ?? "").split(separator: " "))
     let known: [Substring] = ["avx2", "fma", "avx512f", "avx512_bf16", "asimd", "sve"]
@@ -16,38 +16,38 @@ enum HostInfo {
   /// The memory installed and available.
   static var memory: String {
     let total = memoryField("MemTotal") ?? 0
-    let left = HostMemory().map { "\(gibibytes($0.availableByteCount)) \($0.limit)" } ?? "unknown how much available"
-    return "\(gibibytes(total)) installed, \(left)"
+    let available = HostMemory().map { "\(gibibytes($0.availableByteCount)) \($0.limit)" } ?? "availability unknown"
+    return "\(gibibytes(total)) installed, \(available)"
   }
 
-  /// A kind of resource limit, by its number in Linux's `<sys/resource.h>`; not all of the macros import.
+  /// A resource limit, by its number in Linux's `<sys/resource.h>`; Swift does not import all of the macros.
   enum Limit: UInt32 {
     case fileSize = 1
     case openFiles = 7
     case lockedMemory = 8
   }
 
-  /// A resource limit of this process.
+  /// Returns a resource limit of this process.
   static func limit(_ resource: Limit) -> String {
     var limits = rlimit()
     guard getrlimit(__rlimit_resource_t(resource.rawValue), &limits) == 0 else { return "unknown" }
     return limits.rlim_cur == rlim_t.max ? "unlimited" : String(limits.rlim_cur)
   }
 
-  /// The most memory this process has held at once, in bytes.
+  /// The peak memory of this process, in bytes.
   static var peakMemory: Int {
     var usage = rusage()
     return getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 ? usage.ru_maxrss * 1024 : 0
   }
 
-  /// A size for people: `1.5 GiB`.
+  /// Formats a size: `1.5 GiB`.
   static func gibibytes(_ bytes: Int) -> String {
     String(format: "%.1f GiB", Double(bytes) / Double(1 << 30))
   }
 
-  /// The seconds since this process was started, to a hundredth.
+  /// The seconds since this process started, with a resolution of 0.01.
   static var secondsSinceStart: Double {
-    // The name in parentheses may hold spaces; the start is field 22 of all, 20 behind the name, in ticks since boot.
+    // The name in parentheses may contain spaces. The start is field 22, the 20th after the name, in ticks since boot.
     let text = (try? String(contentsOfFile: "/proc/self/stat", encoding: .utf8)) ?? ""
     let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
     guard fields.count > 19, let ticks = Double(fields[19]) else { return .nan }

@@ -6,18 +6,18 @@ import Foundation
 import Models
 import Training
 
-/// An error as the user sees it: one sentence and an exit code.
+/// The message and exit code of an error.
 struct CommandFailure {
   private let error: any Error
 
   /// Wraps an error of any kind.
   init(_ error: any Error) { self.error = error }
 
-  /// What the process exits with.
+  /// The exit code of the process.
   var exitCode: Int32 {
     switch error {
     case let failure as StartupFailure: failure.exitCode
-    case let failure as CollectiveFailure: failure.verdict.failure.exitCode
+    case let failure as CollectiveFailure: failure.first.failure.exitCode
     case let failure as DatasetError:
       failure.kind == .bad ? ExitCodes.badData : ExitCodes.cannotCreate
     case let failure as CheckpointError: failure.exitCode
@@ -31,21 +31,21 @@ struct CommandFailure {
     case is RanksDesynchronized: ExitCodes.internal
     case let code as ExitCode: code.rawValue
     default:
-      // What is left is the argument parser's, or nobody's.
+      // The argument parser's errors; any other is a defect of the program.
       error is CleanExit || WRNDist.exitCode(for: error) != .failure
         ? WRNDist.exitCode(for: error).rawValue : ExitCodes.internal
     }
   }
 
-  /// What is wrong, where, and how to mend it.
-  var sentence: String { "\(error)" }
+  /// One sentence: what is wrong; how to fix it.
+  var message: String { "\(error)" }
 
-  /// The line that rank 0 prints for all; to stop on request is no error.
+  /// The line that rank 0 prints for all ranks; a stop on request is not an error.
   var line: String {
-    error is TrainingStopped ? "wrn-dist: \(sentence)" : "wrn-dist: error: \(sentence)"
+    error is TrainingStopped ? "wrn-dist: \(message)" : "wrn-dist: error: \(message)"
   }
 
-  /// Tells whether every rank meets this error, so that rank 0 speaks for all.
+  /// Whether every rank throws this error, so that rank 0 prints it for all.
   var isCollective: Bool {
     error is CollectiveFailure || error is ConsistencyDigest.Mismatch || error is SettingsConsistency.Mismatch
       || error is TrainingStopped || error is TrainingDiverged || error is RanksDesynchronized
@@ -53,8 +53,8 @@ struct CommandFailure {
 
   /// Prints the error and ends the process.
   ///
-  /// Before ranks are connected all of them usually meet the same error; the others leave rank 0 the time to say it, because
-  /// `mpirun` ends the job when the first one exits. Who lives on longer than that has an error of its own, and says it.
+  /// Before `MPI_Init` all ranks usually have the same error, and `mpirun` ends the job when the first one exits. So the others
+  /// wait while rank 0 prints it. A rank that still runs after the wait has another error, and prints it.
   func exit() -> Never {
     let environment = LaunchEnvironment(ProcessInfo.processInfo.environment)
     if (environment.rank ?? 0) == 0 {
@@ -71,28 +71,27 @@ struct CommandFailure {
     if error is ExitCode { return }
     let isParserError = WRNDist.exitCode(for: error) != .failure
     if isParserError {
-      let message = WRNDist.fullMessage(for: error)
-      (exitCode == 0 ? FileHandle.standardOutput : .standardError).write(Data((message + "\n").utf8))
+      let text = WRNDist.fullMessage(for: error)
+      (exitCode == 0 ? FileHandle.standardOutput : .standardError).write(Data((text + "\n").utf8))
     } else {
-      FileHandle.standardError.write(Data("\(line)\n".utf8))
+      StandardError.write(line)
     }
   }
 }
 
-/// A failure at the start of some rank, known to all.
+/// The first failure of some rank during startup, thrown on every rank.
 struct CollectiveFailure: Error, CustomStringConvertible {
-  /// Who failed, and why.
-  let verdict: StartupConsensus.FirstFailure
+  /// The rank and its failure.
+  let first: StartupConsensus.FirstFailure
 
-  /// The sentence, with the rank if it is not the one that speaks.
+  /// The message; with the rank if it is not rank 0, which prints it.
   var description: String {
-    verdict.rank == 0
-      ? verdict.failure.message : "rank \(verdict.rank): \(verdict.failure.message)"
+    first.rank == 0 ? first.failure.message : "rank \(first.rank): \(first.failure.message)"
   }
 }
 
 extension SettingsConsistency.Subject {
-  /// What the process exits with when ranks differ in it.
+  /// The exit code if ranks differ in it.
   var exitCode: Int32 {
     switch self {
     case .flags: ExitCodes.usage
@@ -102,13 +101,13 @@ extension SettingsConsistency.Subject {
   }
 }
 
-/// The exit codes that scripts may rely on; the numbers are those of BSD's sysexits.h as far as it goes.
+/// The exit codes; 64 to 75 follow BSD's sysexits.h.
 enum ExitCodes {
-  /// A flag, a value or a combination that cannot be run.
+  /// An invalid flag, value or combination.
   static let usage: Int32 = 64
-  /// A data set or checkpoint that is missing or bad.
+  /// A data set or checkpoint that is missing or invalid.
   static let badData: Int32 = 65
-  /// A rank or a network connection that failed, ranks that do not agree, or a host without the memory for them.
+  /// A failed rank, host or connection, inconsistent ranks, or a host without enough memory.
   static let peerFailure: Int32 = 69
   /// A defect of the program.
   static let `internal`: Int32 = 70
@@ -116,7 +115,7 @@ enum ExitCodes {
   static let cannotCreate: Int32 = 73
   /// Reading or writing failed.
   static let inputOutput: Int32 = 74
-  /// Stopped on request after a checkpoint: start the same command again to go on.
+  /// Stopped on request after a checkpoint; the same command resumes.
   static let stopped: Int32 = 75
   /// The loss is no longer a number.
   static let diverged: Int32 = 76

@@ -6,16 +6,16 @@ import Models
 import OpenMPI
 import Training
 
-/// What all ranks of a run must have alike before the first step.
+/// Checks before the first step that all ranks run the same program with the same flags.
 enum RunConsistency {
   /// Refuses ranks that run different builds of the program.
   ///
-  /// Every rank calls it.
+  /// Collective. Gathers the version and a digest of the executable.
   ///
-  /// - Throws: `SettingsConsistency.Mismatch` on every rank (exit code 70); `CommunicationError` if the exchange fails.
+  /// - Throws: `SettingsConsistency.Mismatch` on every rank (exit code 70); `CommunicationError` if communication fails.
   static func requireEqualPrograms(on communicator: any Communicator) throws {
     var program = [(name: "version of wrn-dist", value: WRNDist.configuration.version)]
-    // The kernel's name for the running file, which stays right when the path is another one on each host.
+    // Linux's name of the running executable; its path may differ between hosts.
     if let data = try? Data(contentsOf: URL(fileURLWithPath: "/proc/self/exe"), options: .alwaysMapped) {
       var digest = ConsistencyDigest()
       data.withUnsafeBytes { digest.combine($0) }
@@ -26,33 +26,33 @@ enum RunConsistency {
 
   /// Refuses ranks that were started with different flags.
   ///
-  /// Every rank calls it.
+  /// Collective. Gathers the flags.
   ///
-  /// - Throws: `SettingsConsistency.Mismatch` on every rank (exit code 64); `CommunicationError` if the exchange fails.
+  /// - Throws: `SettingsConsistency.Mismatch` on every rank (exit code 64); `CommunicationError` if communication fails.
   static func requireEqualFlags(
     _ configuration: TrainingConfiguration, _ options: TrainingOptions, on communicator: any Communicator
   ) throws {
-    // Folders may have other names on other hosts; threads, and who moves messages on, are each rank's own affair.
-    let free: Set = ["data", "output-dir", "threads", "progress", "init", "resume"]
-    var flags = configuration.settings.filter { !free.contains($0.name) }
+    // Paths may differ between hosts. Threads and the progress mode may differ between ranks.
+    let unchecked: Set = ["data", "output-dir", "threads", "progress", "init", "resume"]
+    var flags = configuration.settings.filter { !unchecked.contains($0.name) }
     if let epochs = options.length.epochs { flags.append((name: "epochs", value: String(epochs))) }
-    // A trace is gathered from all ranks, or from none.
+    // Writing a trace is collective.
     flags.append((name: "trace", value: options.output.trace ?? "not set"))
     try SettingsConsistency.verifyEqual(flags, .flags, on: communicator)
   }
 }
 
 extension DataSource {
-  /// Refuses ranks that see different images: a host without the real set would take the synthetic one.
+  /// Refuses ranks with different images: with `--data auto` a host without the real data set uses the synthetic one.
   ///
-  /// Every rank calls it.
+  /// Collective. Gathers the manifests of the data sets.
   ///
   /// - Returns: The data set's fingerprint.
-  /// - Throws: `SettingsConsistency.Mismatch` on every rank if two differ (exit code 65), `CollectiveFailure` if one meets a bad
-  ///   record, `CommunicationError` if the exchange fails.
-  func agreedFingerprint(on communicator: any Communicator) throws -> String {
-    let fingerprint = try RankSession.together(communicator) { try dataset.fingerprint() }
-    // Alone there is nobody to differ from, and no reason to hash the whole set before the first step.
+  /// - Throws: `SettingsConsistency.Mismatch` on every rank if two differ (exit code 65), `CollectiveFailure` if a rank has an
+  ///   invalid record, `CommunicationError` if communication fails.
+  func verifiedFingerprint(on communicator: any Communicator) throws -> String {
+    let fingerprint = try RankSession.collectively(communicator) { try dataset.fingerprint() }
+    // A single rank need not hash the whole data set before the first step.
     if communicator.worldSize > 1 {
       try SettingsConsistency.verifyEqual(dataset.manifest(), .data, on: communicator)
     }
@@ -60,24 +60,26 @@ extension DataSource {
   }
 }
 
-/// The convolution engine that all ranks compute with.
+/// The convolution engine of all ranks.
 struct EngineSelection {
   /// The engine of this rank.
   let engine: any ConvolutionEngine
-  /// Its name and instruction set, those of other ranks where they differ, `native (avx512; avx2 on 1 of 4 ranks)`, and
-  /// what was asked for if this CPU cannot run it, `blas (Nehalem; native needs AVX2 and FMA)`.
+  /// Its name and instruction set, such as `native (avx512)`.
+  ///
+  /// Other ranks' instruction sets are added if they differ, `native (avx512; avx2 on 1 of 4 ranks)`, and the reason of a
+  /// fallback, `blas (Nehalem; native needs AVX2 and FMA)`.
   let description: String
 
-  /// Makes the engine on every rank.
+  /// Creates the engine on every rank.
   ///
-  /// Every rank calls it. Ranks may run on different instruction sets, which give the same bits, but not on different
-  /// engines: `native` falls back to `blas` on a CPU that it is not built for.
+  /// Collective. Ranks may use different instruction sets, whose results are bitwise identical, but not different engines.
+  /// `native` falls back to `blas` on a CPU without a native kernel build.
   ///
-  /// - Throws: `CollectiveFailure` if a rank cannot run what `WRN_ISA` asks for, `ConsistencyDigest.Mismatch` if engines differ,
-  ///   `CommunicationError` if the exchange fails.
-  init(_ wanted: TrainingConfiguration.Engine, _ communicator: any Communicator) throws {
-    let engine = try RankSession.together(communicator) {
-      try wanted.make(environment: ProcessInfo.processInfo.environment)
+  /// - Throws: `CollectiveFailure` if a rank's CPU lacks the instruction set of `WRN_ISA`, `ConsistencyDigest.Mismatch` if
+  ///   engines differ, `CommunicationError` if communication fails.
+  init(_ requested: TrainingConfiguration.Engine, _ communicator: any Communicator) throws {
+    let engine = try RankSession.collectively(communicator) {
+      try requested.make(environment: ProcessInfo.processInfo.environment)
     }
     var digest = ConsistencyDigest()
     digest.combine(engine.name)
@@ -89,73 +91,95 @@ struct EngineSelection {
       let count = codes.count { $0 == UInt8(i) && $0 != mine }
       return count == 0 ? nil : "; \(instructionSet.rawValue) on \(count) of \(codes.count) ranks"
     }
-    let fallback = wanted.rawValue == engine.name ? "" : "; \(wanted.rawValue) needs AVX2 and FMA"
+    let fallback = requested.rawValue == engine.name ? "" : "; \(requested.rawValue) needs AVX2 and FMA"
     self.engine = engine
     description = "\(engine.name) (\(engine.instructions)\(others.joined())\(fallback))"
   }
 
-  /// The instruction set as a number; 255 for OpenBLAS, which chooses for itself.
+  /// The instruction set as a number; 255 for OpenBLAS, which selects its own.
   private static func code(_ engine: any ConvolutionEngine) -> UInt8 {
     InstructionSet.allCases.firstIndex { $0.rawValue == engine.instructions }.map(UInt8.init) ?? 255
   }
 }
 
-/// How many worker threads a rank may and should run.
+/// The number of worker threads per rank.
 struct ThreadBudget {
   private let rank: Int
-  private let binding = CPUAffinity.current()
+  private let affinity = CPUAffinity.current()
   private let placements: [RankPlacement]
 
-  /// Asks all ranks where they run.
+  /// Gathers the hosts and cores of all ranks.
   ///
-  /// Every rank calls it.
+  /// Collective.
   ///
-  /// - Throws: `CommunicationError` if the exchange fails.
+  /// - Throws: `CommunicationError` if communication fails.
   init(_ communicator: any Communicator) throws {
     rank = communicator.rank
-    placements = try RankPlacement.allGather(binding.placement, communicator: communicator)
+    placements = try RankPlacement.allGather(affinity.placement, communicator: communicator)
   }
 
-  /// Returns what was asked for, or the cores that this rank may use divided by the ranks that share them.
+  /// Returns the requested number, or this rank's usable cores divided by the ranks that share them.
   ///
-  /// - Parameter asked: `--threads`, if given.
+  /// - Parameter requested: `--threads`, if given.
   /// - Returns: At least 1.
-  /// - Throws: `StartupFailure` if the rank is bound to fewer cores than the threads asked for.
-  func count(asked: Int?) throws -> Int {
-    guard let asked else {
+  /// - Throws: ``UsageError`` if the number is not positive; `StartupFailure` if the rank is bound to fewer cores.
+  func count(requested: Int?) throws -> Int {
+    guard let requested else {
       return RankPlacement.defaultThreadCount(rank: rank, placements: placements)
     }
-    guard asked >= 1 else { throw UsageError("--threads \(asked) must be at least 1.") }
+    guard requested >= 1 else { throw UsageError("--threads \(requested) must be at least 1.") }
     let problem = RankPlacement.affinityProblem(
-      rank: rank, threadCount: asked, usableCoreCount: binding.usableCores.count,
-      onlineCoreCount: binding.onlineCoreCount)
+      rank: rank, threadCount: requested, usableCoreCount: affinity.usableCores.count,
+      onlineCoreCount: affinity.onlineCoreCount)
     if let problem { throw StartupFailure(exitCode: ExitCodes.usage, message: problem) }
-    return asked
+    return requested
   }
 }
 
-/// Refuses a run whose memory will not fit, before any of it is allocated.
+/// Checks before allocation that the planned memory fits every host.
 enum MemoryCheck {
-  /// Compares what the ranks of each host plan with what the host has left.
+  /// Refuses a training run that does not fit.
   ///
-  /// Every rank calls it.
+  /// Collective. Gathers the planned bytes of all ranks.
   ///
   /// - Parameters:
-  ///   - byteCount: What this rank will allocate.
+  ///   - configuration: The run's settings.
+  ///   - engine: The convolution engine.
+  ///   - threadCount: This rank's threads.
   ///   - communicator: The ranks.
-  /// - Throws: ``CollectiveFailure`` on every rank if it does not fit on some host.
-  static func requireFits(for byteCount: Int, _ communicator: any Communicator) throws {
-    let binding = CPUAffinity.current()
-    let host = binding.placement.hostHash
+  /// - Throws: ``CollectiveFailure`` on every rank if the ranks of some host need more than its available memory.
+  static func requireFits(
+    _ configuration: TrainingConfiguration, engine: any ConvolutionEngine, threadCount: Int,
+    _ communicator: any Communicator
+  ) throws {
+    let byteCount = try RankSession.collectively(communicator) {
+      try configuration.plannedByteCount(
+        configuration.microbatchPlan(communicator), engine: engine, workerCount: threadCount, rank: communicator.rank,
+        hosts: communicator.hostOfRank)
+    }
+    try requireFits(byteCount, communicator)
+  }
+
+  /// Refuses allocations that do not fit.
+  ///
+  /// Collective. Gathers the planned bytes of all ranks.
+  ///
+  /// - Parameters:
+  ///   - byteCount: The bytes that this rank allocates.
+  ///   - communicator: The ranks.
+  /// - Throws: ``CollectiveFailure`` on every rank if the ranks of some host need more than its available memory.
+  static func requireFits(_ byteCount: Int, _ communicator: any Communicator) throws {
+    let affinity = CPUAffinity.current()
+    let host = affinity.placement.hostHash
     let records = try communicator.allGather([host, UInt64(byteCount)])
     let here = stride(from: 0, to: records.count, by: 2).filter { records[$0] == host }
     let total = here.reduce(0) { $0 + Int(records[$1 + 1]) }
-    try RankSession.together(communicator) {
+    try RankSession.collectively(communicator) {
       guard let memory = HostMemory(), total > memory.availableByteCount else { return }
-      let fewerRanks = here.count > 1 ? ", start fewer ranks on a host" : ""
+      let fewerRanks = here.count > 1 ? ", start fewer ranks per host" : ""
       throw StartupFailure(
         exitCode: ExitCodes.peerFailure,
-        message: "\(here.count) rank(s) on \(binding.hostName) would need \(HostInfo.gibibytes(total)) of memory but "
+        message: "\(here.count) rank(s) on \(affinity.hostName) need \(HostInfo.gibibytes(total)) of memory but "
           + "only \(HostInfo.gibibytes(memory.availableByteCount)) are \(memory.limit); lower --batch-size or "
           + "--widen-factor\(fewerRanks), or use a machine with more memory.")
     }

@@ -1,14 +1,14 @@
 import Foundation
 import Training
 
-/// Signals that ask the run to stop after the current step: Ctrl-C, SIGTERM, SIGUSR1.
+/// The signals that request a stop after the current step: SIGINT (Ctrl-C), SIGTERM, SIGUSR1.
 enum StopSignals {
   private static let stop = StopRequest()
 
-  /// Installs the handlers and returns the request that they make.
+  /// Installs the handlers and returns the stop request that they set.
   ///
-  /// Each signal is caught once: a second Ctrl-C ends the process at once, and no checkpoint is torn, because one is
-  /// written under another name first.
+  /// Each signal is handled once. A second Ctrl-C ends the process at once, which cannot damage a checkpoint: it is written
+  /// under another name and renamed.
   static func install() -> StopRequest {
     let request = stop
     for number in [SIGINT, SIGTERM, SIGUSR1] {
@@ -17,9 +17,9 @@ enum StopSignals {
         StopSignals.stop.request()
       }
     }
-    // A reader of our output that goes away is an error of writing, not a reason to die without a word.
+    // If the reader of standard output exits, writing fails with an error; the signal would end the process without one.
     signal(SIGPIPE, SIG_IGN)
-    // Likewise a file that grows beyond its limit.
+    // The same for a file larger than the limit.
     signal(SIGXFSZ, SIG_IGN)
     return request
   }

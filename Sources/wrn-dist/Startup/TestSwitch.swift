@@ -1,36 +1,36 @@
 import Collectives
 
-/// A variable that spoils something so that a test or a benchmark can show what is then seen: 1 or nothing.
+/// An environment variable that injects a fault for a test or benchmark: 1, or unset.
 ///
-/// It is refused unless `WRN_ALLOW_FAULTS=1` is set as well.
+/// It needs `WRN_ALLOW_FAULTS=1`.
 struct TestSwitch {
-  /// The variable.
+  /// The name of the variable.
   let name: String
-  /// What it does, as in "WRN_…=1 would …".
-  let harm: String
+  /// Its effect, as in "WRN_…=1 would …".
+  let effect: String
 
-  /// Nobody moves messages on while ranks compute; no result depends on it.
-  static let noProgress = TestSwitch(name: "WRN_TEST_NO_PROGRESS", harm: "slow the run down")
-  /// The native kernels that `doctor` checks compute one number wrongly.
+  /// Messages do not progress while ranks compute; does not affect results.
+  static let noProgress = TestSwitch(name: "WRN_TEST_NO_PROGRESS", effect: "slow the run down")
+  /// The native kernels that `doctor` checks compute one wrong value.
   static let wrongKernel = TestSwitch(
-    name: "WRN_TEST_WRONG_KERNEL", harm: "make doctor find a defect that is not there")
+    name: "WRN_TEST_WRONG_KERNEL", effect: "make doctor report a defect that does not exist")
 
-  /// Tells whether it is set.
+  /// Returns whether it is set.
   ///
   /// - Parameter environment: The environment of the process.
-  /// - Returns: Whether it is.
-  /// - Throws: `StartupFailure` if that is not allowed or not understood.
+  /// - Returns: `true` for 1, `false` if it is unset or 0.
+  /// - Throws: `StartupFailure` if the value is invalid or faults are not allowed.
   func isOn(_ environment: [String: String]) throws -> Bool {
     guard let text = environment[name], !text.isEmpty, text != "0" else { return false }
     guard text == "1" else {
       throw StartupFailure(
         exitCode: ExitCodes.usage,
-        message: "\(name)=\(text) is not understood; write 1 or unset it.")
+        message: "\(name)=\(text) is not a valid value; set it to 1, or unset it.")
     }
     guard environment["WRN_ALLOW_FAULTS"] == "1" else {
       throw StartupFailure(
         exitCode: ExitCodes.usage,
-        message: "\(name)=1 would \(harm); unset it, or set WRN_ALLOW_FAULTS=1 if that is meant.")
+        message: "\(name)=1 would \(effect); unset it, or set WRN_ALLOW_FAULTS=1 if that is intended.")
     }
     return true
   }

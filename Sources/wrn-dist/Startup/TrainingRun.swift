@@ -6,24 +6,24 @@ import Models
 import Tensors
 import Training
 
-/// What a training run needs before its first step: data, network, threads, a folder, a state to start from.
+/// The data, model, threads, output directory and initial state of a training run.
 struct TrainingRun {
-  /// The configuration with everything filled in.
+  /// The configuration, completed with steps and output directory.
   private(set) var configuration: TrainingConfiguration
-  /// Where the images come from.
+  /// The data set.
   let source: DataSource
-  /// Parameters, statistics and moments; zeros until ``start(_:)``.
+  /// Parameters, running statistics and optimizer state; zeros until ``start(_:)``.
   let model: ModelState
-  /// This rank's threads.
+  /// This rank's worker threads.
   let pool: WorkerPool
-  /// Writes reports; on rank 0 alone, after ``start(_:)``.
+  /// The reports; on rank 0 only, after ``start(_:)``.
   private(set) var recorder: RunLogger?
   private let console: StandardConsole?
   private let tracePath: String?
-  // Else rank 0 holds them until the trainer hands them to their owners.
-  private let everyRankHoldsMoments: Bool
+  // Otherwise rank 0 holds the state until the trainer scatters it.
+  private let isOptimizerStateReplicated: Bool
 
-  /// Opens data and plans the network on one rank.
+  /// Opens the data set and allocates the model, without communication.
   ///
   /// - Throws: `DatasetError`, `CheckpointError`, ``UsageError``, `MicrobatchPlan.InvalidPlan`, `WorldSizeError`.
   init(
@@ -41,33 +41,32 @@ struct TrainingRun {
     }
     self.configuration = configuration
     tracePath = options.output.trace
-    everyRankHoldsMoments =
+    isOptimizerStateReplicated =
       configuration.optimizerState == .replicated || communicator.worldSize == 1
     model = ModelState(
       network,
-      optimizerStates: everyRankHoldsMoments || communicator.rank == 0 ? configuration.optimizer.rule.stateNames : [])
+      optimizerStates: isOptimizerStateReplicated || communicator.rank == 0
+        ? configuration.optimizer.rule.stateNames : [])
     pool = try WorkerPool(workerCount: threadCount, progressing: communicator)
     console = communicator.rank == 0 ? StandardConsole() : nil
   }
 
-  /// Brings all ranks to one state: that of a checkpoint, of a file of weights, or a fresh one.
+  /// Initializes the state of all ranks from a checkpoint, from a file of weights, or from the seed.
   ///
-  /// Every rank calls it.
+  /// Collective. Only rank 0 reads and writes files, so the other ranks need no access to them. It broadcasts the state.
   ///
-  /// Rank 0 alone reads and writes files, so the others need not see its disk.
-  ///
-  /// - Returns: The steps already done.
-  /// - Throws: `CollectiveFailure` on every rank if rank 0 fails; `SettingsConsistency.Mismatch` if ranks see different data.
+  /// - Returns: The number of completed steps.
+  /// - Throws: `CollectiveFailure` on every rank if rank 0 fails; `SettingsConsistency.Mismatch` if ranks have different data.
   mutating func start(_ communicator: any Communicator) throws -> Int {
-    let fingerprint = try source.agreedFingerprint(on: communicator)
-    var completedSteps = try RankSession.together(communicator) {
+    let fingerprint = try source.verifiedFingerprint(on: communicator)
+    var completedSteps = try RankSession.collectively(communicator) {
       communicator.rank == 0 ? try load(dataFingerprint: fingerprint) : 0
     }
     try withUnsafeMutableBytes(of: &completedSteps) { try communicator.broadcast($0, root: 0) }
-    try model.broadcast(root: 0, includingOptimizerStates: everyRankHoldsMoments, on: communicator)
+    try model.broadcast(root: 0, includingOptimizerStates: isOptimizerStateReplicated, on: communicator)
     try SettingsConsistency.verifyEqual(layoutSettings(), .layout, on: communicator)
     let steps = completedSteps
-    let opened = try RankSession.together(communicator) {
+    let opened = try RankSession.collectively(communicator) {
       communicator.rank == 0
         ? try openRecorder(completedSteps: steps, dataFingerprint: fingerprint) : nil
     }
@@ -75,17 +74,17 @@ struct TrainingRun {
     return completedSteps
   }
 
-  /// The network's tensors and a digest of the numbers that the run starts from.
+  /// The shapes of the model's tensors and a digest of the initial state.
   private func layoutSettings() -> [(name: String, value: String)] {
     var digest = ConsistencyDigest()
-    for store in everyRankHoldsMoments ? model.stores : model.replicatedStores {
+    for store in isOptimizerStateReplicated ? model.stores : model.replicatedStores {
       digest.combine(UnsafeRawBufferPointer(store.bytes))
     }
     return model.network.parameterLayout.parameters.map { ("shape of \($0.name)", "\($0.shape)") }
       + [("digest of the initial parameters", String(digest.value, radix: 16))]
   }
 
-  /// Fills the model from where the run starts, and returns the steps already done.
+  /// Loads the model's initial state and returns the number of completed steps.
   private func load(dataFingerprint: String) throws -> Int {
     model.network.initialize(
       model.parameters, model.runningStatistics, seed: configuration.seed)
@@ -97,23 +96,23 @@ struct TrainingRun {
     if let path = configuration.initialWeights {
       let hasStatistics = try Checkpoint(path).loadWeights(into: model)
       console?.write(
-        "weights from \(path)" + (hasStatistics ? "" : ", which has no running statistics: fresh ones"))
+        "weights from \(path)" + (hasStatistics ? "" : ", with initial running statistics, as the file has none"))
     }
     return 0
   }
 
   private func checkpointToResume() throws -> Checkpoint? {
-    let folder = configuration.outputDirectory
+    let directory = configuration.outputDirectory
     switch configuration.resume {
     case "auto":
-      let (checkpoint, warnings) = try OutputDirectory.latestCheckpoint(in: folder)
+      let (checkpoint, warnings) = try OutputDirectory.latestCheckpoint(in: directory)
       for warning in warnings { console?.write("warning: \(warning)") }
       return checkpoint
     case "never":
-      if OutputDirectory.holdsRun(folder) {
+      if OutputDirectory.holdsRun(directory) {
         throw StartupFailure(
           exitCode: ExitCodes.cannotCreate,
-          message: "\(folder) holds a run already; give another --output-dir, or --resume auto to go on with it.")
+          message: "\(directory) already contains a run; give another --output-dir, or --resume auto to resume it.")
       }
       return nil
     default:
@@ -121,7 +120,7 @@ struct TrainingRun {
     }
   }
 
-  /// Refuses a checkpoint that was made under settings which decide the bits.
+  /// Refuses a checkpoint whose settings or data would give other results.
   private func requireResumable(_ checkpoint: Checkpoint, dataFingerprint: String) throws {
     guard let state = checkpoint.state else { return }
     let saved = state.configuration
@@ -133,8 +132,8 @@ struct TrainingRun {
     }
     if let engine = saved["engine"], engine != configuration.engine.rawValue {
       console?.write(
-        "warning: \(checkpoint.path) was made with --engine \(engine); with --engine \(configuration.engine.rawValue) the run "
-          + "goes on with other roundings than it would have had.")
+        "warning: \(checkpoint.path) was made with --engine \(engine); resuming with "
+          + "--engine \(configuration.engine.rawValue) gives other rounding errors.")
     }
     guard state.dataFingerprint == dataFingerprint else {
       throw CheckpointError(
@@ -147,7 +146,7 @@ struct TrainingRun {
 
   private func openRecorder(completedSteps: Int, dataFingerprint: String) throws -> RunLogger? {
     guard let console else { return nil }
-    // A trace may go where the output does, which must not be made in vain.
+    // A trace inside the output directory can only be checked after that has been created; another one is checked before.
     let isInside = tracePath?.hasPrefix(configuration.outputDirectory + "/") ?? false
     if !isInside { try tracePath.map(TraceSession.check) }
     let output = try OutputDirectory(creating: configuration.outputDirectory)
@@ -160,7 +159,7 @@ struct TrainingRun {
       dataFingerprint: dataFingerprint, console: console)
   }
 
-  /// `runs/20261123-180000-WRN-22-1`: every run without a name gets a new folder.
+  /// Returns a new name such as `runs/20261123-180000-WRN-22-1`.
   private static func defaultOutputDirectory(_ network: ModelGraph) -> String {
     let formatter = DateFormatter()
     formatter.locale = Locale(identifier: "en_US_POSIX")
