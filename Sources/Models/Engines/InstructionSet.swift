@@ -2,7 +2,6 @@ import Kernels
 import Tensors
 
 #if arch(x86_64)
-  import CCPUID
   import KernelsAVX512
 #endif
 
@@ -20,15 +19,22 @@ public enum InstructionSet: String, Sendable, CaseIterable {
 
   /// Whether this CPU and its operating system can run the kernels.
   public var isSupported: Bool {
-    switch self {
     #if arch(x86_64)
-      case .avx512: CCPUID_supportsAVX512() != 0
-      case .avx2: CCPUID_supportsAVX2() != 0
+      isSupported(by: .current)
     #else
-      case .neon: true
+      true
     #endif
-    }
   }
+
+  #if arch(x86_64)
+    /// Whether a CPU with these features can run the kernels, a function of the feature bits alone.
+    package func isSupported(by features: CPUFeatures) -> Bool {
+      switch self {
+      case .avx512: features.contains(.x86V4)
+      case .avx2: features.contains(.x86V3)
+      }
+    }
+  #endif
 
   /// The kernels compiled for it.
   ///
