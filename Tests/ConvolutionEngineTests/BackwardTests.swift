@@ -68,6 +68,47 @@ import Testing
     }
   }
 
+  /// A ReLU masks where its argument is at most 0, as PyTorch's threshold_backward does; NaN is not.
+  @Test(arguments: TestedEngine.all, [ConvolutionCase(1, size: 4, 2, 3), ConvolutionCase(1, size: 8, 16, 16)])
+  func theGradientPassesWhereTheArgumentIsNotANumber(engine: TestedEngine, shape: ConvolutionCase) {
+    var x = shape.x.map { abs($0) + 1 }
+    (x[5], x[6], x[7]) = (.nan, -1, 0)
+    let unmasked = inputGradient(engine, shape, x, normalizes: false)
+    let masked = inputGradient(engine, shape, x, normalizes: true)
+    #expect(unmasked.allSatisfy { $0.isFinite && $0 != 0 })
+    for i in x.indices { #expect(masked[i] == (i == 6 || i == 7 ? 0 : unmasked[i]), "\(i)") }
+  }
+
+  /// dX, or g' behind z = max(0, 1·x + 0).
+  private func inputGradient(
+    _ engine: TestedEngine, _ shape: ConvolutionCase, _ x: [Float], normalizes: Bool
+  ) -> [Float] {
+    let g = shape.geometry
+    let (input, weight, scratch) = (GuardedBuffer(x), GuardedBuffer(shape.weight), engine.scratch(shape))
+    let packed = engine.packed(shape, weight, for: .backward)
+    let scale = GuardedBuffer([Float](repeating: 1, count: g.inputChannels))
+    let zeros = GuardedBuffer([Float](repeating: 0, count: g.inputChannels))
+    let gradient = GuardedBuffer(shape.numbers("g", shape.outputCount))
+    let parameters = GuardedBuffer([Float](repeating: .nan, count: g.weightCount + g.outputChannels))
+    let dX = GuardedBuffer([Float](repeating: .nan, count: x.count))
+    let sums = GuardedBuffer([Double](repeating: .nan, count: 2 * g.inputChannels))
+    withUnsafePointer(to: parameters.pointer) { addresses in
+      engine.engine.backward(
+        g, MicrobatchRange(imageCount: shape.images),
+        input: ConvolutionInput(
+          activation: input.pointer,
+          normalization: normalizes ? NormalizedReLU(scale: scale.pointer, shift: zeros.pointer) : nil),
+        weight: weight.pointer, packed: packed.pointer,
+        outputGradient: ConvolutionOutputGradient(gradient: gradient.pointer),
+        parameterGradient: ConvolutionParameterGradient(addresses: addresses, hasBias: true),
+        inputGradient: ConvolutionInputGradient(
+          gradient: dX.pointer, mean: normalizes ? UnsafePointer(zeros.pointer) : nil,
+          sums: normalizes ? sums.pointer : nil),
+        scratch: scratch.pointer)
+    }
+    return dX.elements
+  }
+
   /// Σg' and Σg'·(x − mean) are those of the fp32 values written.
   private func expectSums(_ sums: [Double], _ g: [Float], _ x: [Float], _ mean: [Float], channels: Int) {
     for c in 0..<channels {

@@ -67,7 +67,7 @@ func inPlaceTarget(
   input.normalization == nil ? target.gradient + offset : scratch
 }
 
-/// Writes some rows of the input's gradient: dX as it is, or g' = scale·x + shift > 0 ? dZ : 0 together with Σg' and
+/// Writes some rows of the input's gradient: dX as it is, or g' = scale·x + shift <= 0 ? 0 : dZ together with Σg' and
 /// Σg'·(x − mean).
 ///
 /// The mean is subtracted inside the sum, so nothing cancels.
@@ -93,7 +93,7 @@ func applyInputGradientEpilogue(
   guard ChannelBlock.covers(channels: channels, imageWidth: width) else {
     for i in 0..<rows * rowCount {
       let c = i % channels
-      let masked = map.shift[c].addingProduct(map.scale[c], x[i]) > 0 ? product[i] : 0
+      let masked = map.shift[c].addingProduct(map.scale[c], x[i]) <= 0 ? 0 : product[i]
       g[i] = masked
       totals[c] += Double(masked)
       totals[channels + c] += Double(masked) * (Double(x[i]) - Double(mean[c]))
