@@ -20,7 +20,7 @@ public struct MachineRoofline: Sendable {
     turns = max(turns, Int(Double(turns) * 0.01 / max(trial, 1e-6)))
     let count = turns
     let calculation = Self.best {
-      if kernels.multiplyAdd(count).isNaN { preconditionFailure("1 + ½·s stays below 17") }
+      if kernels.multiplyAdd(count).isNaN { preconditionFailure("s ← 1 + ½·s converges to 2") }
     }
     flops = 2 * Double(count * kernels.multiplyAddsPerIteration) / calculation
     let buffers = (0..<3).map { _ in AlignedBuffer<Float>(count: Self.floatCount) }
