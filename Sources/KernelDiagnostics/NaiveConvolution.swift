@@ -40,7 +40,7 @@ enum NaiveConvolution {
     for i in dX.indices where z[i] <= 0 { dX[i] = 0 }
     return ConvolutionResults(
       output: y, outputSums: [], inputGradient: dX, inputGradientSums: [], weightGradient: dW,
-      biasGradient: [])
+      biasGradient: [], savedGradient: [])
   }
 
   /// Visits every pair of an output pixel and an input pixel that the kernel joins.

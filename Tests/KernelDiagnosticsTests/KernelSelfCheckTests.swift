@@ -12,11 +12,11 @@ import Testing
     let engines: [any ConvolutionEngine] =
       [BLASConvolutionEngine()] + Self.sets.map { NativeConvolutionEngine($0) }
     for engine in engines {
-      let findings = try Self.check(engine)
-      // Thirteen paths with six results each; the stem has no gradient of its input.
-      #expect(findings.comparisonCount == 76)
-      #expect(findings.largestError < 2e-6, "\(engine.instructions): \(findings.place)")
-      #expect(findings.largestError > 1e-9, "fp32 rounds")
+      let summary = try Self.check(engine)
+      // Six results of each of 13 + 7 paths, but for the stem's input gradient; 5 + 7 + 6 + 7 of each set of operands.
+      #expect(summary.comparisonCount == 76 + 42 + 2 * 25)
+      #expect(summary.largestError < 2e-6, "\(engine.instructions): \(summary.location)")
+      #expect(summary.largestError > 1e-9, "fp32 rounds")
     }
   }
 
@@ -62,6 +62,75 @@ import Testing
       let sentence = error?.description ?? ""
       #expect(sentence.hasPrefix("the native kernels for \(instructionSet.rawValue) compute wrongly here: "))
       #expect(sentence.contains("--engine blas"))
+    }
+  }
+
+  /// A defect that shows only with operands of a certain kind.
+  enum OperandDefect: CaseIterable, Sendable {
+    case coefficientsOfTheFirstMicrobatch, gradientCoefficientsOfTheFirstMicrobatch, meansOfTheFirstMicrobatch
+    case onlyTheFirstMicrobatch, gradientsOfAllMicrobatchesInOnePlace
+    case addendClearedWithTheOutput, savedGradientMissing, savedGradientWithoutTheAddend, gradientAddendIgnored
+    case inputGradientNotInPlace
+  }
+
+  /// A table whose functions call the real ones with operands that are changed in the way of a defect.
+  private static func broken(_ good: ConvolutionKernelTable, _ defect: OperandDefect) -> ConvolutionKernelTable {
+    good.replacing(
+      forward: { geometry, microbatches, input, packed, bias, output, scratch in
+        var (input, range) = (input, microbatches)
+        switch defect {
+        case .coefficientsOfTheFirstMicrobatch:
+          let map = input.normalization.map { NormalizedReLU(scale: $0.scale, shift: $0.shift) }
+          input = ConvolutionInput(activation: input.activation, normalization: map)
+        case .onlyTheFirstMicrobatch:
+          range = MicrobatchRange(imageCount: microbatches.imagesPerMicrobatch)
+        case .addendClearedWithTheOutput where output.addend == UnsafePointer(output.activation):
+          output.activation.update(repeating: 0, count: microbatches.imageCount * geometry.outputCount)
+        default: break
+        }
+        good.forward(geometry, range, input, packed, bias, output, scratch)
+      },
+      backward: { geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch in
+        var (gradient, inputGradient, map) = (gradient, inputGradient, gradient.normalization)
+        var (addend, stored) = (gradient.addend, gradient.stored)
+        switch defect {
+        case .gradientCoefficientsOfTheFirstMicrobatch:
+          map = map.map {
+            NormalizationBackward(
+              activation: $0.activation, gradientScale: $0.gradientScale, activationScale: $0.activationScale,
+              constant: $0.constant)
+          }
+        case .inputGradientNotInPlace where input.normalization == nil: inputGradient = nil
+        case .meansOfTheFirstMicrobatch:
+          inputGradient = inputGradient.map {
+            ConvolutionInputGradient(gradient: $0.gradient, mean: $0.mean, sums: $0.sums)
+          }
+        case .savedGradientMissing: stored = nil
+        case .savedGradientWithoutTheAddend where stored != nil: addend = nil
+        case .gradientAddendIgnored where stored == nil: addend = nil
+        default: break
+        }
+        gradient = ConvolutionOutputGradient(
+          gradient: gradient.gradient, normalization: map, addend: addend, stored: stored)
+        guard defect == .gradientsOfAllMicrobatchesInOnePlace else {
+          return good.backward(geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch)
+        }
+        let destinations = (0..<microbatches.microbatchCount).map { _ in parameters.weight(0) }
+        destinations.withUnsafeBufferPointer { destinations in
+          guard let destinations = destinations.baseAddress else { return }
+          good.backward(
+            geometry, microbatches, input, packed, gradient,
+            ConvolutionParameterGradient(addresses: destinations, hasBias: parameters.hasBias), inputGradient, scratch)
+        }
+      })
+  }
+
+  @Test(arguments: OperandDefect.allCases)
+  func aKernelThatIsWrongForSomeOperandsIsFound(defect: OperandDefect) throws {
+    for instructionSet in Self.sets {
+      let engine = NativeConvolutionEngine(
+        instructionSet, kernels: Self.broken(instructionSet.kernels, defect))
+      #expect(throws: KernelMismatch.self) { try Self.check(engine) }
     }
   }
 
