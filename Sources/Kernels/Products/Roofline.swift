@@ -1,7 +1,7 @@
 import Tensors
 
 extension KernelBuild {
-  /// The build's loops for measuring what this CPU can do at most.
+  /// Returns the build's loops that measure the roofline of this CPU: peak multiply-adds and memory bandwidth.
   @inline(never)
   public static func peakKernels() -> RooflineKernels {
     RooflineKernels(
