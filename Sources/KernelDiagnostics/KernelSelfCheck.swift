@@ -8,7 +8,7 @@ import Tensors
 /// shapes and bound every element.
 public struct KernelSelfCheck: Sendable {
   /// The largest error that rounding can explain; the tests hold the kernels to less.
-  public static let limit = (relativeL2: 1e-5, worst: 1e-4)
+  public static let limit = (relativeL2: 1e-5, maxOverRMS: 1e-4)
 
   /// One path through the kernels, with a shape and operands that take it.
   struct Path: Sendable {
@@ -124,7 +124,7 @@ public struct KernelSelfCheck: Sendable {
       let results = path.example.results(of: engine)
       for (operation, error) in results.errors(against: exact) {
         let location = "\(path.name), \(operation.rawValue)"
-        guard error.relativeL2 <= Self.limit.relativeL2, error.worst <= Self.limit.worst else {
+        guard error.relativeL2 <= Self.limit.relativeL2, error.maxOverRMS <= Self.limit.maxOverRMS else {
           throw KernelMismatch(
             "the \(engine.name) kernels for \(engine.instructions) compute wrongly here: \(location) is off by "
               + "\(String(format: "%.1e", error.relativeL2)) of its size, where rounding explains "

@@ -3,7 +3,7 @@ import Models
 import Tensors
 import Testing
 
-/// The check that `doctor` runs: it passes here, and it notices kernels that compute wrongly.
+/// The check that `doctor` runs: it passes on this machine, and it finds kernels with wrong results.
 @Suite struct KernelSelfCheckTests {
   private static let check = KernelSelfCheck()
   private static let sets = InstructionSet.allCases.filter(\.isSupported)
@@ -20,24 +20,24 @@ import Testing
     }
   }
 
-  @Test func instructionSetsAgreeToTheBit() throws {
-    let findings = try Self.sets.map { ($0.rawValue, try Self.check(NativeConvolutionEngine($0))) }
-    for other in findings.dropFirst() {
-      try KernelSelfCheck.verifyBitwiseEqual(findings[0], other)
+  @Test func instructionSetsAreBitwiseEqual() throws {
+    let summaries = try Self.sets.map { ($0.rawValue, try Self.check(NativeConvolutionEngine($0))) }
+    for other in summaries.dropFirst() {
+      try KernelSelfCheck.verifyBitwiseEqual(summaries[0], other)
     }
   }
 
-  /// What a defect does to the numbers of a pass.
-  enum Defect: CaseIterable, Sendable { case forward, weightGradient, inputGradient, biasGradient, sums, notANumber }
+  /// A wrong value among the results of a pass.
+  enum Defect: CaseIterable, Sendable { case forward, weightGradient, inputGradient, biasGradient, sums, nan }
 
-  /// A table whose functions call the real ones and then spoil a single number.
+  /// Returns a table whose functions call the real ones and then corrupt one value.
   private static func broken(_ good: ConvolutionKernelTable, _ defect: Defect) -> ConvolutionKernelTable {
     good.replacing(
       forward: { geometry, microbatches, input, packed, bias, output, scratch in
         good.forward(geometry, microbatches, input, packed, bias, output, scratch)
         switch defect {
         case .forward: output.activation[17] += 0.01
-        case .notANumber: output.activation[3] = .nan
+        case .nan: output.activation[3] = .nan
         case .sums: output.sums?[1] += 1
         default: break
         }
@@ -65,15 +65,15 @@ import Testing
     }
   }
 
-  /// A defect that shows only with operands of a certain kind.
+  /// A defect that only operands of one kind reveal.
   enum OperandDefect: CaseIterable, Sendable {
     case coefficientsOfTheFirstMicrobatch, gradientCoefficientsOfTheFirstMicrobatch, meansOfTheFirstMicrobatch
-    case onlyTheFirstMicrobatch, gradientsOfAllMicrobatchesInOnePlace
+    case onlyTheFirstMicrobatch, oneDestinationForAllMicrobatches
     case addendClearedWithTheOutput, savedGradientMissing, savedGradientWithoutTheAddend, gradientAddendIgnored
     case inputGradientNotInPlace
   }
 
-  /// A table whose functions call the real ones with operands that are changed in the way of a defect.
+  /// Returns a table whose functions call the real ones with operands changed as a defect would.
   private static func broken(_ good: ConvolutionKernelTable, _ defect: OperandDefect) -> ConvolutionKernelTable {
     good.replacing(
       forward: { geometry, microbatches, input, packed, bias, output, scratch in
@@ -112,7 +112,7 @@ import Testing
         }
         gradient = ConvolutionOutputGradient(
           gradient: gradient.gradient, normalization: map, addend: addend, stored: stored)
-        guard defect == .gradientsOfAllMicrobatchesInOnePlace else {
+        guard defect == .oneDestinationForAllMicrobatches else {
           return good.backward(geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch)
         }
         let destinations = (0..<microbatches.microbatchCount).map { _ in parameters.weight(0) }
@@ -134,12 +134,12 @@ import Testing
     }
   }
 
-  @Test func otherBitsAreFound() throws {
+  @Test func differentBitsAreFound() throws {
     guard let instructionSet = Self.sets.first else { return }
-    let findings = try Self.check(NativeConvolutionEngine(instructionSet))
+    let summary = try Self.check(NativeConvolutionEngine(instructionSet))
     let portable = try Self.check(BLASConvolutionEngine())
     #expect(throws: KernelMismatch.self) {
-      try KernelSelfCheck.verifyBitwiseEqual(("a", findings), ("b", portable))
+      try KernelSelfCheck.verifyBitwiseEqual(("a", summary), ("b", portable))
     }
   }
 }

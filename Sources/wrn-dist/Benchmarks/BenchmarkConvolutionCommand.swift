@@ -36,7 +36,7 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
     let chosen = try engine.make(environment: environment)
     let engines = chosen.name == "native" ? [chosen, BLASConvolutionEngine()] : [chosen]
     // Where no native kernels run there are no loops to measure the peaks with either.
-    let set = try InstructionSet.choose(asked: environment["WRN_ISA"])
+    let set = try InstructionSet.select(requested: environment["WRN_ISA"])
     let peak = set.map { MachineRoofline($0.peakKernels) }
     let report = ConvolutionReport(
       batchSize: batchSize, microbatches: microbatches, repetitions: repetitions,

@@ -120,9 +120,9 @@ extension DoctorCommand {
   }
 }
 
-/// The kernels of this machine: which are chosen, and whether they compute what they should.
+/// The kernels of this machine: which are selected, and whether their results are correct.
 struct KernelReport {
-  /// A line an instruction set.
+  /// One line per instruction set.
   let lines: [String]
 
   /// Checks the portable engine and the kernels of every instruction set that this CPU can run.
@@ -141,7 +141,7 @@ struct KernelReport {
       lines.append(Self.line(engine, summary))
       if let first {
         try KernelSelfCheck.verifyBitwiseEqual(first, (instructionSet.rawValue, summary))
-        lines[lines.count - 1] += ", the bits of \(first.name)"
+        lines[lines.count - 1] += ", bitwise equal to \(first.name)"
       } else {
         first = (instructionSet.rawValue, summary)
       }
@@ -154,11 +154,11 @@ struct KernelReport {
   private static func line(
     _ engine: any ConvolutionEngine, _ summary: KernelSelfCheck.Summary
   ) -> String {
-    "\(engine.name) (\(engine.instructions)): all \(summary.comparisonCount) results right, largest relative error "
+    "\(engine.name) (\(engine.instructions)): all \(summary.comparisonCount) results correct, largest relative error "
       + "\(String(format: "%.1e", summary.largestError)) (\(summary.location))"
   }
 
-  /// Which instruction set the native kernels would use, and why.
+  /// The instruction set that the native kernels would use, and the reason.
   static var choice: String {
     let all = InstructionSet.allCases.map(\.rawValue).joined(separator: ", ")
     let usable = InstructionSet.allCases.filter(\.isSupported).map(\.rawValue)
