@@ -11,35 +11,44 @@ extension Polyphase {
   }
 
   /// V: every tile's 9×9 input pixels by phase.
+  @inline(never)
   static func transformInput(
     _ block: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
   ) {
-    let channels = image.pixelStride
-    let stride = TileBlock.positionStride(rows: block.tiles, columns: channels)
-    TileLoops.forEachWindow(block, image, step: 8, into: target) { x, v in
-      let (row, pixel) = (image.rowStride, channels)
-      @inline(__always) func even(_ j: Int) -> Vectors5 {
-        let x = x + j &* pixel
-        return inputTransform(
-          x.vector, (x + 2 &* row).vector, (x + 4 &* row).vector, (x + 6 &* row).vector,
-          (x + 8 &* row).vector)
-      }
-      storeEvenEven(even(0), even(2), even(4), even(6), even(8), v, stride)
-      for c in 0..<4 { storeColumn(even(2 &* c &+ 1), v + (Family.evenOdd &+ c) &* stride, 4 &* stride) }
-      for r in 0..<4 {
-        let x = x + (2 &* r &+ 1) &* row
-        let f = inputTransform(
-          x.vector, (x + 2 &* pixel).vector, (x + 4 &* pixel).vector, (x + 6 &* pixel).vector,
-          (x + 8 &* pixel).vector)
-        storeColumn(f, v + (Family.oddEven &+ r) &* stride, 4 &* stride)
-        for c in 0..<4 {
-          (v + (Family.oddOdd &+ 4 &* r &+ c) &* stride).store((x + (2 &* c &+ 1) &* pixel).vector)
-        }
+    let (row, pixel) = (image.rowStride, image.pixelStride)
+    let stride = TileBlock.positionStride(rows: block.tiles, columns: pixel)
+    TileLoops.forEachWindow(block, image, step: 8, into: target) { x, v in inputTile(x, row, pixel, v, stride) }
+  }
+
+  /// V of one tile and 16 channels.
+  ///
+  /// Out of line: inlined, the loops take registers from the transform, which slowed forward passes by up to 3 %.
+  @inline(never)
+  private static func inputTile(
+    _ x: UnsafePointer<Float>, _ row: Int, _ pixel: Int, _ v: UnsafeMutablePointer<Float>, _ stride: Int
+  ) {
+    @inline(__always) func even(_ j: Int) -> Vectors5 {
+      let x = x + j &* pixel
+      return inputTransform(
+        x.vector, (x + 2 &* row).vector, (x + 4 &* row).vector, (x + 6 &* row).vector,
+        (x + 8 &* row).vector)
+    }
+    storeEvenEven(even(0), even(2), even(4), even(6), even(8), v, stride)
+    for c in 0..<4 { storeColumn(even(2 &* c &+ 1), v + (Family.evenOdd &+ c) &* stride, 4 &* stride) }
+    for r in 0..<4 {
+      let x = x + (2 &* r &+ 1) &* row
+      let f = inputTransform(
+        x.vector, (x + 2 &* pixel).vector, (x + 4 &* pixel).vector, (x + 6 &* pixel).vector,
+        (x + 8 &* pixel).vector)
+      storeColumn(f, v + (Family.oddEven &+ r) &* stride, 4 &* stride)
+      for c in 0..<4 {
+        (v + (Family.oddOdd &+ 4 &* r &+ c) &* stride).store((x + (2 &* c &+ 1) &* pixel).vector)
       }
     }
   }
 
   /// E: every tile's window of 5×5 output gradients.
+  @inline(never)
   static func transformOutputGradientWindow(
     _ block: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
   ) {
@@ -71,6 +80,7 @@ extension Polyphase {
   }
 
   /// D: every tile's 4×4 output gradients.
+  @inline(never)
   static func transformOutputGradient(
     _ block: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
   ) {
@@ -107,6 +117,7 @@ extension Polyphase {
     }
   }
 
+  @inline(never)
   static func transformOutput(
     _ block: TileBlock, _ source: UnsafePointer<Float>, channels: Int,
     into target: UnsafeMutablePointer<Float>
@@ -147,6 +158,7 @@ extension Polyphase {
   /// dZ: the families are separate here.
   ///
   /// The rows and columns that two taps reach are, modulo 2, the padding before.
+  @inline(never)
   static func transformInputGradient(
     _ block: TileBlock, _ source: UnsafePointer<Float>, channels: Int, _ g: ConvolutionGeometry,
     into target: UnsafeMutablePointer<Float>
@@ -229,17 +241,29 @@ extension Polyphase {
   static func transformWeight(
     _ g: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
     into target: UnsafeMutablePointer<Float>
-  ) { TileLoops.forEachWeightVector(g, channel: channel, weight, into: target, weightVector) }
+  ) {
+    TileLoops.forEachWeightVector(g, channel: channel, weight, into: target) {
+      weightVector($0, tapStride: $1, $2, matrixStride: $3)
+    }
+  }
 
   static func transformFlippedWeight(
     _ g: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
     into target: UnsafeMutablePointer<Float>
-  ) { TileLoops.forEachFlippedWeightVector(g, channel: channel, weight, into: target, weightVector) }
+  ) {
+    TileLoops.forEachFlippedWeightVector(g, channel: channel, weight, into: target) {
+      weightVector($0, tapStride: $1, $2, matrixStride: $3)
+    }
+  }
 
   static func inverseTransformWeightGradient(
     _ source: UnsafePointer<Float>, _ block: WeightGradientBlock,
     into weightGradient: UnsafeMutablePointer<Float>, _ g: ConvolutionGeometry
-  ) { TileLoops.forEachWeightGradientVector(source, block, into: weightGradient, g, weightGradientVector) }
+  ) {
+    TileLoops.forEachWeightGradientVector(source, block, into: weightGradient, g) {
+      weightGradientVector($0, matrixStride: $1, $2, tapStride: $3)
+    }
+  }
 
   @inline(__always)
   private static func weightVector(

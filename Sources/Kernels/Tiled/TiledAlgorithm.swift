@@ -4,6 +4,7 @@ import Tensors
 ///
 /// Input tiles, weights and output gradients are transformed. At every *position* of the transformed tile, one GEMM
 /// contracts the channels. Its results are transformed back. Positions may share a *matrix* of the transformed weight.
+/// Transforms of tiles are never inlined, so that a profile shows them.
 protocol TiledAlgorithm {
   /// The number of positions of a transformed tile.
   static var positionCount: Int { get }

@@ -5,6 +5,7 @@ import Tensors
 
 extension Winograd {
   /// V = BᵀzB.
+  @inline(never)
   static func transformInput(
     _ block: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
   ) {
@@ -31,6 +32,7 @@ extension Winograd {
   }
 
   /// D = A dY Aᵀ, from the inside of the padded images.
+  @inline(never)
   static func transformOutputGradient(
     _ block: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
   ) {
@@ -63,6 +65,7 @@ extension Winograd {
   ) { transformInput(block, image, into: target) }
 
   /// y = AᵀMA.
+  @inline(never)
   static func transformOutput(
     _ block: TileBlock, _ source: UnsafePointer<Float>, channels: Int,
     into target: UnsafeMutablePointer<Float>
@@ -101,18 +104,30 @@ extension Winograd {
   static func transformWeight(
     _ g: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
     into target: UnsafeMutablePointer<Float>
-  ) { TileLoops.forEachWeightVector(g, channel: channel, weight, into: target, weightVector) }
+  ) {
+    TileLoops.forEachWeightVector(g, channel: channel, weight, into: target) {
+      weightVector($0, tapStride: $1, $2, matrixStride: $3)
+    }
+  }
 
   static func transformFlippedWeight(
     _ g: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
     into target: UnsafeMutablePointer<Float>
-  ) { TileLoops.forEachFlippedWeightVector(g, channel: channel, weight, into: target, weightVector) }
+  ) {
+    TileLoops.forEachFlippedWeightVector(g, channel: channel, weight, into: target) {
+      weightVector($0, tapStride: $1, $2, matrixStride: $3)
+    }
+  }
 
   /// dW = Gᵀ dU G.
   static func inverseTransformWeightGradient(
     _ source: UnsafePointer<Float>, _ block: WeightGradientBlock,
     into weightGradient: UnsafeMutablePointer<Float>, _ g: ConvolutionGeometry
-  ) { TileLoops.forEachWeightGradientVector(source, block, into: weightGradient, g, weightGradientVector) }
+  ) {
+    TileLoops.forEachWeightGradientVector(source, block, into: weightGradient, g) {
+      weightGradientVector($0, matrixStride: $1, $2, tapStride: $3)
+    }
+  }
 
   @inline(__always)
   private static func weightVector(
