@@ -99,6 +99,7 @@ let tests: [Target] = [
       "Collectives", "OpenMPI", "Models", "Datasets", "Training", "AllocationCounter",
     ], path: "Tests/RankWorker",
     swiftSettings: strict),
+  .testTarget(name: "SupportTests", dependencies: ["Support"]),
   .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "TestSupport"]),
   .testTarget(
     name: "OpenMPITests", dependencies: ["Collectives", "OpenMPI", "TestSupport", "rank-worker"]),

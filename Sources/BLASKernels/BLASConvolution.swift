@@ -1,25 +1,26 @@
+import Support
 import Tensors
 
-/// Convolution as im2col and OpenBLAS's `sgemm`: the portable baseline, for any geometry.
+/// Convolution by im2col and OpenBLAS's `sgemm`: the portable baseline, for any geometry.
 ///
-/// Images are handled in groups of a size that depends on the geometry alone, so every product has the same shape, and
-/// with it the same bits, wherever the microbatch is computed.
+/// One call computes one microbatch. The number of images per product depends on the geometry and the microbatch's size
+/// alone. Every product therefore has the same shape, and the same rounding, on whatever rank and thread it runs.
 public enum BLASConvolution {
-  /// Returns the number of floats of scratch memory that one call needs.
+  /// Returns the floats of scratch memory for a call with `imageCount` images.
   public static func scratchCount(_ geometry: ConvolutionGeometry, imageCount: Int) -> Int {
     Scratch.count(geometry, images: imagesPerProduct(geometry, imageCount: imageCount))
   }
 
-  /// Computes y = conv(z, weight) + bias (+ addend), and Σy and Σy² per channel if asked.
+  /// Computes y = conv(z, weight) + bias (+ addend), and Σy and Σy² per channel if `output` has sums.
   ///
   /// - Parameters:
-  ///   - geometry: The convolution.
-  ///   - imageCount: N.
-  ///   - input: x, `NHWC`, and how z comes from it.
+  ///   - geometry: The sizes of the convolution.
+  ///   - imageCount: N, at least 1.
+  ///   - input: x, `NHWC`, and the map from x to z.
   ///   - weight: `RSCK`.
-  ///   - bias: K numbers, or nil.
+  ///   - bias: K values. If `nil`, no bias is added.
   ///   - output: y, `NPQK`; the addend may be y itself.
-  ///   - scratch: ``scratchCount(_:imageCount:)`` floats.
+  ///   - scratch: ``scratchCount(_:imageCount:)`` floats, overwritten.
   public static func forward(
     _ geometry: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
     weight: UnsafePointer<Float>, bias: UnsafePointer<Float>?, output: ConvolutionOutput,
@@ -27,23 +28,23 @@ public enum BLASConvolution {
   ) {
     let filters = geometry.outputChannels
     let pixels = geometry.outputHeight * geometry.outputWidth
-    let group = imagesPerProduct(geometry, imageCount: imageCount)
-    let memory = Scratch(geometry, images: group, scratch)
+    let imagesPerProduct = Self.imagesPerProduct(geometry, imageCount: imageCount)
+    let memory = Scratch(geometry, images: imagesPerProduct, scratch)
     let sums = output.sums.map {
       ChannelSums(channels: filters, totals: $0, scratch: memory.channelSums)
     }
-    for first in stride(from: 0, to: imageCount, by: group) {
-      let images = min(group, imageCount - first)
-      unfold(geometry, first: first, images: images, input: input, memory: memory)
+    for first in stride(from: 0, to: imageCount, by: imagesPerProduct) {
+      let images = min(imagesPerProduct, imageCount - first)
+      unfoldInput(geometry, first: first, images: images, input: input, memory: memory)
       let y = output.activation + first * geometry.outputCount
-      // y may hold the addend, so the product goes to memory of its own first.
+      // y may hold the addend, so the product is computed in scratch memory first.
       let product = output.addend == nil ? y : memory.outputImages
       for pixel in 0..<images * pixels {
         let target = product + pixel * filters
         for k in 0..<filters { target[k] = bias?[k] ?? 0 }
       }
-      // One product a kernel row: chains of additions a third as long bring a fp32 sum over hundreds of terms about
-      // ten times nearer to the exact one (loss of WRN-22-4 on the test vectors: 8e-8 off in one product, 1e-9 so).
+      // One product per weight row. A single product of depth R·S·C has chains of additions R times as long: the loss of
+      // WRN-22-4 on the test vectors is then off by 8e-8, against 1e-9 this way.
       let tapRow = geometry.kernelSize * geometry.inputChannels
       for r in 0..<geometry.kernelSize {
         SGEMM.multiply(
@@ -59,18 +60,18 @@ public enum BLASConvolution {
     }
   }
 
-  /// Computes the gradients of the kernel, the bias and the input.
+  /// Computes the gradients with respect to weight, bias and input.
   ///
   /// - Parameters:
-  ///   - geometry: The convolution.
-  ///   - imageCount: N.
-  ///   - input: What the forward pass read.
+  ///   - geometry: The sizes of the convolution.
+  ///   - imageCount: N, at least 1.
+  ///   - input: The input of the forward pass.
   ///   - weight: `RSCK`.
   ///   - outputGradient: dY, `NPQK`.
-  ///   - weightGradient: dW, `RSCK`, overwritten.
-  ///   - biasGradient: The sum of dY per channel, overwritten; nil without a bias.
-  ///   - inputGradient: Where the input's gradient goes, or nil.
-  ///   - scratch: ``scratchCount(_:imageCount:)`` floats.
+  ///   - weightGradient: dW, `RSCK`; overwritten.
+  ///   - biasGradient: The per-channel sum of dY, K values; overwritten. If `nil`, it is not computed.
+  ///   - inputGradient: The gradient w.r.t. the input. If `nil`, it is not computed.
+  ///   - scratch: ``scratchCount(_:imageCount:)`` floats, overwritten.
   public static func backward(
     _ geometry: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
     weight: UnsafePointer<Float>, outputGradient: ConvolutionOutputGradient,
@@ -79,18 +80,18 @@ public enum BLASConvolution {
   ) {
     let filters = geometry.outputChannels
     let pixels = geometry.outputHeight * geometry.outputWidth
-    let group = imagesPerProduct(geometry, imageCount: imageCount)
-    let memory = Scratch(geometry, images: group, scratch)
+    let imagesPerProduct = Self.imagesPerProduct(geometry, imageCount: imageCount)
+    let memory = Scratch(geometry, images: imagesPerProduct, scratch)
     var maskSums: ChannelSums?
     if let sums = inputGradient?.sums {
       maskSums = ChannelSums(
         channels: geometry.inputChannels, totals: sums, scratch: memory.channelSums)
     }
     biasGradient?.update(repeating: 0, count: filters)
-    for first in stride(from: 0, to: imageCount, by: group) {
-      let images = min(group, imageCount - first)
+    for first in stride(from: 0, to: imageCount, by: imagesPerProduct) {
+      let images = min(imagesPerProduct, imageCount - first)
       let dY = memory.outputImages
-      FusedElementwise.outputGradient(
+      FusedElementwise.applyOutputGradientPrologue(
         outputGradient, offset: first * geometry.outputCount, pixels: images * pixels,
         channels: filters, into: dY)
       if let biasGradient {
@@ -98,23 +99,23 @@ public enum BLASConvolution {
           dY, pixels: images * pixels, channels: filters, to: biasGradient,
           partial: memory.channelSums)
       }
-      let z = unfold(geometry, first: first, images: images, input: input, memory: memory)
+      let z = unfoldInput(geometry, first: first, images: images, input: input, memory: memory)
       SGEMM.multiplyTransposingA(
         m: geometry.kernelRowCount, n: filters, k: images * pixels, memory.columns, dY,
         into: weightGradient, beta: first == 0 ? 0 : 1)
       guard let inputGradient else { continue }
-      // The unfolded input is done with; its gradient takes its place.
+      // The unfolded input is no longer needed; its gradient overwrites it.
       SGEMM.multiplyTransposingB(
         m: images * pixels, n: geometry.kernelRowCount, k: filters, dY, weight,
         into: memory.columns)
       let dZ = inputGradient.gradient + first * geometry.inputCount
       for image in 0..<images {
-        Im2Col.backward(
+        Im2Col.fold(
           geometry, columns: memory.columns + image * pixels * geometry.kernelRowCount,
           image: dZ + image * geometry.inputCount)
       }
       if let maskSums, let mean = inputGradient.mean {
-        FusedElementwise.maskGradient(
+        FusedElementwise.applyInputGradientEpilogue(
           dZ, z: z, x: input.activation + first * geometry.inputCount, mean: mean,
           rows: images * geometry.inputHeight, width: geometry.inputWidth,
           channels: geometry.inputChannels, sums: maskSums)
@@ -122,30 +123,32 @@ public enum BLASConvolution {
     }
   }
 
-  /// Normalises and unfolds some images, and returns z: the normalised images, or x itself.
+  /// Applies the input prologue, unfolds the resulting z, and returns z: normalized images in scratch memory, or x itself.
   @discardableResult
-  private static func unfold(
+  private static func unfoldInput(
     _ geometry: ConvolutionGeometry, first: Int, images: Int, input: ConvolutionInput,
     memory: Scratch
   ) -> UnsafePointer<Float> {
     let x = input.activation + first * geometry.inputCount
     var z = x
     if let map = input.normalization {
-      FusedElementwise.normalize(
+      FusedElementwise.applyInputPrologue(
         x, by: map, pixels: images * geometry.inputHeight * geometry.inputWidth,
         channels: geometry.inputChannels, into: memory.inputImages)
       z = UnsafePointer(memory.inputImages)
     }
     let rows = geometry.outputHeight * geometry.outputWidth
     for image in 0..<images {
-      Im2Col.forward(
+      Im2Col.unfold(
         geometry, image: z + image * geometry.inputCount,
         columns: memory.columns + image * rows * geometry.kernelRowCount)
     }
     return z
   }
 
-  /// Adds the numbers of every pixel to per-channel sums, 32 pixels at a time so that fp32 does not lose the small ones.
+  /// Adds the values of all pixels to per-channel sums.
+  ///
+  /// 32 pixels at a time are summed separately, because a long fp32 sum loses small addends.
   private static func addPerChannel(
     _ values: UnsafePointer<Float>, pixels: Int, channels: Int,
     to sums: UnsafeMutablePointer<Float>, partial: UnsafeMutablePointer<Float>
@@ -160,19 +163,20 @@ public enum BLASConvolution {
     }
   }
 
-  /// The images of one product: about 1,024 output pixels, enough for `sgemm` to run at full speed while the unfolded
-  /// group stays near the second-level cache.
+  /// Returns the number of images per product: about 1,024 output pixels.
+  ///
+  /// That is enough for `sgemm` to run at full speed, and small enough for the unfolded images to stay near L2.
   private static func imagesPerProduct(_ geometry: ConvolutionGeometry, imageCount: Int) -> Int {
     max(1, min(imageCount, 1024 / (geometry.outputHeight * geometry.outputWidth)))
   }
 }
 
 extension ConvolutionGeometry {
-  /// R·S·C, the length of a row of the unfolded input.
+  /// R·S·C: the length of a row of the unfolded input.
   var kernelRowCount: Int { kernelSize * kernelSize * inputChannels }
 }
 
-/// How a call divides its scratch memory.
+/// The buffers within the scratch memory of a call.
 private struct Scratch {
   let inputImages: UnsafeMutablePointer<Float>
   let outputImages: UnsafeMutablePointer<Float>
@@ -204,6 +208,6 @@ private struct Scratch {
 }
 
 extension Int {
-  /// The next multiple of 16 floats.
-  fileprivate var roundedUpToCacheLine: Int { (self + 15) / 16 * 16 }
+  /// The number of floats, rounded up to whole cache lines of 16 floats.
+  fileprivate var roundedUpToCacheLine: Int { dividedRoundingUp(by: 16) * 16 }
 }

@@ -1,9 +1,9 @@
 import Tensors
 
-/// The element-wise passes of batch normalisation, ReLU, bias and residual addition around a convolution.
+/// Prologues and epilogues of a convolution: batch norm, ReLU, residual add, and their backward passes.
 enum FusedElementwise {
-  /// Computes z = max(0, scale·x + shift).
-  static func normalize(
+  /// Computes z = max(0, scale·x + shift); x and z are `[pixels, channels]`.
+  static func applyInputPrologue(
     _ x: UnsafePointer<Float>, by map: NormalizedReLU, pixels: Int, channels: Int,
     into z: UnsafeMutablePointer<Float>
   ) {
@@ -13,21 +13,21 @@ enum FusedElementwise {
       let target = z + pixel * channels
       for c in 0..<channels {
         let value = scale[c] * source[c] + shift[c]
-        // Written so that NaN passes: `max(0, value)` would hide a run that has diverged.
+        // This form propagates NaN. `max(0, value)` would turn NaN into 0 and hide that a run has diverged.
         target[c] = value < 0 ? 0 : value
       }
     }
   }
 
-  /// Computes dY = (ca·g + cb·y + cc, or g) (+ addend), and keeps it for a skip connection if asked.
+  /// Computes dY = (ca·g + cb·y + cc, or g) (+ addend), and saves it if `operand` has a destination.
   ///
   /// - Parameters:
-  ///   - operand: The gradient; `offset` is added to each of its activation pointers.
-  ///   - offset: The first element of the images in question.
+  ///   - operand: The output gradient of the whole microbatch.
+  ///   - offset: The index of the first element in all `NPQK` arrays of `operand`.
   ///   - pixels: The number of pixels.
   ///   - channels: K.
-  ///   - dY: `[pixels, K]`.
-  static func outputGradient(
+  ///   - dY: `[pixels, K]`; overwritten.
+  static func applyOutputGradientPrologue(
     _ operand: ConvolutionOutputGradient, offset: Int, pixels: Int, channels: Int,
     into dY: UnsafeMutablePointer<Float>
   ) {
@@ -48,11 +48,11 @@ enum FusedElementwise {
     if let addend = operand.addend.map({ $0 + offset }) {
       for i in 0..<count { dY[i] += addend[i] }
     }
-    if let stored = operand.stored { (stored + offset).update(from: dY, count: count) }
+    if let savedGradient = operand.savedGradient { (savedGradient + offset).update(from: dY, count: count) }
   }
 
-  /// Masks dZ by the ReLU in place, g' = z <= 0 ? 0 : dZ, and adds Σg' and Σg'·(x − mean) row by row.
-  static func maskGradient(
+  /// Masks dZ in place by the ReLU, g' = z <= 0 ? 0 : dZ, and adds Σg' and Σg'·(x − mean) to `sums` row by row.
+  static func applyInputGradientEpilogue(
     _ dZ: UnsafeMutablePointer<Float>, z: UnsafePointer<Float>, x: UnsafePointer<Float>,
     mean: UnsafePointer<Float>, rows: Int, width: Int, channels: Int, sums: ChannelSums
   ) {
@@ -70,7 +70,7 @@ enum FusedElementwise {
     }
   }
 
-  /// Adds the addend, if any, to y in place, and adds Σy and Σy² row by row if asked.
+  /// Adds `addend`, if any, to y in place, and adds Σy and Σy² to `sums`, if any, row by row.
   static func applyOutputEpilogue(
     _ y: UnsafeMutablePointer<Float>, addend: UnsafePointer<Float>?, rows: Int, width: Int,
     channels: Int, sums: ChannelSums?
@@ -92,20 +92,20 @@ enum FusedElementwise {
   }
 }
 
-/// Per-channel sums over pixels: fp32 within an image row, Double beyond, always in the same order.
+/// Two per-channel sums over pixels: fp32 within an image row, Double across rows, in a fixed order.
 ///
-/// Rows of at most a few dozen pixels keep the fp32 error near one unit in the last place; the Doubles carry the rest.
+/// A row has at most a few dozen pixels, which keeps the error of its fp32 sum near one unit in the last place.
 struct ChannelSums {
   private let channels: Int
   private let rowSums: UnsafeMutablePointer<Float>
   private let totals: UnsafeMutablePointer<Double>
 
-  /// Clears the totals.
+  /// Creates the sums and sets the totals to 0.
   ///
   /// - Parameters:
-  ///   - channels: C, the length of each of the two sums.
-  ///   - totals: 2·C numbers: the first sum, then the second.
-  ///   - scratch: Room for 2·C floats.
+  ///   - channels: The number of channels, the length of each sum.
+  ///   - totals: The first sum, then the second; overwritten.
+  ///   - scratch: 2·channels floats, overwritten.
   init(channels: Int, totals: UnsafeMutablePointer<Double>, scratch: UnsafeMutablePointer<Float>) {
     self.channels = channels
     self.totals = totals
@@ -117,7 +117,7 @@ struct ChannelSums {
   ///
   /// - Parameters:
   ///   - pixels: The number of pixels in the row.
-  ///   - add: Called with a pixel's first element and the row's two sums, to which it adds C numbers each.
+  ///   - add: Called per pixel with the offset of its first element in the row and the row's two sums, to which it adds.
   @inline(__always)
   func addRow(
     pixels: Int, _ add: (_ offset: Int, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>) -> Void

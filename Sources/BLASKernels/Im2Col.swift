@@ -1,14 +1,16 @@
 import Tensors
 
-/// Unfolds an image into the matrix whose product with the kernel is the convolution (Chellapilla, Puri and Simard, 2006).
+/// The unfolding of an image into a matrix whose product with the weight is the convolution.
+///
+/// Chellapilla, Puri and Simard, "High Performance Convolutional Neural Networks for Document Processing", 2006.
 enum Im2Col {
-  /// Writes one row an output pixel, R·S·C numbers long, zero where the kernel reaches beyond the image.
+  /// Unfolds an image: one row of R·S·C values per output pixel, zero where the weight reaches beyond the image.
   ///
   /// - Parameters:
-  ///   - geometry: The convolution.
+  ///   - geometry: The sizes of the convolution.
   ///   - image: One image, `HWC`.
-  ///   - columns: `[P·Q, R·S·C]`.
-  static func forward(
+  ///   - columns: The unfolded image, `[P·Q, R·S·C]`; overwritten.
+  static func unfold(
     _ geometry: ConvolutionGeometry, image: UnsafePointer<Float>,
     columns: UnsafeMutablePointer<Float>
   ) {
@@ -21,13 +23,13 @@ enum Im2Col {
     }
   }
 
-  /// Adds the rows of the unfolded gradient back onto the pixels they came from: the transpose of ``forward``.
+  /// Folds an unfolded gradient (col2im): sums its rows into the pixels they came from, the transpose of unfolding.
   ///
   /// - Parameters:
-  ///   - geometry: The convolution.
-  ///   - columns: `[P·Q, R·S·C]`.
-  ///   - image: One image's gradient, `HWC`, overwritten.
-  static func backward(
+  ///   - geometry: The sizes of the convolution.
+  ///   - columns: The unfolded gradient, `[P·Q, R·S·C]`.
+  ///   - image: The gradient w.r.t. one image, `HWC`; overwritten.
+  static func fold(
     _ geometry: ConvolutionGeometry, columns: UnsafePointer<Float>,
     image: UnsafeMutablePointer<Float>
   ) {
@@ -38,13 +40,14 @@ enum Im2Col {
     }
   }
 
-  /// Visits every kernel row of every output pixel: in NHWC its S·C numbers are contiguous in the image as well, apart
-  /// from zeros at the borders.
+  /// Calls `body` for every weight row of every output pixel.
+  ///
+  /// The S·C values of such a row are contiguous in `HWC` too, except for zeros beyond the borders.
   ///
   /// - Parameters:
-  ///   - geometry: The convolution.
-  ///   - body: Called with the row's offset in the columns, the number of leading zeros, the number of image elements
-  ///     and the offset of the first in the image.
+  ///   - geometry: The sizes of the convolution.
+  ///   - body: Called with the row's offset in the columns, the number of leading zeros, the number of image elements,
+  ///     and the offset of the first of them in the image.
   @inline(__always)
   private static func forEachTapRow(
     _ geometry: ConvolutionGeometry,

@@ -1,21 +1,21 @@
 import COpenBLAS
 
-/// Single-precision matrix products by OpenBLAS, all matrices row-major and dense.
+/// Single-precision matrix products by OpenBLAS; all matrices are row-major.
 ///
-/// One product always runs on one thread: the trainer runs many at a time, one a worker, and the bits of a product must
-/// not depend on how many threads OpenBLAS would have taken.
+/// Every product runs on one thread, because each worker computes its own products, and the rounding of a product may
+/// depend on OpenBLAS's thread count.
 enum SGEMM {
   /// Computes C ← A·B + beta·C.
   ///
   /// - Parameters:
-  ///   - m: Rows of A and C.
-  ///   - n: Columns of B and C.
-  ///   - k: Columns of A, rows of B.
-  ///   - a: `[m, k]`.
-  ///   - leadingDimension: Elements from one row of A to the next.
-  ///   - b: `[k, n]`.
-  ///   - c: `[m, n]`.
-  ///   - beta: 0 overwrites C, 1 adds to it.
+  ///   - m: The rows of A and C.
+  ///   - n: The columns of B and C.
+  ///   - k: The columns of A and the rows of B.
+  ///   - a: A, `[m, k]`.
+  ///   - leadingDimension: The distance between consecutive rows of A, in elements.
+  ///   - b: B, `[k, n]`.
+  ///   - c: C, `[m, n]`.
+  ///   - beta: 0 overwrites C; 1 adds to it.
   static func multiply(
     m: Int, n: Int, k: Int, _ a: UnsafePointer<Float>, leadingDimension: Int,
     _ b: UnsafePointer<Float>, into c: UnsafeMutablePointer<Float>, beta: Float
@@ -46,14 +46,16 @@ enum SGEMM {
   }
 }
 
-/// What the process should know about the BLAS library it runs on.
+/// Settings and facts of the OpenBLAS library of this process.
 public enum BLASLibrary {
-  /// Makes every product run on the thread that asks for it, whatever `OPENBLAS_NUM_THREADS` says.
+  /// Restricts every product to its calling thread, whatever the value of `OPENBLAS_NUM_THREADS`.
   public static func useOneThreadPerProduct() { openblas_set_num_threads(1) }
 
   /// The library's version and build options, for example `OpenBLAS 0.3.21 DYNAMIC_ARCH …`.
   public static var configuration: String { String(cString: openblas_get_config()) }
 
-  /// The CPU family whose kernels the library chose, for example `Cooperlake`; `OPENBLAS_CORETYPE` overrides it.
+  /// The microarchitecture whose kernels the library selected, for example `Cooperlake`.
+  ///
+  /// `OPENBLAS_CORETYPE` overrides the selection.
   public static var microarchitecture: String { String(cString: openblas_get_corename()) }
 }

@@ -41,7 +41,7 @@ extension ConvolutionExample {
       guard let destinations = destinations.baseAddress else { return }
       engine.backward(
         geometry, microbatches, input: input, weight: weight, packed: packed, outputGradient: outputGradient,
-        parameterGradient: ConvolutionParameterGradient(addresses: destinations, hasBias: true),
+        parameterGradient: ConvolutionParameterGradient(destinations: destinations, hasBias: true),
         inputGradient: isStem
           ? nil
           : ConvolutionInputGradient(
@@ -57,7 +57,7 @@ extension ConvolutionExample {
       inputGradient: values(inputGradient, inputCount), inputGradientSums: inputSums.elements.map { Float($0) },
       weightGradient: parameterGradients.flatMap { values($0, geometry.weightCount) },
       biasGradient: parameterGradients.flatMap { values($0 + geometry.weightCount, filters) },
-      savedGradient: outputGradient.stored.map { values($0, gradient.count) } ?? [])
+      savedGradient: outputGradient.savedGradient.map { values($0, gradient.count) } ?? [])
   }
 
   private func outputGradient(_ arena: OperandArena, microbatchStride: Int) -> ConvolutionOutputGradient {
@@ -71,7 +71,7 @@ extension ConvolutionExample {
           activationScale: arena.copy(activationScale), constant: arena.copy(constant),
           microbatchStride: microbatchStride)
         : nil,
-      addend: addend.map { UnsafePointer($0) }, stored: gradientTerms.isSaved ? addend ?? gradient : nil)
+      addend: addend.map { UnsafePointer($0) }, savedGradient: gradientTerms.isSaved ? addend ?? gradient : nil)
   }
 }
 

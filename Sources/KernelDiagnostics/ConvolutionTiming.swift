@@ -152,7 +152,7 @@ public final class ConvolutionTiming {
             normalization: NormalizationBackward(
               activation: y.pointer + offset, gradientScale: coefficients.pointer,
               activationScale: coefficients.pointer, constant: coefficients.pointer)),
-          parameterGradient: ConvolutionParameterGradient(addresses: destinations, hasBias: true),
+          parameterGradient: ConvolutionParameterGradient(destinations: destinations, hasBias: true),
           inputGradient: isStem
             ? nil
             : ConvolutionInputGradient(
@@ -164,7 +164,7 @@ public final class ConvolutionTiming {
   }
 }
 
-extension WideResNet {
+extension ModelGraph {
   /// The distinct shapes of the model's convolutions, in forward order, with the number of occurrences.
   public var distinctConvolutions: [(geometry: ConvolutionGeometry, count: Int)] {
     var result: [(geometry: ConvolutionGeometry, count: Int)] = []

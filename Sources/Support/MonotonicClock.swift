@@ -1,12 +1,8 @@
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#else
-  import Darwin
-#endif
+import Glibc
 
-/// The system's monotonic clock, which nobody can set.
+/// The system's monotonic clock (`CLOCK_MONOTONIC`), which setting the time of day does not affect.
+///
+/// All processes of one host read the same clock; clocks of different hosts are unrelated.
 public enum MonotonicClock {
   /// Returns the nanoseconds since an arbitrary moment in the past.
   public static func now() -> UInt64 {

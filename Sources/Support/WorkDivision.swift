@@ -1,16 +1,16 @@
-/// A range divided into work items of equal size; the last one takes what is left.
+/// A range divided into work items of equal size; the last item holds the remainder.
 public struct WorkDivision: Sendable {
-  /// What is divided.
+  /// The divided range.
   public let range: Range<Int>
-  /// The length of every work item but possibly the last.
+  /// The length of every work item except possibly the last.
   public let itemSize: Int
 
-  /// Divides a range.
+  /// Creates the division of a range; an empty range has no work items.
   ///
   /// - Precondition: `itemSize` is positive.
   @inlinable
   public init(_ range: Range<Int>, itemSize: Int) {
-    precondition(itemSize > 0, "a work item has elements")
+    precondition(itemSize > 0, "the size of a work item must be positive")
     self.range = range
     self.itemSize = itemSize
   }
@@ -19,7 +19,9 @@ public struct WorkDivision: Sendable {
   @inlinable
   public var count: Int { range.count.dividedRoundingUp(by: itemSize) }
 
-  /// The range of a work item.
+  /// The range of one work item.
+  ///
+  /// - Precondition: `item` is in 0 ..< ``count``.
   @inlinable
   public subscript(item: Int) -> Range<Int> {
     let start = range.lowerBound + item * itemSize
@@ -28,14 +30,16 @@ public struct WorkDivision: Sendable {
 }
 
 extension Int {
-  /// Returns ⌈self / divisor⌉ of a nonnegative number and a positive divisor.
+  /// Returns ⌈self / divisor⌉.
+  ///
+  /// - Precondition: The number is not negative and `divisor` is positive.
   @inlinable
   public func dividedRoundingUp(by divisor: Int) -> Int { (self + divisor - 1) / divisor }
 }
 
-extension [Double] {
-  /// The median; of an even number of values the upper of the two in the middle.
+extension Array where Element: Comparable {
+  /// The median; for an even number of elements the upper of the two middle ones.
   ///
   /// - Precondition: The array is not empty.
-  public var median: Double { sorted()[count / 2] }
+  public var median: Element { sorted()[count / 2] }
 }

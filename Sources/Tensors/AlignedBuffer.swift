@@ -1,29 +1,29 @@
 import Glibc
+import Support
 
-/// A zero-initialised, 64-byte aligned block of memory that lives as long as its owner.
+/// A zero-initialized, 64-byte aligned block of memory, freed with its last reference.
 ///
-/// Everything that a training step touches is one of these, allocated before the first step: the step itself
-/// allocates nothing. 64 bytes is a cache line and the widest vector register of x86-64. Large blocks come straight from
-/// the kernel, aligned to 2 MiB and marked for huge pages where it has them: with pages of 4 KiB a step spent three to six
-/// per cent of its time in address translation.
+/// All memory of a training step is allocated in such buffers before the first step; a step allocates nothing. 64 bytes
+/// is a cache line and the widest vector register of x86-64. Large buffers are mapped directly from Linux, aligned to
+/// 2 MiB and marked for huge pages: with 4 KiB pages, address translation takes 3–6 % of a step.
 ///
-/// The pointer is shared freely between the worker threads of one rank; whoever hands out work makes sure that no two
-/// threads write the same elements. That is why the type is `@unchecked Sendable`.
+/// The type is `@unchecked Sendable` because the worker threads of a rank share its pointer. The caller must ensure
+/// that no two threads write the same element.
 public final class AlignedBuffer<Element: BitwiseCopyable>: @unchecked Sendable {
   /// The number of elements.
   public let count: Int
-  /// The first element, 64-byte aligned.
+  /// The address of the first element, 64-byte aligned.
   public let pointer: UnsafeMutablePointer<Element>
   private let pages: HugePages?
 
   /// Allocates `count` elements, all of whose bytes are zero.
   ///
-  /// - Precondition: `count` is not negative, and the memory can be had.
+  /// - Precondition: `count` is not negative. The process ends if the memory cannot be allocated.
   public init(count: Int) {
-    precondition(count >= 0, "a buffer has no negative size")
+    precondition(count >= 0, "a buffer's element count must not be negative")
     self.count = count
     let byteCount = max(count * MemoryLayout<Element>.stride, 64)
-    pages = byteCount >= HugePages.worthwhile ? HugePages(byteCount: byteCount) : nil
+    pages = byteCount >= HugePages.minimumByteCount ? HugePages(byteCount: byteCount) : nil
     if let pages {
       pointer = pages.start.assumingMemoryBound(to: Element.self)
     } else {
@@ -45,33 +45,33 @@ public final class AlignedBuffer<Element: BitwiseCopyable>: @unchecked Sendable 
     UnsafeMutableBufferPointer(start: pointer, count: count)
   }
 
-  /// All bytes.
+  /// The bytes of all elements.
   public var bytes: UnsafeMutableRawBufferPointer { UnsafeMutableRawBufferPointer(elements) }
 }
 
-/// Zeroed memory of the kernel's, aligned to 2 MiB.
+/// Zeroed memory mapped from Linux, aligned to 2 MiB and a multiple of 2 MiB long.
 private struct HugePages {
   /// The size of a huge page on x86-64 and on most 64-bit ARM.
   private static let pageSize = 2 << 20
-  /// Below half a page the rest of it would be a waste.
-  static let worthwhile = 1 << 20
+  /// The smallest size worth a mapping: a smaller buffer would leave more than half of a huge page unused.
+  static let minimumByteCount = 1 << 20
 
   let start: UnsafeMutableRawPointer
   private let byteCount: Int
 
-  /// Maps whole pages; nil if the kernel refuses.
+  /// Maps whole huge pages, or returns `nil` if Linux refuses.
   init?(byteCount: Int) {
-    self.byteCount = (byteCount + Self.pageSize - 1) / Self.pageSize * Self.pageSize
+    self.byteCount = byteCount.dividedRoundingUp(by: Self.pageSize) * Self.pageSize
     let mapped = mmap(
       nil, self.byteCount + Self.pageSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
     guard let mapped, mapped != MAP_FAILED else { return nil }
-    // One page more was mapped, so that the rest can be cut off on both sides of a multiple of the page size.
-    let before =
-      Int(bitPattern: mapped) % Self.pageSize == 0 ? 0 : Self.pageSize - Int(bitPattern: mapped) % Self.pageSize
+    // `mmap` aligns to 4 KiB only. One extra page is mapped, and both ends outside the aligned range are unmapped.
+    let misalignment = Int(bitPattern: mapped) % Self.pageSize
+    let before = misalignment == 0 ? 0 : Self.pageSize - misalignment
     if before > 0 { munmap(mapped, before) }
     start = mapped + before
     if before < Self.pageSize { munmap(start + self.byteCount, Self.pageSize - before) }
-    // Advice only: without huge pages the memory works as well.
+    // Advice only: the memory is usable without huge pages, so the result is ignored.
     madvise(start, self.byteCount, Int32(MADV_HUGEPAGE))
   }
 

@@ -1,54 +1,54 @@
-/// What a named tensor of a network is, which decides how it starts and how it is laid out in a file.
+/// The role of a named tensor of a network, which decides its initial values and its layout in a file.
 public enum ParameterKind: String, Sendable, Codable {
-  /// Convolution kernel, `RSCK` in memory, `KCRS` (PyTorch's OIHW) in a file.
+  /// Weight of a convolution: `RSCK` in memory, `KCRS` (PyTorch's OIHW) in a file.
   case convolutionWeight
-  /// Dense kernel, `[inputs, outputs]` in memory, `[outputs, inputs]` (PyTorch's) in a file.
+  /// Weight of a dense layer: `[inputs, outputs]` in memory, `[outputs, inputs]` (PyTorch's) in a file.
   case denseWeight
-  /// Bias of a convolution or dense layer, one number an output channel.
+  /// Bias of a convolution or dense layer, one value per output channel.
   case bias
-  /// Batch normalisation's scale (gamma), `weight` in a file.
+  /// Scale (gamma) of a batch norm, `weight` in a file.
   case scale
-  /// Batch normalisation's shift (beta), `bias` in a file.
+  /// Shift (beta) of a batch norm, `bias` in a file.
   case shift
-  /// Batch normalisation's running mean; state, not trained.
+  /// Running mean of a batch norm; state, not trained.
   case runningMean
-  /// Batch normalisation's running (biased) variance; state, not trained.
+  /// Running biased variance of a batch norm; state, not trained.
   case runningVariance
 }
 
-/// One named range of a flat buffer.
+/// A named tensor in a flat buffer.
 public struct Parameter: Hashable, Sendable {
   /// PyTorch's name, for example `groups.0.blocks.0.conv1.weight`.
   public let name: String
-  /// What it is.
+  /// The tensor's role.
   public let kind: ParameterKind
-  /// The extents in memory.
+  /// The shape in memory.
   public let shape: Shape
-  /// Where it lies in the flat buffer, in elements.
+  /// The tensor's elements in the flat buffer.
   public let range: Range<Int>
 }
 
-/// The table of named ranges of a flat buffer: the order in which a network's tensors follow one another.
+/// The names, shapes and ranges of a network's tensors in one flat buffer, without gaps.
 ///
-/// Parameters, their gradients and an optimizer's moments share one layout, so that zeroing, reducing, updating, saving
-/// and hashing are one call each. Tensors follow one another without gaps.
+/// Parameters, their gradients and an optimizer's moments share one layout. Zeroing, reducing, updating, saving and
+/// hashing a whole network is therefore one call each.
 public struct ParameterLayout: Hashable, Sendable {
   /// The tensors in flat order.
   public private(set) var parameters: [Parameter] = []
   private var indexByName: [String: Int] = [:]
 
-  /// Makes an empty layout.
+  /// Creates an empty layout.
   public init() {}
 
   /// The number of elements of the flat buffer.
   public var elementCount: Int { parameters.last?.range.upperBound ?? 0 }
 
-  /// The tensor called `name`, if there is one.
+  /// The tensor called `name`, or `nil` if the layout has none.
   public subscript(name: String) -> Parameter? { indexByName[name].map { parameters[$0] } }
 
   /// Appends a tensor and returns it.
   ///
-  /// - Precondition: no tensor has that name yet.
+  /// - Precondition: No tensor has that name yet.
   @discardableResult
   public mutating func append(_ name: String, _ kind: ParameterKind, _ shape: Shape) -> Parameter {
     precondition(indexByName[name] == nil, "two tensors are called \(name)")
@@ -61,8 +61,9 @@ public struct ParameterLayout: Hashable, Sendable {
   }
 }
 
-/// All tensors of one layout in one contiguous fp32 buffer: a network's parameters, or their gradients, or its running
-/// statistics, or one moment of an optimizer.
+/// One contiguous fp32 buffer that holds all tensors of a layout.
+///
+/// It holds a network's parameters, their gradients, its running statistics, or one moment of an optimizer.
 public final class ParameterStore: Sendable {
   /// The names, shapes and ranges.
   public let layout: ParameterLayout
@@ -74,11 +75,11 @@ public final class ParameterStore: Sendable {
     buffer = AlignedBuffer(count: layout.elementCount)
   }
 
-  /// The first element of the flat buffer.
+  /// The address of the flat buffer's first element.
   public var pointer: UnsafeMutablePointer<Float> { buffer.pointer }
-  /// The flat buffer.
+  /// All elements in flat order.
   public var elements: UnsafeMutableBufferPointer<Float> { buffer.elements }
-  /// The flat buffer's bytes.
+  /// The bytes of all elements.
   public var bytes: UnsafeMutableRawBufferPointer { buffer.bytes }
 
   /// The elements of one tensor, in its memory layout.
@@ -86,11 +87,11 @@ public final class ParameterStore: Sendable {
     UnsafeMutableBufferPointer(rebasing: buffer.elements[parameter.range])
   }
 
-  /// Copies every element from a store of the same layout.
+  /// Copies all elements from another store.
   ///
-  /// - Precondition: the layouts are equal.
+  /// - Precondition: Both stores have the same layout.
   public func copy(from other: ParameterStore) {
-    precondition(layout == other.layout, "stores of different layouts cannot be copied")
+    precondition(layout == other.layout, "only stores of the same layout can be copied")
     buffer.bytes.copyMemory(from: UnsafeRawBufferPointer(other.bytes))
   }
 }

@@ -1,24 +1,23 @@
-/// A counter-based random stream: number `i` of the stream is a pure function of (seed, purpose, step, i).
+import Support
+
+/// A counter-based random number generator: number `i` is a pure function of (seed, purpose, step, i).
 ///
-/// There is no global state and nothing to save: any rank can draw any number of any stream at any time, which is what
-/// keeps a run independent of ranks, threads and restarts. The generator is SplitMix64 (Steele, Lea and Flood, "Fast
-/// Splittable Pseudorandom Number Generators", OOPSLA 2014) applied to a counter; seed, purpose and step are mixed
-/// into its key by the same finaliser.
+/// It has no state to save. Any rank can compute any number of any stream at any time, so a run does not depend on
+/// ranks, threads or restarts. The generator is SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number
+/// Generators", OOPSLA 2014) applied to a counter. Its finalizer also mixes seed, purpose and step into the key.
 public struct RandomStream: Sendable {
   private let key: UInt64
 
-  /// Makes the stream for one purpose.
+  /// Creates the stream for one purpose.
+  ///
+  /// Streams that differ in seed, purpose or step are unrelated.
   ///
   /// - Parameters:
-  ///   - seed: The run's seed.
-  ///   - purpose: What the numbers are for, for example a parameter's name; streams of different purposes are
-  ///     unrelated.
-  ///   - step: Tells streams of one purpose apart, for example an epoch.
+  ///   - seed: The seed of the run.
+  ///   - purpose: The use of the numbers, for example `shuffle queue`.
+  ///   - step: An index that distinguishes streams of one purpose, for example an epoch.
   public init(seed: UInt64, purpose: String, step: UInt64 = 0) {
-    // FNV-1a over the purpose's bytes; Swift's own hashing is seeded anew in every process.
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for byte in purpose.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-    key = Self.mix(Self.mix(Self.mix(seed) ^ hash) ^ step)
+    key = Self.mix(Self.mix(Self.mix(seed) ^ FNV1a(purpose).value) ^ step)
   }
 
   /// Returns number `index` of the stream, uniform over all 64-bit values.
@@ -27,9 +26,9 @@ public struct RandomStream: Sendable {
     Self.mix(key &+ index &* 0x9e37_79b9_7f4a_7c15)
   }
 
-  /// Returns a whole number uniform over `0..<bound`, from number `index` of the stream.
+  /// Returns an integer uniform over `0..<bound`, from number `index` of the stream.
   ///
-  /// It is the high half of a 128-bit product, whose bias is below bound / 2^64.
+  /// The integer is the high half of a 128-bit product; its bias is below bound / 2^64.
   ///
   /// - Precondition: `bound` is positive.
   @inline(__always)
@@ -42,10 +41,10 @@ public struct RandomStream: Sendable {
   @inline(__always)
   public func uniform(_ index: UInt64) -> Double { Double(bits(index) >> 11) * 0x1p-53 }
 
-  /// Fills `values` with normal numbers of mean 0 and the given standard deviation.
+  /// Fills `values` with normally distributed numbers of mean 0 and the given standard deviation.
   ///
-  /// Marsaglia's polar method (SIAM Review 6, 1964): only a logarithm and a square root, both the same bits on every
-  /// machine.
+  /// Marsaglia's polar method (SIAM Review 6, 1964) needs only a logarithm and a square root, so the numbers are bitwise
+  /// identical on every machine.
   public func fillNormal(_ values: UnsafeMutableBufferPointer<Float>, standardDeviation: Double) {
     var index: UInt64 = 0
     var position = 0

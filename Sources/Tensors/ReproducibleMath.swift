@@ -1,20 +1,20 @@
-/// Elementary functions whose results are the same bits on every machine.
+/// Elementary functions whose results are bitwise identical on every CPU.
 ///
-/// The C library picks a different `exp`, `log` or `sin` by CPU (with or without fused multiply-add), and their last
-/// bits differ. These use only IEEE 754 additions, multiplications, divisions and square roots in a fixed order, which
-/// every machine rounds alike. They are meant for the few numbers where bits matter and speed does not: initial
-/// values, the ten logits of an image, an optimizer's bias correction.
+/// The C library selects its `exp` and `log` by CPU, with or without fused multiply-add, and their last bits differ.
+/// These functions use only IEEE 754 additions, subtractions, multiplications and divisions in a fixed order, which every
+/// CPU rounds alike. They serve the few values where reproducibility matters and speed does not: initial values, the ten
+/// logits of an image, an optimizer's bias correction.
 public enum ReproducibleMath {
   private static let ln2High = 0x1.62e42fefa3800p-1
   private static let ln2Low = 0x1.ef35793c76730p-45
 
   /// Returns the natural logarithm, with a relative error below 1e-14.
   ///
-  /// The mantissa m is brought into [√½, √2) and log m = 2·artanh((m − 1)/(m + 1)) summed as its Taylor series.
+  /// x = m·2^e with m between √½ and √2; log m = 2·artanh((m − 1)/(m + 1)), summed as its Taylor series.
   ///
   /// - Precondition: `x` is positive and finite.
   public static func log(_ x: Double) -> Double {
-    precondition(x > 0 && x.isFinite, "the logarithm needs a positive finite argument")
+    precondition(x > 0 && x.isFinite, "the argument of a logarithm must be positive and finite")
     var mantissa = x.significand
     var exponent = Double(x.exponent)
     if mantissa > 1.4142135623730951 {
@@ -33,16 +33,16 @@ public enum ReproducibleMath {
     return exponent * ln2High + (2 * s * sum + exponent * ln2Low)
   }
 
-  /// Returns e to the power `x`, with a relative error below 1e-15; 0 below −745, infinity above 710.
+  /// Returns e to the power `x`, with a relative error below 4e-15; 0 below −745, infinity above 710, NaN for NaN.
   ///
-  /// x = k·ln 2 + r with |r| ≤ ½ ln 2, and exp r by its Taylor series.
+  /// x = k·ln 2 + r with |r| ≤ ½ ln 2; exp r is summed as its Taylor series.
   public static func exp(_ x: Double) -> Double {
     if x.isNaN { return x }
     if x < -745 { return 0 }
     if x > 710 { return .infinity }
     let k = (x * 1.4426950408889634).rounded(.toNearestOrEven)
     let r = (x - k * ln2High) - k * ln2Low
-    // |r| ≤ 0.3466: the 15th term is below 2^-60.
+    // |r| ≤ 0.3466, so the 15th term is below 2^-60.
     var sum = 1.0
     var n = 15.0
     while n >= 1 {
@@ -54,7 +54,7 @@ public enum ReproducibleMath {
       * Double(sign: .plus, exponent: Int(k) - half, significand: 1)
   }
 
-  /// Returns `base` to a whole power by repeated squaring.
+  /// Returns `base` to an integer power, computed by repeated squaring.
   ///
   /// - Precondition: `exponent` is not negative.
   public static func power(_ base: Double, _ exponent: Int) -> Double {

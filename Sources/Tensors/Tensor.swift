@@ -1,9 +1,9 @@
-/// A dense fp32 array with a shape, 64-byte aligned, its last dimension contiguous.
+/// A dense, row-major fp32 array with a shape, 64-byte aligned.
 ///
-/// Activations are `NHWC`, so image `n` starts at `pointer + n * elementCountPerImage` and a microbatch is a contiguous
-/// run of the buffer.
+/// Activations are `NHWC`: image `n` starts at `pointer + n * elementCountPerImage`, and the images of a microbatch are
+/// contiguous.
 public final class Tensor: Sendable {
-  /// The extents, outermost first.
+  /// The dimensions, outermost first.
   public let shape: Shape
   private let buffer: AlignedBuffer<Float>
 
@@ -13,46 +13,46 @@ public final class Tensor: Sendable {
     buffer = AlignedBuffer(count: shape.elementCount)
   }
 
-  /// The first element.
+  /// The address of the first element.
   public var pointer: UnsafeMutablePointer<Float> { buffer.pointer }
   /// All elements in row-major order.
   public var elements: UnsafeMutableBufferPointer<Float> { buffer.elements }
   /// The size in bytes.
   public var byteCount: Int { buffer.byteCount }
-  /// The number of elements of one entry of the outermost dimension: one image of an `NHWC` activation.
+  /// The number of elements per index of the outermost dimension: per image of an `NHWC` activation.
   public var elementCountPerImage: Int { shape.elementCount / shape[0] }
 }
 
-/// The extents of a tensor, outermost dimension first.
+/// The dimensions of a tensor, outermost first.
 ///
-/// Layout letters used throughout the project: N images, H rows, W columns, C channels of an activation (`NHWC`);
-/// R × S kernel extent, C input channels, K filters of a convolution kernel in memory (`RSCK`).
+/// The project's layout letters: N images, H rows, W columns and C channels of an input (`NHWC`); P rows, Q columns and
+/// K channels of a convolution's output (`NPQK`); R rows and S columns of a convolution's weight (`RSCK`).
 public struct Shape: Hashable, Sendable, CustomStringConvertible {
-  /// The extents, outermost first.
-  ///
-  /// Never negative.
-  public let extents: [Int]
+  /// The dimensions, outermost first; none is negative.
+  public let dimensions: [Int]
 
-  /// Makes a shape from its extents, outermost first.
+  /// Creates a shape from its dimensions, outermost first.
   ///
-  /// - Precondition: no extent is negative.
-  public init(_ extents: [Int]) {
-    precondition(extents.allSatisfy { $0 >= 0 }, "a shape has no negative extent: \(extents)")
-    self.extents = extents
+  /// - Precondition: No dimension is negative.
+  public init(_ dimensions: [Int]) {
+    precondition(dimensions.allSatisfy { $0 >= 0 }, "a shape has no negative dimension: \(dimensions)")
+    self.dimensions = dimensions
   }
 
-  /// Makes a shape from its extents, outermost first.
-  public init(_ extents: Int...) { self.init(extents) }
+  /// Creates a shape from its dimensions, outermost first.
+  ///
+  /// - Precondition: No dimension is negative.
+  public init(_ dimensions: Int...) { self.init(dimensions) }
 
   /// The number of dimensions.
-  public var rank: Int { extents.count }
+  public var rank: Int { dimensions.count }
 
-  /// The number of elements: the product of the extents, 1 for a scalar.
-  public var elementCount: Int { extents.reduce(1, *) }
+  /// The number of elements: the product of the dimensions, 1 for a scalar.
+  public var elementCount: Int { dimensions.reduce(1, *) }
 
-  /// For example `[3, 3, 16, 16]`.
-  public var description: String { "[" + extents.map(String.init).joined(separator: ", ") + "]" }
+  /// A textual representation, for example `[3, 3, 16, 16]`.
+  public var description: String { "[" + dimensions.map(String.init).joined(separator: ", ") + "]" }
 
-  /// The extent of one dimension, 0 being the outermost.
-  public subscript(dimension: Int) -> Int { extents[dimension] }
+  /// The size of dimension `index`; 0 is the outermost.
+  public subscript(index: Int) -> Int { dimensions[index] }
 }

@@ -1,22 +1,27 @@
-/// A rank's spans in Chrome's trace format, which Perfetto and `chrome://tracing` open.
+import Support
+
+/// The spans of all ranks in Chrome's Trace Event Format, which Perfetto and `chrome://tracing` open.
+///
+/// A rank becomes a process of the trace, a track a thread. The JSON is written directly, without an encoder: a track
+/// holds up to 65,536 spans, all of one shape.
 ///
 /// https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU (Trace Event Format)
 public enum ChromeTrace {
-  /// What stands before the first rank's events.
+  /// The text before the first rank's events.
   public static let header = #"{"displayTimeUnit":"ms","traceEvents":["# + "\n"
-  /// What stands between two ranks' events.
+  /// The text between two ranks' events.
   public static let separator = ",\n"
-  /// What stands behind the last rank's events.
+  /// The text after the last rank's events.
   public static let footer = "\n]}\n"
 
-  /// Renders a rank's rows and spans.
+  /// Renders the tracks and spans of one rank.
   ///
   /// - Parameters:
-  ///   - tracer: The rank's spans; no thread may be recording.
-  ///   - rank: The rank, which becomes the process of the trace.
-  ///   - host: Its host's name.
-  ///   - origin: The zero of the trace, in nanoseconds of this rank's clock.
-  /// - Returns: Events separated by commas, in UTF-8.
+  ///   - tracer: The rank's spans; no thread may record meanwhile.
+  ///   - rank: The rank, used as process id.
+  ///   - host: The name of the rank's host.
+  ///   - origin: The zero of the trace's time, in nanoseconds of this rank's clock.
+  /// - Returns: Events in UTF-8, separated by commas.
   public static func events(_ tracer: Tracer, rank: Int, host: String, origin: UInt64) -> [UInt8] {
     var text = [UInt8]()
     text.reserveCapacity(tracer.tracks.reduce(1_000) { $0 + min($1.recordedCount, $1.capacity) * 120 })
@@ -28,10 +33,11 @@ public enum ChromeTrace {
     }
     .map { Array($0.utf8) }
     for (t, track) in tracer.tracks.enumerated() where t != tracer.communicationTrack {
-      appendRow(track.name, track.droppedCount, tid: t, pid: rank, to: &text)
+      appendThreadName(track.name, track.droppedCount, tid: t, pid: rank, to: &text)
       for span in track.spans { append(span, tid: t, labels, origin, to: &text) }
     }
-    // Buckets are on their way at the same time, but spans of one row may not overlap: each goes to the first row that is free.
+    // Reductions of several buckets are in flight at once, but spans of one thread must not overlap. Each span goes to
+    // the first lane that is free; every lane becomes a thread of the trace.
     let track = tracer.tracks[tracer.communicationTrack]
     var ends: [UInt64] = []
     for span in track.spans.sorted(by: { $0.start < $1.start }) {
@@ -41,15 +47,15 @@ public enum ChromeTrace {
       append(span, tid: tracer.communicationTrack + lane, labels, origin, to: &text)
     }
     for lane in 0..<max(ends.count, 1) {
-      appendRow(
+      appendThreadName(
         lane == 0 ? track.name : "\(track.name) \(lane + 1)", lane == 0 ? track.droppedCount : 0,
         tid: tracer.communicationTrack + lane, pid: rank, to: &text)
     }
     return text
   }
 
-  /// Writes the name of a row.
-  private static func appendRow(
+  /// Appends the name and the position of a thread.
+  private static func appendThreadName(
     _ name: String, _ droppedCount: Int, tid: Int, pid: Int, to text: inout [UInt8]
   ) {
     let dropped = droppedCount > 0 ? " (\(droppedCount) earlier spans not kept)" : ""
@@ -61,7 +67,7 @@ public enum ChromeTrace {
       .utf8
   }
 
-  /// Writes a span.
+  /// Appends a span.
   private static func append(
     _ span: TraceSpan, tid: Int, _ labels: [[UInt8]], _ origin: UInt64, to text: inout [UInt8]
   ) {
@@ -77,7 +83,7 @@ public enum ChromeTrace {
     text += "}}".utf8
   }
 
-  /// Writes nanoseconds as microseconds with three decimals.
+  /// Appends nanoseconds as microseconds with three decimals.
   private static func appendMicroseconds(_ nanoseconds: Int64, to text: inout [UInt8]) {
     if nanoseconds < 0 { text.append(UInt8(ascii: "-")) }
     let magnitude = Int(nanoseconds.magnitude)
@@ -91,7 +97,7 @@ public enum ChromeTrace {
     text += number.description.utf8
   }
 
-  /// A text as it stands within JSON's quotes.
+  /// Returns a text as the content of a JSON string; control characters become spaces.
   private static func escaped(_ text: String) -> String {
     text.unicodeScalars.reduce(into: "") { result, scalar in
       switch scalar {
@@ -103,27 +109,28 @@ public enum ChromeTrace {
   }
 }
 
-/// How the monotonic clocks of the ranks' hosts relate.
+/// Offsets between the monotonic clocks of the ranks' hosts.
 public enum ClockAlignment {
-  /// Derives each rank's offset from when it left common barriers.
+  /// Returns the offset of each rank's clock relative to rank 0's, in nanoseconds.
   ///
-  /// Ranks of one host, recognised by its boot, read one clock. Between hosts the offset is the median over the barriers of the
-  /// difference in leaving them, which is good to about the time that a message takes.
+  /// Ranks with the same boot id are on one host and read the same clock. Between hosts the offset is the median over
+  /// common barriers of the difference between the times at which two ranks left them. Its error is about the time that
+  /// a message takes.
   ///
   /// - Parameters:
-  ///   - times: For each rank, when it left each of the barriers, in nanoseconds of its clock.
-  ///   - boots: For each rank, what identifies the boot of its host's kernel.
-  /// - Returns: What must be subtracted from each rank's times to get rank 0's.
+  ///   - times: Per rank, the times at which it left each barrier, in nanoseconds of its clock.
+  ///   - boots: Per rank, the boot id of its host.
+  /// - Returns: Per rank, the offset to subtract from its times to get rank 0's.
   public static func relativeToRank0(times: [[UInt64]], boots: [String]) -> [Int64] {
-    guard let first = times.first else { return [] }
-    var known: [String: Int64] = [:]
+    guard let rank0 = times.first else { return [] }
+    var offsets: [String: Int64] = [:]
     return times.indices.map { rank in
       if rank == 0 || boots[rank] == boots[0] { return 0 }
-      if let offset = known[boots[rank]] { return offset }
-      let differences = zip(times[rank], first).map { Int64(bitPattern: $0 &- $1) }.sorted()
-      let median = differences.isEmpty ? 0 : differences[differences.count / 2]
-      known[boots[rank]] = median
-      return median
+      if let offset = offsets[boots[rank]] { return offset }
+      let differences = zip(times[rank], rank0).map { Int64(bitPattern: $0 &- $1) }
+      let offset = differences.isEmpty ? 0 : differences.median
+      offsets[boots[rank]] = offset
+      return offset
     }
   }
 }

@@ -1,82 +1,72 @@
-import Glibc
+import Support
 
-/// The name of a kind of span, made once at the start.
-public struct TraceLabel: Hashable, Sendable {
-  /// Its number within the tracer; 0 where nothing is traced.
-  public let number: UInt32
-  /// The label of what has no name.
-  public static let unknown = TraceLabel(number: 0)
-}
-
-/// Records what each thread of a rank does when, for `--trace`.
+/// A recorder of what each thread of a rank does when, for `--trace`.
 ///
-/// All memory is allocated at the start and a span costs two readings of the clock, so tracing changes little of what it
-/// shows; nothing it does can change a bit of the result. Code that may be traced holds a `Tracer?` and uses the methods of
-/// the optional: where it is nil, none of them does anything.
+/// All memory is allocated at the start, and a span costs two clock readings, so tracing hardly changes the timing that
+/// it shows. Tracing does not affect results. Code that can be traced holds a `Tracer?` and calls the methods of the
+/// optional, which do nothing if it is `nil`.
 ///
 /// ```swift
 /// let start = tracer.now()
 /// …
 /// tracer.record(label, track: 0, since: start)
 /// ```
+///
+/// The type is `@unchecked Sendable`: each track is written by one thread at a time, and the training thread sets
+/// ``step`` only while no other thread records.
 public final class Tracer: @unchecked Sendable {
-  /// The rows: one for each worker, worker 0 being the thread that trains, and last the one for communication.
+  /// The tracks: one per worker, and last one for communication; worker 0 is the training thread.
   public let tracks: [TraceTrack]
-  /// The names and categories of the labels made so far.
+  /// The names and categories of all labels, indexed by ``TraceLabel/number``.
   public private(set) var labels: [(name: String, category: String)] = [("unknown", "none")]
-  /// The current training step, which spans carry; set between steps by the thread that trains.
+  /// The current training step, which every span records.
   public var step = 0
 
   /// Allocates the tracks.
   ///
   /// - Parameters:
-  ///   - workerCount: The threads that compute.
-  ///   - capacity: The spans that each track keeps; the latest win.
+  ///   - workerCount: The number of compute threads.
+  ///   - capacity: The number of spans that each track keeps, at least 1; new spans overwrite the oldest.
   public init(workerCount: Int, capacity: Int = 65_536) {
     let names = (0..<workerCount).map { $0 == 0 ? "main" : "worker \($0)" } + ["communication"]
     tracks = names.map { TraceTrack(name: $0, capacity: capacity) }
   }
 
-  /// The track of exchanges that run beside the computation.
+  /// The index of the track for communication that overlaps with computation.
   public var communicationTrack: Int { tracks.count - 1 }
   /// The bytes of all tracks.
   public var byteCount: Int { tracks.reduce(0) { $0 + $1.byteCount } }
 
-  /// Makes a label; at the start, because it allocates.
+  /// Creates a label.
+  ///
+  /// Labels are created before the first step, because this allocates memory.
   ///
   /// - Parameters:
-  ///   - name: What the span is called, such as `forward groups.0.blocks.0`.
-  ///   - category: What it belongs to, such as `compute`, `wait` or `exchange`.
+  ///   - name: The name of the spans, for example `forward groups.0.blocks.0`.
+  ///   - category: The category of the spans, for example `compute`, `wait` or `exchange`.
   /// - Returns: The label.
   public func label(_ name: String, _ category: String) -> TraceLabel {
     labels.append((name, category))
     return TraceLabel(number: UInt32(labels.count - 1))
   }
 
-  /// Reads the monotonic clock, in nanoseconds; all processes of one host read the same clock.
-  public static func now() -> UInt64 {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
-  }
-
   /// Records a span that ends now.
   ///
   /// - Parameters:
-  ///   - label: What it was.
-  ///   - track: The row; its thread is the caller.
-  ///   - start: What ``now()`` said when it began.
+  ///   - label: The span's label.
+  ///   - track: The index of a track that no other thread writes meanwhile.
+  ///   - start: The start of the span, a result of `MonotonicClock.now()`.
   public func record(_ label: TraceLabel, track: Int, since start: UInt64) {
-    record(label, track: track, from: start, to: Self.now())
+    record(label, track: track, from: start, to: MonotonicClock.now())
   }
 
   /// Records a span.
   ///
   /// - Parameters:
-  ///   - label: What it was.
-  ///   - track: The row; its thread is the caller.
-  ///   - start: When it began.
-  ///   - end: When it ended.
+  ///   - label: The span's label.
+  ///   - track: The index of a track that no other thread writes meanwhile.
+  ///   - start: The start of the span, a result of `MonotonicClock.now()`.
+  ///   - end: The end of the span, likewise.
   public func record(_ label: TraceLabel, track: Int, from start: UInt64, to end: UInt64) {
     tracks[track].record(
       TraceSpan(label: label.number, step: UInt32(truncatingIfNeeded: step), start: start, end: end))
@@ -84,13 +74,13 @@ public final class Tracer: @unchecked Sendable {
 }
 
 extension Optional where Wrapped == Tracer {
-  /// Makes a label if something is traced.
+  /// Creates a label, or returns ``TraceLabel/unknown`` if nothing is traced.
   public func label(_ name: String, _ category: String) -> TraceLabel {
     self?.label(name, category) ?? .unknown
   }
 
-  /// Reads the clock if something is traced; 0 otherwise.
-  public func now() -> UInt64 { self == nil ? 0 : Tracer.now() }
+  /// Reads the monotonic clock, or returns 0 if nothing is traced.
+  public func now() -> UInt64 { self == nil ? 0 : MonotonicClock.now() }
 
   /// Records a span that ends now, if something is traced.
   public func record(_ label: TraceLabel, track: Int = 0, since start: UInt64) {
@@ -98,15 +88,23 @@ extension Optional where Wrapped == Tracer {
   }
 }
 
-/// The spans of one thread: a ring of fixed size that keeps the latest.
+/// The name and category of a kind of spans, created by ``Tracer/label(_:_:)``.
+public struct TraceLabel: Hashable, Sendable {
+  /// The index in ``Tracer/labels``; 0 if nothing is traced.
+  public let number: UInt32
+  /// The label of unnamed spans.
+  public static let unknown = TraceLabel(number: 0)
+}
+
+/// The latest spans of one thread, in a ring buffer of fixed size.
 ///
-/// One thread writes at a time. It allocates its memory at once; to record a span is a few stores.
+/// One thread writes at a time. The memory is allocated at once; recording a span is a few stores.
 public final class TraceTrack: @unchecked Sendable {
-  /// What the row is called.
+  /// The name of the track, for example `worker 1`.
   public let name: String
-  /// The spans that are kept.
+  /// The maximum number of spans that are kept.
   public let capacity: Int
-  /// The spans recorded so far, those no longer kept included.
+  /// The number of spans recorded so far, including overwritten ones.
   public private(set) var recordedCount = 0
   private let ring: UnsafeMutablePointer<TraceSpan>
 
@@ -114,7 +112,7 @@ public final class TraceTrack: @unchecked Sendable {
   ///
   /// - Precondition: `capacity` is positive.
   init(name: String, capacity: Int) {
-    precondition(capacity > 0, "a track keeps at least one span")
+    precondition(capacity > 0, "the capacity of a track must be positive")
     self.name = name
     self.capacity = capacity
     ring = .allocate(capacity: capacity)
@@ -122,31 +120,31 @@ public final class TraceTrack: @unchecked Sendable {
 
   deinit { ring.deallocate() }
 
-  /// The spans that were overwritten by later ones.
+  /// The number of spans that later ones have overwritten.
   public var droppedCount: Int { max(0, recordedCount - capacity) }
-  /// The bytes of the ring.
+  /// The bytes of the ring buffer.
   public var byteCount: Int { capacity * MemoryLayout<TraceSpan>.stride }
 
-  /// Adds a span.
+  /// Records a span.
   func record(_ span: TraceSpan) {
     (ring + recordedCount % capacity).initialize(to: span)
     recordedCount &+= 1
   }
 
-  /// The spans that are kept, in the order of recording, which is that of their ends.
+  /// The kept spans in the order of recording, which is the order of their ends.
   ///
-  /// No span may be recorded meanwhile.
+  /// No thread may record a span meanwhile.
   public var spans: [TraceSpan] { (droppedCount..<recordedCount).map { ring[$0 % capacity] } }
 }
 
-/// Something that took a while.
+/// An interval of time in which a thread or the communication did one thing.
 public struct TraceSpan: Hashable, Sendable {
-  /// The number of its label.
+  /// The number of the span's label.
   public let label: UInt32
   /// The training step.
   public let step: UInt32
-  /// When it began, in nanoseconds of the monotonic clock.
+  /// The start, in nanoseconds of the monotonic clock.
   public let start: UInt64
-  /// When it ended.
+  /// The end, in nanoseconds of the monotonic clock.
   public let end: UInt64
 }

@@ -39,7 +39,7 @@ final class DesyncCheck {
   /// - Throws: ``RanksDesynchronized`` on every rank if any two differ; ``CommunicationError`` if the exchange fails.
   func requireEqual(step: Int) throws {
     guard communicator.worldSize > 1 else { return }
-    pool.run(parameters.count, with: self) { check, i, _ in check.hash(i) }
+    pool.parallelFor(parameters.count, with: self) { check, i, _ in check.hash(i) }
     var total = ConsistencyDigest()
     for hash in hashes.elements { total.combine(hash) }
     try withUnsafeBytes(of: total.value) { mine in

@@ -30,7 +30,7 @@ public final class Evaluation {
   private let imagesPerMicrobatch: Int
   private let images: Tensor
   private let labels: AlignedBuffer<UInt8>
-  private let network: WideResNet
+  private let network: ModelGraph
   /// The ranks that take part: the first so many.
   private let evaluatorCount: Int
 
@@ -56,8 +56,8 @@ public final class Evaluation {
     let capacity = communicator.rank < evaluatorCount ? configuration.microbatches : 0
     images = Tensor(
       Shape(
-        capacity * imagesPerMicrobatch, WideResNet.imageSize, WideResNet.imageSize,
-        WideResNet.imageChannels))
+        capacity * imagesPerMicrobatch, network.imageSize, network.imageSize,
+        network.imageChannels))
     labels = AlignedBuffer(count: capacity * imagesPerMicrobatch)
     pass = ModelExecutor(
       network, engine: engine, pool: pool, parameters: model.parameters,
@@ -81,7 +81,7 @@ public final class Evaluation {
   /// - Throws: ``DatasetError`` if a record is bad, ``CommunicationError`` if the exchange fails.
   public func callAsFunction(index: Int, logits: UnsafeMutablePointer<Float>? = nil) throws -> Result {
     let batches = batches(index: index)
-    var results = [BatchResult](repeating: BatchResult(), count: batches.count)
+    var results = [BatchResult](repeating: BatchResult(classCount: network.classCount), count: batches.count)
     var failure: (any Error)?
     do {
       for b in batches.indices where evaluator(of: b) == communicator.rank {
@@ -94,7 +94,7 @@ public final class Evaluation {
     try gather(&results)
     if let failure { throw failure }
     if let logits { try share(logits, batches: batches) }
-    var confusion = ConfusionMatrix(classCount: WideResNet.classCount)
+    var confusion = ConfusionMatrix(classCount: network.classCount)
     for result in results { confusion.add(result.confusion) }
     // In batch order, whoever computed them.
     let lossSum = results.reduce(0) { $0 + $1.lossSum }
@@ -118,11 +118,10 @@ public final class Evaluation {
   private func evaluator(of batch: Int) -> Int { batch % evaluatorCount }
 
   private struct BatchResult {
-    static let wordCount = 1 + WideResNet.classCount * WideResNet.classCount
     var lossSum = 0.0
-    var confusion = [Int](repeating: 0, count: WideResNet.classCount * WideResNet.classCount)
+    var confusion: [Int]
 
-    init() {}
+    init(classCount: Int) { confusion = [Int](repeating: 0, count: classCount * classCount) }
 
     init(words: ArraySlice<UInt64>) {
       lossSum = Double(bitPattern: words.first ?? 0)
@@ -144,13 +143,13 @@ public final class Evaluation {
       localRange: 0..<microbatchCount, tree: ReductionTree(leafCount: microbatchCount),
       communicator: SingleProcessCommunicator())
     try pass.forward(
-      images.pointer, labels: labels.pointer, run: run, statistics: configuration.evalStatistics)
+      images.pointer, labels: labels.pointer, batch: run, statistics: configuration.evalStatistics)
     let loss = try pass.finishLoss(run)
-    var confusion = ConfusionMatrix(classCount: WideResNet.classCount)
+    var confusion = ConfusionMatrix(classCount: network.classCount)
     for i in 0..<count {
       confusion.count(label: Int(labels.pointer[i]), prediction: pass.prediction(i))
     }
-    var result = BatchResult()
+    var result = BatchResult(classCount: network.classCount)
     result.lossSum = loss * Double(count)
     result.confusion = confusion.counts
     return result
@@ -169,20 +168,21 @@ public final class Evaluation {
       }
     }
     for b in results.indices {
-      let first = evaluator(of: b) * words.count + b * BatchResult.wordCount
-      results[b] = BatchResult(words: all[first..<first + BatchResult.wordCount])
+      let wordCount = words.count / results.count
+      let first = evaluator(of: b) * words.count + b * wordCount
+      results[b] = BatchResult(words: all[first..<first + wordCount])
     }
   }
 
   private func copyLogits(batch: Int, count: Int, to logits: UnsafeMutablePointer<Float>) {
-    let classes = WideResNet.classCount
+    let classes = network.classCount
     (logits + batch * configuration.batchSize * classes)
       .update(from: pass.logits, count: count * classes)
   }
 
   /// Brings every batch's logits to every rank.
   private func share(_ logits: UnsafeMutablePointer<Float>, batches: [Range<Int>]) throws {
-    let classes = WideResNet.classCount
+    let classes = network.classCount
     for (b, positions) in batches.enumerated() {
       let rows = UnsafeMutableBufferPointer(
         start: logits + b * configuration.batchSize * classes,

@@ -8,7 +8,7 @@ import Tensors
 /// (``OptimizerStateMode/sharded``); then this holds them only while a checkpoint is read or written, on rank 0.
 public struct ModelState: Sendable {
   /// The layers.
-  public let network: WideResNet
+  public let network: ModelGraph
   /// The trained tensors.
   public let parameters: ParameterStore
   /// The running statistics of the batch normalisations.
@@ -20,7 +20,7 @@ public struct ModelState: Sendable {
   /// - Parameters:
   ///   - network: The layers.
   ///   - holdingMoments: Whether to have moments from the start.
-  public init(_ network: WideResNet, holdingMoments: Bool = true) {
+  public init(_ network: ModelGraph, holdingMoments: Bool = true) {
     self.network = network
     parameters = ParameterStore(network.parameterLayout)
     runningStatistics = ParameterStore(network.statisticsLayout)

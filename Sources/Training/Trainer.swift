@@ -57,7 +57,7 @@ public final class Trainer {
     trainingStep = TrainingStep(
       model, plan: plan, configuration: configuration, engine: engine, pool: pool,
       communicator: communicator, tracer: tracer)
-    pool.record(into: tracer)
+    pool.trace(into: tracer)
     evaluation =
       configuration.evalEvery == 0
       ? nil
@@ -69,7 +69,7 @@ public final class Trainer {
     let skippedBatches = configuration.shuffle == .queue ? 1 : 0
     loader = BatchLoader(
       split: dataset.training,
-      sequence: Sampler(
+      sampler: Sampler(
         mode: configuration.shuffle, count: dataset.training.count, seed: configuration.seed),
       localRange: plan.localImages, firstStep: firstStep,
       firstPosition: { ($0 - 1 + skippedBatches) * batchSize })

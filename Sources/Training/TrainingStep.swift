@@ -141,14 +141,14 @@ public final class TrainingStep {
     let waitedBefore = communicator.statistics.waitedNanoseconds
     let update = Update(step: step, learningRate: schedule(step))
     // A layer is computed as soon as its parameters have come from the ranks that updated them.
-    try pass.forward(images, labels: labels, run: run, statistics: .batch) { count in
+    try pass.forward(images, labels: labels, batch: run, statistics: .batch) { count in
       try spans.recordWait(spans.layerWait) { try exchange.waitForAllGather(ofFirst: count) }
     }
     try exchange.finish()
     try pass.startRunningStatistics(run)
 
     exchange.begin()
-    try pass.backward(images, run: run) { elements in
+    try pass.backward(images, batch: run) { elements in
       // Full buckets start to the owners of their slices; what has come from other ranks meanwhile is used at once.
       try exchange.gradientReady(elements)
       while let bucket = try exchange.nextReducedBucket(waiting: false) { try apply(update, bucket) }
@@ -202,7 +202,7 @@ public final class TrainingStep {
   private func apply(_ update: Update, _ bucket: Int) throws {
     let shard = exchange.ownedShard(bucket)
     let start = spans.now()
-    pool.run(Self.pieces(shard), with: (self, update, bucket, shard), label: spans.update) {
+    pool.parallelFor(Self.pieces(shard), with: (self, update, bucket, shard), label: spans.update) {
       context, i, _ in
       let (owner, update, bucket, shard) = context
       let piece = Self.piece(i, of: shard)
@@ -219,7 +219,7 @@ public final class TrainingStep {
     for (bucket, elements) in exchange.plan.buckets.enumerated() {
       try spans.recordWait(spans.bucketWait) { try exchange.waitForAllGather(bucket) }
       let start = spans.now()
-      pool.run(Self.pieces(elements), with: (self, update, bucket, elements), label: spans.update) {
+      pool.parallelFor(Self.pieces(elements), with: (self, update, bucket, elements), label: spans.update) {
         context, i, _ in
         let (owner, update, bucket, elements) = context
         owner.optimize(update, Self.piece(i, of: elements), bucket)

@@ -30,7 +30,7 @@ import Testing
   @Test func aMissingDataFolder() throws {
     try refuse(
       TemporaryDirectory(), training(["--data", "nowhere"]), code: 65,
-      ["the data folder nowhere does not exist", "fetch-cifar10", "--data synthetic"])
+      ["the data directory nowhere does not exist", "fetch-cifar10", "--data synthetic"])
   }
 
   @Test func aDataFileCutShort() throws {
@@ -52,7 +52,7 @@ import Testing
     }
     for command in [training(["--data", "data"]), ["data", "verify", "data"]] {
       try refuse(
-        folder, command, code: 65, ["data_batch_2.bin and data_batch_4.bin, but nothing in between"], ranks: [nil])
+        folder, command, code: 65, ["data_batch_2.bin and data_batch_4.bin, but no file between them"], ranks: [nil])
     }
   }
 

@@ -38,7 +38,7 @@ import Testing
           activation: x.pointer,
           normalization: normalizes ? NormalizedReLU(scale: scale.pointer, shift: shift.pointer) : nil),
         weight: weight.pointer, packed: packed.pointer, outputGradient: gradient.operand,
-        parameterGradient: ConvolutionParameterGradient(addresses: addresses, hasBias: true),
+        parameterGradient: ConvolutionParameterGradient(destinations: addresses, hasBias: true),
         inputGradient: wantsInput
           ? ConvolutionInputGradient(
             gradient: dX.pointer, mean: normalizes ? UnsafePointer(mean.pointer) : nil,
@@ -100,7 +100,7 @@ import Testing
           normalization: normalizes ? NormalizedReLU(scale: scale.pointer, shift: zeros.pointer) : nil),
         weight: weight.pointer, packed: packed.pointer,
         outputGradient: ConvolutionOutputGradient(gradient: gradient.pointer),
-        parameterGradient: ConvolutionParameterGradient(addresses: addresses, hasBias: true),
+        parameterGradient: ConvolutionParameterGradient(destinations: addresses, hasBias: true),
         inputGradient: ConvolutionInputGradient(
           gradient: dX.pointer, mean: normalizes ? UnsafePointer(zeros.pointer) : nil,
           sums: normalizes ? sums.pointer : nil),
@@ -159,7 +159,7 @@ private struct OutputGradient {
         : NormalizationBackward(
           activation: buffers[1].pointer, gradientScale: maps[0].pointer,
           activationScale: maps[1].pointer, constant: maps[2].pointer),
-      addend: hasAddend ? UnsafePointer(buffers[2].pointer) : nil, stored: stored?.pointer)
+      addend: hasAddend ? UnsafePointer(buffers[2].pointer) : nil, savedGradient: stored?.pointer)
   }
 
   var isIntact: Bool { all.allSatisfy(\.isIntact) }

@@ -102,8 +102,8 @@ import Testing
               activation: activation.pointer + outputs, gradientScale: maps[0].pointer + m * filters,
               activationScale: maps[1].pointer + m * filters, constant: maps[2].pointer + m * filters,
               microbatchStride: filters),
-            addend: addend.pointer + outputs, stored: saved.pointer + outputs),
-          parameterGradient: ConvolutionParameterGradient(addresses: addresses, hasBias: true),
+            addend: addend.pointer + outputs, savedGradient: saved.pointer + outputs),
+          parameterGradient: ConvolutionParameterGradient(destinations: addresses, hasBias: true),
           inputGradient: normalizes
             ? ConvolutionInputGradient(
               gradient: dX.pointer + inputs, mean: mean.pointer + m * channels,

@@ -4,13 +4,13 @@ import Tensors
 import TestSupport
 import Testing
 
-/// The loader reads ahead, and gives every step exactly its images.
+/// Batches read ahead: their content, errors, and the end of the thread.
 @Suite struct BatchLoaderTests {
   private func loader(
     _ split: CIFAR10.Split, _ range: Range<Int>, firstStep: Int, mode: ShuffleMode = .epoch
   ) -> BatchLoader {
     BatchLoader(
-      split: split, sequence: Sampler(mode: mode, count: split.count, seed: 1),
+      split: split, sampler: Sampler(mode: mode, count: split.count, seed: 1),
       localRange: range, firstStep: firstStep, firstPosition: { ($0 - 1) * 12 })
   }
 
@@ -36,13 +36,13 @@ import Testing
   }
 
   @Test func aBadRecordIsReportedAtItsStep() throws {
-    let folder = try TemporaryDirectory()
+    let directory = try TemporaryDirectory()
     var bytes = [UInt8](repeating: 1, count: 3073 * 40)
     bytes[3073 * 30] = 99
     for name in ["data_batch_1.bin", "test_batch.bin"] {
-      try Data(bytes).write(to: folder.url.appendingPathComponent(name))
+      try Data(bytes).write(to: directory.url.appendingPathComponent(name))
     }
-    let loader = loader(try CIFAR10(directory: folder.path).training, 0..<12, firstStep: 1, mode: .none)
+    let loader = loader(try CIFAR10(directory: directory.path).training, 0..<12, firstStep: 1, mode: .none)
     for _ in 1...2 { _ = try loader.next() }
     let error = #expect(throws: DatasetError.self) { try loader.next() }
     #expect(error?.description.contains("record 30 has label 99") == true)
@@ -50,7 +50,7 @@ import Testing
     loader.stop()
   }
 
-  @Test func itEndsAtAnyTime() {
+  @Test func itStopsAtAnyTime() {
     for _ in 0..<50 { loader(SyntheticCIFAR10.dataset().test, 0..<12, firstStep: 1).stop() }
   }
 }

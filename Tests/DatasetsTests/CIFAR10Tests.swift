@@ -4,45 +4,45 @@ import Tensors
 import TestSupport
 import Testing
 
-/// Reading the official binary layout, and what is wrong with files that are not in it.
+/// The official binary layout, and the errors for files that deviate from it.
 @Suite struct CIFAR10Tests {
-  private let folder: TemporaryDirectory
+  private let directory: TemporaryDirectory
 
-  init() throws { folder = try TemporaryDirectory() }
+  init() throws { directory = try TemporaryDirectory() }
 
-  /// A record whose bytes tell where they stand.
+  /// Returns a record whose bytes depend on their position.
   private func record(_ number: Int, label: UInt8) -> [UInt8] {
     [label] + (0..<3072).map { UInt8(truncatingIfNeeded: $0 * 7 + $0 / 1024 + number * 31) }
   }
 
   private func write(_ name: String, _ bytes: [UInt8]) throws {
-    let file = folder.url.appendingPathComponent(name)
+    let file = directory.url.appendingPathComponent(name)
     try FileManager.default.createDirectory(at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
     try Data(bytes).write(to: file)
   }
 
-  /// Two training files of 2 and 3 records, one test record.
+  /// Writes two training files of 2 and 3 records, and one test record.
   private func writeSet() throws {
     try write("data_batch_10.bin", (2..<5).flatMap { record($0, label: UInt8($0)) })
     try write("data_batch_9.bin", (0..<2).flatMap { record($0, label: UInt8($0)) })
     try write("test_batch.bin", record(9, label: 9))
   }
 
-  private func refuse(_ words: String, sourceLocation: SourceLocation = #_sourceLocation) {
+  private func expectError(_ words: String, sourceLocation: SourceLocation = #_sourceLocation) {
     let error = #expect(throws: DatasetError.self, sourceLocation: sourceLocation) {
-      try CIFAR10(directory: folder.path)
+      try CIFAR10(directory: directory.path)
     }
     #expect(error?.description.contains(words) == true, "\(error?.description ?? "")", sourceLocation: sourceLocation)
   }
 
   @Test func everyByteOfEveryRecord() throws {
     try writeSet()
-    let set = try CIFAR10(directory: folder.path)
+    let set = try CIFAR10(directory: directory.path)
     #expect(set.training.count == 5 && set.test.count == 1)
     #expect(set.classNames == CIFAR10.officialClassNames)
     let pixels = AlignedBuffer<Float>(count: 3072)
     for index in [4, 0, 2, 1, 3] {
-      // File 9 comes before file 10: numbers are compared, not letters.
+      // File 9 comes before file 10: the order is numeric.
       #expect(try set.training.readRecord(at: index, pixels: pixels.pointer) == UInt8(index))
       let bytes = record(index, label: 0)
       for y in 0..<32 {
@@ -55,31 +55,31 @@ import Testing
     }
   }
 
-  @Test func anInnerFolderIsFound() throws {
+  @Test func anInnerDirectoryIsFound() throws {
     try write("cifar-10-batches-bin/data_batch_1.bin", record(0, label: 3))
     try write("cifar-10-batches-bin/test_batch.bin", record(0, label: 3))
-    #expect(try CIFAR10(directory: folder.path).training.count == 1)
+    #expect(try CIFAR10(directory: directory.path).training.count == 1)
   }
 
-  @Test func whatIsMissingIsNamed() throws {
-    #expect(throws: DatasetError.self) { try CIFAR10(directory: folder.path + "/gone") }
-    refuse("has no data_batch_*.bin")
+  @Test func missingFilesAreNamed() throws {
+    #expect(throws: DatasetError.self) { try CIFAR10(directory: directory.path + "/gone") }
+    expectError("has no data_batch_*.bin")
     try write("data_batch_1.bin", record(0, label: 0))
-    refuse("test_batch.bin cannot be read")
+    expectError("test_batch.bin cannot be read")
   }
 
-  @Test func filesThatAreNoRecords() throws {
+  @Test func invalidFileSizes() throws {
     try writeSet()
     try write("data_batch_9.bin", [])
-    refuse("data_batch_9.bin is empty")
+    expectError("data_batch_9.bin is empty")
     try write("data_batch_9.bin", [UInt8](repeating: 0, count: 3074))
-    refuse("data_batch_9.bin has 3074 bytes, which is not a multiple of 3073: 1 records and 1 bytes more")
+    expectError("data_batch_9.bin has 3074 bytes, which is not a multiple of 3073: 1 records and 1 bytes more")
   }
 
-  @Test func aLabelAboveNine() throws {
+  @Test func labelsAboveNine() throws {
     try writeSet()
     try write("data_batch_9.bin", record(0, label: 1) + record(1, label: 10))
-    let set = try CIFAR10(directory: folder.path)
+    let set = try CIFAR10(directory: directory.path)
     let pixels = AlignedBuffer<Float>(count: 3072)
     #expect(try set.training.readRecord(at: 0, pixels: pixels.pointer) == 1)
     let error = #expect(throws: DatasetError.self) { try set.training.readRecord(at: 1, pixels: pixels.pointer) }
@@ -89,26 +89,26 @@ import Testing
   @Test func classNames() throws {
     try writeSet()
     try write("batches.meta.txt", Array("a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n\n".utf8))
-    #expect(try CIFAR10(directory: folder.path).classNames == "abcdefghij".map(String.init))
+    #expect(try CIFAR10(directory: directory.path).classNames == "abcdefghij".map(String.init))
     try write("batches.meta.txt", Array("a\nb\n".utf8))
-    refuse("batches.meta.txt names 2 classes where 10 are needed")
+    expectError("batches.meta.txt names 2 classes instead of 10")
   }
 
-  @Test func fingerprintsTellSetsApart() throws {
+  @Test func fingerprintsDistinguishDatasets() throws {
     try writeSet()
-    let first = try CIFAR10(directory: folder.path).fingerprint()
-    #expect(try CIFAR10(directory: folder.path).fingerprint() == first && first.count == 16)
+    let first = try CIFAR10(directory: directory.path).fingerprint()
+    #expect(try CIFAR10(directory: directory.path).fingerprint() == first && first.count == 16)
     try write("test_batch.bin", record(9, label: 8))
-    #expect(try CIFAR10(directory: folder.path).fingerprint() != first)
+    #expect(try CIFAR10(directory: directory.path).fingerprint() != first)
   }
 
-  @Test func dataIsFoundInTheOrderOfTheContract() throws {
+  @Test func sourcesAreSearchedInDocumentedOrder() throws {
     try writeSet()
-    let named = try DataSource("auto", environment: ["CIFAR10_DIR": folder.path])
-    #expect(named.description == "data: \(folder.path) ($CIFAR10_DIR), 5 training and 1 test images")
-    let chosen = try DataSource(folder.path, environment: ["CIFAR10_DIR": "/gone"])
+    let named = try DataSource("auto", environment: ["CIFAR10_DIR": directory.path])
+    #expect(named.description == "data: \(directory.path) ($CIFAR10_DIR), 5 training and 1 test images")
+    let chosen = try DataSource(directory.path, environment: ["CIFAR10_DIR": "/gone"])
     #expect(chosen.dataset.training.count == 5)
-    let synthetic = try DataSource("synthetic", environment: ["CIFAR10_DIR": folder.path])
+    let synthetic = try DataSource("synthetic", environment: ["CIFAR10_DIR": directory.path])
     #expect(synthetic.dataset.training.count == 10_000)
     #expect(throws: DatasetError.self) { try DataSource("auto", environment: ["CIFAR10_DIR": "/gone"]) }
   }

@@ -19,7 +19,7 @@ import Testing
 
   @Test(arguments: [1, 2, 4])
   func everyShape(k: Int) throws {
-    let network = WideResNet(try WideResNet.Configuration(depth: 22, widenFactor: k))
+    let network = TraxWideResNet.graph(try WideResNetConfiguration(depth: 22, widenFactor: k))
     for instructionSet in InstructionSet.allCases.filter(\.isSupported).prefix(1) {
       let engine = NativeConvolutionEngine(instructionSet)
       for (geometry, _) in network.distinctConvolutions {

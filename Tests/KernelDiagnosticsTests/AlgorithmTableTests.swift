@@ -17,7 +17,7 @@ import Testing
   @Test(arguments: [1, 2, 3, 4, 10], InstructionSet.allCases.filter(\.isSupported))
   func everyShape(k: Int, instructionSet: InstructionSet) throws {
     let engine = NativeConvolutionEngine(instructionSet)
-    let network = WideResNet(try WideResNet.Configuration(depth: 22, widenFactor: k))
+    let network = TraxWideResNet.graph(try WideResNetConfiguration(depth: 22, widenFactor: k))
     let table = network.distinctConvolutions.map { "\($0.geometry.summary): \(engine.algorithm($0.geometry))" }
     #expect(table == Self.expected(k))
     #expect(network.distinctConvolutions.reduce(0) { $0 + $1.count } == 22)

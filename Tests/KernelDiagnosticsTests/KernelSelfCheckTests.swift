@@ -92,7 +92,7 @@ import Testing
       },
       backward: { geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch in
         var (gradient, inputGradient, map) = (gradient, inputGradient, gradient.normalization)
-        var (addend, stored) = (gradient.addend, gradient.stored)
+        var (addend, stored) = (gradient.addend, gradient.savedGradient)
         switch defect {
         case .gradientCoefficientsOfTheFirstMicrobatch:
           map = map.map {
@@ -111,7 +111,7 @@ import Testing
         default: break
         }
         gradient = ConvolutionOutputGradient(
-          gradient: gradient.gradient, normalization: map, addend: addend, stored: stored)
+          gradient: gradient.gradient, normalization: map, addend: addend, savedGradient: stored)
         guard defect == .oneDestinationForAllMicrobatches else {
           return good.backward(geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch)
         }
@@ -120,7 +120,8 @@ import Testing
           guard let destinations = destinations.baseAddress else { return }
           good.backward(
             geometry, microbatches, input, packed, gradient,
-            ConvolutionParameterGradient(addresses: destinations, hasBias: parameters.hasBias), inputGradient, scratch)
+            ConvolutionParameterGradient(destinations: destinations, hasBias: parameters.hasBias), inputGradient,
+            scratch)
         }
       })
   }

@@ -6,7 +6,7 @@ import Testing
 /// Names, counts and initial values of the network's tensors.
 @Suite struct WideResNetTests {
   private func network(_ depth: Int, _ k: Int) throws -> WideResNet {
-    WideResNet(try WideResNet.Configuration(depth: depth, widenFactor: k))
+    TraxWideResNet.graph(try WideResNetConfiguration(depth: depth, widenFactor: k))
   }
 
   @Test(arguments: [(1, 295_866), (2, 1_167_242), (3, 2_614_618), (4, 4_637_994)])
@@ -33,7 +33,7 @@ import Testing
     let network = try network(depth, k)
     #expect(network.parameterCount == count)
     #expect(network.parameterLayout.parameters.count == 2 + 3 * (2 + 8 * n) + 4)
-    #expect(network.configuration.name == "WRN-\(depth)-\(k)")
+    #expect(network.name == "WRN-\(depth)-\(k)")
   }
 
   @Test func namesAreThoseOfThePyTorchTwin() throws {
@@ -60,8 +60,8 @@ import Testing
 
   @Test(arguments: [(9, 1), (23, 1), (4, 1), (22, 0), (22, 65)])
   func configurationsThatNoNetworkHas(depth: Int, widenFactor: Int) {
-    #expect(throws: WideResNet.InvalidConfiguration.self) {
-      try WideResNet.Configuration(depth: depth, widenFactor: widenFactor)
+    #expect(throws: InvalidModel.self) {
+      try WideResNetConfiguration(depth: depth, widenFactor: widenFactor)
     }
   }
 

@@ -12,7 +12,7 @@ import Testing
       let counts = AlignedBuffer<Int>(count: itemCount)
       let busy = AlignedBuffer<Int>(count: workerCount)
       let overlaps = NSLock()
-      pool.run(itemCount, with: (counts, busy, overlaps)) { context, item, worker in
+      pool.parallelFor(itemCount, with: (counts, busy, overlaps)) { context, item, worker in
         let (counts, busy, lock) = context
         lock.withLock { busy.pointer[worker] += 1 }
         counts.pointer[item] += lock.withLock { busy.pointer[worker] }
@@ -26,7 +26,7 @@ import Testing
     let pool = WorkerPool(workerCount: 4)
     let values = AlignedBuffer<Int>(count: 64)
     for pass in 0..<2000 {
-      pool.run(64, with: (values, pass)) { context, item, _ in
+      pool.parallelFor(64, with: (values, pass)) { context, item, _ in
         if context.0.pointer[item] == context.1 { context.0.pointer[item] += 1 }
       }
     }

@@ -17,7 +17,7 @@ extension RankWorker {
       ranks == 1
       ? SingleProcessCommunicator()
       : SilentCommunicator(worldSize: ranks, ranksPerHost: ranks.isMultiple(of: 2) ? 2 : ranks)
-    let network = WideResNet(try WideResNet.Configuration(depth: 10, widenFactor: 1))
+    let network = TraxWideResNet.graph(try WideResNetConfiguration(depth: 10, widenFactor: 1))
     var configuration = TrainingConfiguration()
     configuration.depth = 10
     configuration.batchSize = 16
@@ -31,7 +31,7 @@ extension RankWorker {
     let model = ModelState(network, holdingMoments: ranks == 1)
     network.initialize(model.parameters, model.runningStatistics, seed: 0)
     let recorder = try RunLogger(
-      configuration, networkName: network.configuration.name, output: OutputDirectory(creating: folder),
+      configuration, networkName: network.name, output: OutputDirectory(creating: folder),
       completedSteps: 0, trainingCount: dataset.training.count, dataFingerprint: "", console: Silence())
     let trainer = try Trainer(
       configuration, model: model, completedSteps: 0, dataset: dataset,

@@ -16,7 +16,7 @@ final class VectorRun {
   init(
     depth: Int = 22, widenFactor: Int, threads: Int = 2, batchNorm: BatchNormalizationScope = .global
   ) throws {
-    let network = WideResNet(try WideResNet.Configuration(depth: depth, widenFactor: widenFactor))
+    let network = TraxWideResNet.graph(try WideResNetConfiguration(depth: depth, widenFactor: widenFactor))
     model = ModelState(network)
     network.initialize(model.parameters, model.runningStatistics, seed: 0)
     TraxVectors.fill(model.parameters)

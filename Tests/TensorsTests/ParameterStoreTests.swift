@@ -1,7 +1,7 @@
 import Tensors
 import Testing
 
-/// Memory, layouts and geometries.
+/// Aligned memory, parameter layouts and stores.
 @Suite struct ParameterStoreTests {
   @Test func buffersAreAlignedAndZero() {
     for count in [0, 1, 3, 1000] {
@@ -12,7 +12,16 @@ import Testing
     }
   }
 
-  @Test func tensorsFollowOneAnother() {
+  /// From 1 MiB on, buffers are mapped in whole huge pages of 2 MiB.
+  @Test(arguments: [(1 << 20) - 1, 1 << 20, 2 << 20, (2 << 20) + 1])
+  func largeBuffersAreAlignedToHugePages(byteCount: Int) {
+    let buffer = AlignedBuffer<UInt8>(count: byteCount)
+    #expect(UInt(bitPattern: buffer.pointer) % (byteCount < 1 << 20 ? 64 : 2 << 20) == 0)
+    #expect(buffer.bytes.count == byteCount && buffer.elements.allSatisfy { $0 == 0 })
+    buffer.elements[byteCount - 1] = 1
+  }
+
+  @Test func tensorsAreContiguous() {
     var layout = ParameterLayout()
     let a = layout.append("a", .convolutionWeight, Shape(3, 3, 2, 4))
     let b = layout.append("b", .bias, Shape(4))
@@ -24,18 +33,5 @@ import Testing
     let other = ParameterStore(layout)
     other.copy(from: store)
     #expect(Array(other.elements) == Array(store.elements))
-  }
-
-  /// TensorFlow's SAME padding: the odd zero comes after.
-  @Test(arguments: [
-    (32, 3, 1, 32, 1), (32, 3, 2, 16, 0), (7, 3, 2, 4, 1), (1, 3, 2, 1, 1), (6, 1, 2, 3, 0), (9, 5, 1, 9, 2),
-  ])
-  func samePadding(size: Int, kernel: Int, stride: Int, output: Int, before: Int) {
-    let geometry = ConvolutionGeometry(
-      inputHeight: size, inputWidth: size, inputChannels: 2, outputChannels: 3, kernelSize: kernel,
-      stride: stride)
-    #expect(geometry.outputHeight == output && geometry.outputWidth == output)
-    #expect(geometry.paddingBefore == before)
-    #expect(geometry.multiplyAdds == output * output * kernel * kernel * 6)
   }
 }

@@ -1,9 +1,9 @@
 import Tensors
 import Testing
 
-/// A counter-based generator: pure, unrelated streams, plausible numbers.
+/// Pinned numbers, unrelated streams, and distributions.
 @Suite struct RandomStreamTests {
-  /// SplitMix64's, computed independently; if these change, no run made before can be repeated.
+  /// Computed independently of this code; if one changes, earlier runs can no longer be reproduced.
   @Test func numbersArePinned() {
     let stream = RandomStream(seed: 0, purpose: "test")
     #expect(
@@ -13,7 +13,7 @@ import Testing
     #expect(RandomStream(seed: 7, purpose: "test", step: 3).bits(1_000_000) == 8_086_809_796_225_166_774)
   }
 
-  @Test func seedPurposeAndStepMakeOtherStreams() {
+  @Test func seedPurposeAndStepSelectTheStream() {
     let streams = [
       RandomStream(seed: 0, purpose: "a"), RandomStream(seed: 1, purpose: "a"),
       RandomStream(seed: 0, purpose: "b"), RandomStream(seed: 0, purpose: "a", step: 1),
@@ -24,17 +24,17 @@ import Testing
   }
 
   @Test(arguments: [1, 2, 10, 1024, 1000])
-  func wholeNumbersAreUniform(bound: Int) {
+  func integersAreUniform(bound: Int) {
     let stream = RandomStream(seed: 5, purpose: "dice")
-    let draws = 200 * bound
+    let sampleCount = 200 * bound
     var counts = [Int](repeating: 0, count: bound)
-    for i in 0..<UInt64(draws) { counts[stream.integer(i, below: bound)] += 1 }
-    // χ² has bound − 1 degrees of freedom; five standard deviations, for one fixed seed.
+    for i in 0..<UInt64(sampleCount) { counts[stream.integer(i, below: bound)] += 1 }
+    // χ² with bound − 1 degrees of freedom must be within five standard deviations; the seed is fixed.
     let statistic = counts.reduce(0.0) { $0 + Double(($1 - 200) * ($1 - 200)) / 200 }
     #expect(abs(statistic - Double(bound - 1)) <= 5 * (2 * Double(bound)).squareRoot())
   }
 
-  @Test func uniformNumbersFillTheUnitInterval() {
+  @Test func uniformNumbersCoverTheUnitInterval() {
     let stream = RandomStream(seed: 6, purpose: "uniform")
     let values = (0..<UInt64(50_000)).map { stream.uniform($0) }.sorted()
     #expect((values.first ?? -1) >= 0 && (values.last ?? 1) < 1)

@@ -2,6 +2,7 @@ import Foundation
 import Testing
 import Tracing
 
+/// Recording of spans, and the trace file that they become.
 @Suite struct TracerTests {
   struct File: Decodable {
     struct Event: Decodable {
@@ -29,15 +30,15 @@ import Tracing
     let traceEvents: [Event]
   }
 
-  private func decode(_ parts: [[UInt8]]) throws -> [File.Event] {
+  private func decode(_ ranks: [[UInt8]]) throws -> [File.Event] {
     let text =
-      ChromeTrace.header + parts.map { String(decoding: $0, as: UTF8.self) }.joined(separator: ChromeTrace.separator)
+      ChromeTrace.header + ranks.map { String(decoding: $0, as: UTF8.self) }.joined(separator: ChromeTrace.separator)
       + ChromeTrace.footer
     return try JSONDecoder().decode(File.self, from: Data(text.utf8)).traceEvents
   }
 
   @Test func spansOfTwoRanksBecomeOneFile() throws {
-    let parts = [0, 1].map { rank in
+    let ranks = [0, 1].map { rank in
       let tracer = Tracer(workerCount: 2)
       let label = tracer.label("forward \"a\\b\"\n", "compute")
       tracer.step = 7
@@ -45,7 +46,7 @@ import Tracing
       tracer.record(label, track: tracer.communicationTrack, from: 999_000, to: 999_001)
       return ChromeTrace.events(tracer, rank: rank, host: "node0\(rank)", origin: 1_000_000)
     }
-    let events = try decode(parts)
+    let events = try decode(ranks)
     let spans = events.filter { $0.ph == "X" }
     #expect(spans.map(\.pid) == [0, 0, 1, 1])
     #expect(spans.map(\.tid) == [1, 2, 1, 2])
@@ -53,26 +54,26 @@ import Tracing
     #expect(spans.map(\.dur) == [2.001, 0.001, 2.001, 0.001])
     #expect(spans.allSatisfy { $0.name == "forward \"a\\b\" " && $0.cat == "compute" })
     #expect(spans.allSatisfy { $0.args == ["step": .number(7)] })
-    let rows = events.filter { $0.name == "thread_name" && $0.pid == 1 }
-    #expect(rows.map(\.args) == ["main", "worker 1", "communication"].map { ["name": .text($0)] })
+    let threads = events.filter { $0.name == "thread_name" && $0.pid == 1 }
+    #expect(threads.map(\.args) == ["main", "worker 1", "communication"].map { ["name": .text($0)] })
     let names = events.filter { $0.name == "process_name" }.map(\.args)
     #expect(names == [["name": .text("rank 0 on node00")], ["name": .text("rank 1 on node01")]])
   }
 
-  @Test func exchangesAtTheSameTimeHaveRowsOfTheirOwn() throws {
+  @Test func overlappingReductionsHaveSeparateLanes() throws {
     let tracer = Tracer(workerCount: 1)
-    let row = tracer.communicationTrack
-    // Recorded in the order of their ends: the second begins while the first is under way, the third when both are over.
+    let track = tracer.communicationTrack
+    // Recorded in the order of their ends: a and b overlap, c starts when both have ended.
     for (name, times) in [("b", 200...250), ("a", 100...300), ("c", 300...400)]
       as [(String, ClosedRange<UInt64>)]
     {
       let label = tracer.label(name, "exchange")
-      tracer.record(label, track: row, from: times.lowerBound, to: times.upperBound)
+      tracer.record(label, track: track, from: times.lowerBound, to: times.upperBound)
     }
     let events = try decode([ChromeTrace.events(tracer, rank: 0, host: "a", origin: 0)])
-    let rows = Dictionary(
+    let lanes = Dictionary(
       uniqueKeysWithValues: events.filter { $0.ph == "X" }.map { ($0.name, $0.tid) })
-    #expect(rows == ["a": 1, "b": 2, "c": 1])
+    #expect(lanes == ["a": 1, "b": 2, "c": 1])
     let names = events.filter { $0.name == "thread_name" }.map(\.args)
     #expect(names == ["main", "communication", "communication 2"].map { ["name": .text($0)] })
   }
@@ -89,14 +90,14 @@ import Tracing
     #expect(events.contains { $0.args["name"] == .text("main (2 earlier spans not kept)") })
   }
 
-  @Test func withoutATracerNothingHappens() {
+  @Test func withoutATracerNothingIsRecorded() {
     let tracer: Tracer? = nil
     let label = tracer.label("step", "step")
     #expect(tracer.now() == 0 && label.number == 0)
     tracer.record(label, since: 0)
   }
 
-  @Test func theClockRuns() {
+  @Test func spansEndAfterTheyStart() {
     let tracer: Tracer? = Tracer(workerCount: 1)
     let label = tracer.label("wait", "wait")
     let start = tracer.now()

@@ -12,7 +12,7 @@ import Training
 
   init() throws {
     folder = try TemporaryDirectory()
-    model = ModelState(WideResNet(try WideResNet.Configuration(depth: 10, widenFactor: 1)))
+    model = ModelState(TraxWideResNet.graph(try WideResNetConfiguration(depth: 10, widenFactor: 1)))
     for (s, store) in model.stores.enumerated() {
       RandomStream(seed: 1, purpose: "store \(s)").fillNormal(store.elements, standardDeviation: 1)
     }
@@ -62,7 +62,7 @@ import Training
         parameter.kind == .runningMean || parameter.kind == .runningVariance
         ? model.runningStatistics : model.parameters
       let values = store[parameter]
-      let e = parameter.shape.extents
+      let e = parameter.shape.dimensions
       for j in 0..<values.count {
         let found = bytes.withUnsafeBytes {
           UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: start + 4 * j, as: UInt32.self))

@@ -12,7 +12,7 @@ import Training
 /// And training in more ranks than `mpirun` tests start.
 @Suite struct EvaluationTests {
   private static func model() throws -> ModelState {
-    let model = ModelState(WideResNet(try WideResNet.Configuration(depth: 10, widenFactor: 1)))
+    let model = ModelState(TraxWideResNet.graph(try WideResNetConfiguration(depth: 10, widenFactor: 1)))
     model.network.initialize(model.parameters, model.runningStatistics, seed: 0)
     return model
   }

@@ -8,11 +8,11 @@ import Training
 /// Bare files of weights, as other programs write them.
 @Suite struct InitialWeightsTests {
   private let folder: TemporaryDirectory
-  private let network: WideResNet
+  private let network: ModelGraph
 
   init() throws {
     folder = try TemporaryDirectory()
-    network = WideResNet(try WideResNet.Configuration(depth: 10, widenFactor: 1))
+    network = TraxWideResNet.graph(try WideResNetConfiguration(depth: 10, widenFactor: 1))
   }
 
   /// Writes a file with the network's tensors, all elements `value`, after some changes to the list.

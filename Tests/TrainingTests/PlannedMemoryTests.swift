@@ -32,7 +32,7 @@ import Training
     _ configuration: TrainingConfiguration, _ engine: any ConvolutionEngine, _ communicator: any Communicator
   ) throws -> Double {
     let model = ModelState(
-      WideResNet(try .init(depth: configuration.depth, widenFactor: configuration.widenFactor)))
+      TraxWideResNet.graph(try .init(depth: configuration.depth, widenFactor: configuration.widenFactor)))
     let trainer = try Trainer(
       configuration, model: model, completedSteps: 0, dataset: SyntheticCIFAR10.dataset(), engine: engine,
       pool: WorkerPool(workerCount: 2), communicator: communicator, recorder: nil, stop: StopRequest())

@@ -3,9 +3,10 @@ import Glibc
 import Tensors
 
 extension CIFAR10 {
-  /// The records of a training or test set, in mapped files or drawn when they are read.
+  /// The records of a training or test set, stored in memory-mapped files or generated when they are read.
   public struct Split: Sendable {
     private enum Storage {
+      /// Files, and per file the number of records up to its end.
       case files([MappedFile], ends: [Int])
       case synthetic(SyntheticCIFAR10)
     }
@@ -14,7 +15,8 @@ extension CIFAR10 {
     /// The number of records.
     public let count: Int
 
-    init(files: [MappedFile]) throws {
+    /// Creates the concatenation of files, each of whole records.
+    init(files: [MappedFile]) {
       var ends: [Int] = []
       for file in files {
         ends.append((ends.last ?? 0) + file.bytes.count / CIFAR10.recordByteCount)
@@ -23,6 +25,7 @@ extension CIFAR10 {
       storage = .files(files, ends: ends)
     }
 
+    /// Creates a split whose records are generated.
     init(synthetic: SyntheticCIFAR10) {
       storage = .synthetic(synthetic)
       count = synthetic.count
@@ -31,72 +34,71 @@ extension CIFAR10 {
     /// Reads one record.
     ///
     /// - Parameters:
-    ///   - index: Its number, 0 ..< ``count``.
-    ///   - pixels: Receives the image, `HWC`, raw values 0 … 255.
+    ///   - index: The index of the record, in 0 ..< ``count``.
+    ///   - pixels: The destination of the image, `HWC`, 3,072 raw values 0 … 255.
     /// - Returns: The label, 0 … 9.
     /// - Throws: ``DatasetError`` if the label is above 9.
     public func readRecord(
       at index: Int, pixels: UnsafeMutablePointer<Float>
     ) throws -> UInt8 {
-      precondition((0..<count).contains(index), "there is no record \(index)")
+      precondition((0..<count).contains(index), "record \(index) is not in 0..<\(count)")
       switch storage {
       case .files(let files, let ends):
         var f = 0
         while index >= ends[f] { f += 1 }
-        let local = index - (f == 0 ? 0 : ends[f - 1])
+        let indexInFile = index - (f == 0 ? 0 : ends[f - 1])
         let record = UnsafeRawBufferPointer(
           rebasing: files[f].bytes[
-            local * CIFAR10.recordByteCount..<(local + 1) * CIFAR10.recordByteCount])
-        try Self.requireClass(record[0], of: local, in: files[f])
-        Self.unpack(record, into: pixels)
+            indexInFile * CIFAR10.recordByteCount..<(indexInFile + 1) * CIFAR10.recordByteCount])
+        try Self.validateLabel(record[0], of: indexInFile, in: files[f])
+        Self.convertCHWToHWC(record, into: pixels)
         return record[0]
       case .synthetic(let set):
-        // On the stack: temporary allocations of this size would go to the heap.
+        // On the stack: a temporary allocation of this size would use the heap.
         var record = InlineArray<3073, UInt8>(repeating: 0)
         return withUnsafeMutableBytes(of: &record) { bytes in
-          set.draw(index, into: bytes)
-          Self.unpack(UnsafeRawBufferPointer(bytes), into: pixels)
+          set.generate(index, into: bytes)
+          Self.convertCHWToHWC(UnsafeRawBufferPointer(bytes), into: pixels)
           return bytes[0]
         }
       }
     }
 
-    /// Makes sure that every record has a label; a run need not get as far as a bad one to find it.
+    /// Checks the labels of all records, so that a run does not fail hours later at a damaged one.
     ///
-    /// Takes 0.02 to 0.03 s for the real set where it is in the page cache; else the files are read, as a run would.
+    /// Takes 0.02 to 0.03 s for the real dataset if it is in the page cache; otherwise it reads the files.
     ///
     /// - Throws: ``DatasetError`` for the first label above 9.
     func validateLabels() throws {
       guard case .files(let files, _) = storage else { return }
       for file in files {
         for record in 0..<file.bytes.count / CIFAR10.recordByteCount {
-          try Self.requireClass(file.bytes[record * CIFAR10.recordByteCount], of: record, in: file)
+          try Self.validateLabel(file.bytes[record * CIFAR10.recordByteCount], of: record, in: file)
         }
       }
     }
 
-    private static func requireClass(_ label: UInt8, of record: Int, in file: MappedFile) throws {
+    private static func validateLabel(_ label: UInt8, of record: Int, in file: MappedFile) throws {
       guard label < CIFAR10.classCount else {
         throw DatasetError(
           "\(file.path): record \(record) has label \(label), above 9; "
-            + "the file is damaged or no CIFAR-10 file; fetch it again.")
+            + "the file is damaged or not a CIFAR-10 file; fetch it again.")
       }
     }
 
-    /// `SHA-256` and 16 hexadecimal digits over all records, or the name of the synthetic set.
+    /// `SHA-256` and the first 16 hexadecimal digits over all records, or the name of the synthetic set.
     var contentDigest: String {
       switch storage {
       case .files(let files, _):
         var hash = SHA256()
         for file in files { hash.update(bufferPointer: UnsafeRawBufferPointer(file.bytes)) }
-        let hex = hash.finalize().prefix(8).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }
-        return "SHA-256 " + hex.joined()
+        return "SHA-256 " + hash.finalize().prefix(8).hexadecimal
       case .synthetic(let set): return set.name
       }
     }
 
-    /// Turns planes of bytes, `CHW`, into floats, `HWC`.
-    private static func unpack(
+    /// Converts the image of a record from planes of bytes, `CHW`, to floats, `HWC`.
+    private static func convertCHWToHWC(
       _ record: UnsafeRawBufferPointer, into pixels: UnsafeMutablePointer<Float>
     ) {
       for pixel in 0..<1024 {
@@ -106,16 +108,16 @@ extension CIFAR10 {
   }
 }
 
-/// A file mapped into memory: only the pages that are read are ever loaded.
+/// A memory-mapped file, of which only the pages that are read are loaded.
 final class MappedFile: @unchecked Sendable {
-  /// The file's path.
+  /// The path of the file.
   let path: String
-  /// The file's bytes.
+  /// The content of the file.
   let bytes: UnsafeRawBufferPointer
 
   /// Maps a file.
   ///
-  /// - Throws: ``DatasetError`` if it cannot be read.
+  /// - Throws: ``DatasetError`` if the file cannot be read.
   init(_ path: String) throws {
     self.path = path
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)

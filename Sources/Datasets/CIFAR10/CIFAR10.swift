@@ -2,115 +2,121 @@ import Crypto
 import Foundation
 import Tensors
 
-/// A data set in CIFAR-10's official binary layout: 32×32 colour images of ten classes
-/// (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009).
+/// A dataset in CIFAR-10's official binary layout: 32×32 color images of ten classes.
 ///
-/// A record is 3,073 bytes: the label 0…9, then 1,024 red, 1,024 green and 1,024 blue values, row by row. Files are mapped,
-/// so a rank reads only the records it needs.
+/// A record has 3,073 bytes: the label 0…9, then 1,024 red, 1,024 green and 1,024 blue values, each plane row by row.
+/// Files are memory-mapped, so a rank reads only the records that it needs.
+///
+/// Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 public final class CIFAR10: Sendable {
-  /// The bytes of a record.
+  /// The bytes per record.
   public static let recordByteCount = 3073
   /// The number of classes.
   public static let classCount = 10
-  /// The class names of the real data set.
+  /// The class names of the real dataset, in the order of the labels.
   public static let officialClassNames = [
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
   ]
 
-  /// The images to train on.
+  /// The training set.
   public let training: Split
-  /// The images to test with.
+  /// The test set.
   public let test: Split
-  /// The names of classes 0…9.
+  /// The class names, in the order of the labels.
   public let classNames: [String]
 
-  /// Makes a data set of two splits.
+  /// Creates a dataset from its two splits.
   init(training: Split, test: Split, classNames: [String]) {
     self.training = training
     self.test = test
     self.classNames = classNames
   }
 
-  /// Opens a folder that holds `data_batch_*.bin` and `test_batch.bin`, or a `cifar-10-batches-bin` that does.
+  /// Opens a directory with `data_batch_*.bin` and `test_batch.bin`, or one whose `cifar-10-batches-bin` has them.
   ///
-  /// Sizes are checked, contents when they are read. Any whole number of records a file is accepted. Training files are taken
-  /// in the order of their names; numbered ones must follow one another.
+  /// The sizes of the files are checked here, labels when they are read. A file may hold any number of whole records.
+  /// Training files are read in numeric order of their names, and their numbering must have no gap.
   ///
-  /// - Throws: ``DatasetError`` naming the folder or file and what is wrong with it.
+  /// - Throws: ``DatasetError`` that names the directory or file and the defect.
   public convenience init(directory: String) throws {
-    let folder = try Self.folder(directory)
-    let names = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).filter {
+    let directory = try Self.resolve(directory)
+    let names = ((try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []).filter {
       $0.hasPrefix("data_batch_") && $0.hasSuffix(".bin")
     }.sorted { $0.compare($1, options: .numeric) == .orderedAscending }
     guard !names.isEmpty else {
       throw DatasetError(
-        "\(folder) has no data_batch_*.bin; give --data a folder in CIFAR-10's binary layout "
-          + "(launch/fetch-cifar10 gets the real one).")
+        "\(directory) has no data_batch_*.bin; pass --data a directory in CIFAR-10's binary layout "
+          + "(launch/fetch-cifar10 downloads the real one).")
     }
-    try Self.validateNumbering(names, in: folder)
+    try Self.validateNumbering(names, in: directory)
     self.init(
-      training: try Split(files: names.map { try Self.open("\(folder)/\($0)") }),
-      test: try Split(files: [Self.open("\(folder)/test_batch.bin")]),
-      classNames: try Self.classNames(folder))
+      training: try Split(files: names.map { try Self.open("\(directory)/\($0)") }),
+      test: try Split(files: [Self.open("\(directory)/test_batch.bin")]),
+      classNames: try Self.classNames(directory))
   }
 
-  /// Refuses numbered files of which one in between is missing: a copy that was not finished.
-  private static func validateNumbering(_ names: [String], in folder: String) throws {
+  /// Checks that the numbering of the training files has no gap, as after an incomplete copy.
+  private static func validateNumbering(_ names: [String], in directory: String) throws {
     let numbers = names.compactMap { Int($0.dropFirst("data_batch_".count).dropLast(".bin".count)) }.sorted()
     for (number, next) in zip(numbers, numbers.dropFirst()) where next > number + 1 {
       throw DatasetError(
-        "\(folder) has data_batch_\(number).bin and data_batch_\(next).bin, but nothing in between; "
-          + "fetch what is missing.")
+        "\(directory) has data_batch_\(number).bin and data_batch_\(next).bin, but no file between them; "
+          + "fetch the missing files.")
     }
   }
 
-  /// Finds the folder with the files.
-  static func folder(_ directory: String) throws -> String {
+  /// Returns `directory`, or its subdirectory `cifar-10-batches-bin` if there is one.
+  ///
+  /// - Throws: ``DatasetError`` if `directory` is not a directory.
+  static func resolve(_ directory: String) throws -> String {
     var isDirectory: ObjCBool = false
     guard FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory),
       isDirectory.boolValue
     else {
       throw DatasetError(
-        "the data folder \(directory) does not exist; "
+        "the data directory \(directory) does not exist; "
           + "check the path, run launch/fetch-cifar10, or use --data synthetic.")
     }
     let inner = "\(directory)/cifar-10-batches-bin"
     return FileManager.default.fileExists(atPath: inner) ? inner : directory
   }
 
-  /// Maps a file and checks that it is a whole number of records.
+  /// Maps a file.
+  ///
+  /// - Throws: ``DatasetError`` if the file cannot be read, is empty, or does not hold whole records.
   static func open(_ path: String) throws -> MappedFile {
     let file = try MappedFile(path)
     guard file.bytes.count > 0 else { throw DatasetError("\(path) is empty; fetch it again.") }
-    let rest = file.bytes.count % recordByteCount
-    guard rest == 0 else {
+    let remainder = file.bytes.count % recordByteCount
+    guard remainder == 0 else {
       throw DatasetError(
         "\(path) has \(file.bytes.count) bytes, which is not a multiple of \(recordByteCount): "
-          + "\(file.bytes.count / recordByteCount) records and \(rest) bytes more; "
-          + "it was cut short or is no CIFAR-10 file; fetch it again.")
+          + "\(file.bytes.count / recordByteCount) records and \(remainder) bytes more; "
+          + "it is truncated or not a CIFAR-10 file; fetch it again.")
     }
     return file
   }
 
-  private static func classNames(_ folder: String) throws -> [String] {
-    guard let text = try? String(contentsOfFile: "\(folder)/batches.meta.txt", encoding: .utf8)
+  private static func classNames(_ directory: String) throws -> [String] {
+    guard let text = try? String(contentsOfFile: "\(directory)/batches.meta.txt", encoding: .utf8)
     else { return officialClassNames }
     let names = text.split(whereSeparator: \.isNewline).map {
       $0.trimmingCharacters(in: .whitespaces)
     }.filter { !$0.isEmpty }
     guard names.count == classCount else {
       throw DatasetError(
-        "\(folder)/batches.meta.txt names \(names.count) classes where \(classCount) are needed.")
+        "\(directory)/batches.meta.txt names \(names.count) classes instead of \(classCount); "
+          + "fetch it again, or delete it to use the names of CIFAR-10.")
     }
     return names
   }
 }
 
 extension CIFAR10 {
-  /// Returns what must be equal on all ranks: names, sizes and digests of both splits, over every byte of the files.
+  /// Returns the properties that must be equal on all ranks: class names, and size and digest of each split.
   ///
-  /// Reads all files once, about 0.1 s for the real set when it is in the page cache. The embedded synthetic set is described
-  /// by its seed, from which every byte follows.
+  /// A digest covers every byte of the split's files: about 0.1 s for the real dataset if it is in the page cache. The
+  /// embedded synthetic set is identified by its seed, which determines every byte.
   public func manifest() -> [(name: String, value: String)] {
     [
       ("class names", classNames.joined(separator: " ")),
@@ -118,14 +124,13 @@ extension CIFAR10 {
       ("test images", String(test.count)), ("test set", test.contentDigest),
     ]
   }
-}
 
-extension CIFAR10 {
-  /// Returns 16 hexadecimal digits that tell data sets apart: of class names, sizes and a few images of each split.
+  /// Returns 16 hexadecimal digits over class names, sizes and three records of each split.
   ///
-  /// It is made to notice a mistake, the synthetic set in place of the real one, and reads six records for it, not all.
+  /// The fingerprint detects a mistake, for example the synthetic set in place of the real one. It reads only six
+  /// records; ``manifest()`` covers all.
   ///
-  /// - Throws: ``DatasetError`` if one of them has a label above 9.
+  /// - Throws: ``DatasetError`` if one of these records has a label above 9.
   public func fingerprint() throws -> String {
     var hash = SHA256()
     func add(_ number: Int) { withUnsafeBytes(of: Int64(number).littleEndian) { hash.update(bufferPointer: $0) } }
@@ -138,8 +143,11 @@ extension CIFAR10 {
         for value in pixels.elements { add(Int(value)) }
       }
     }
-    return hash.finalize().prefix(8).map { byte in
-      (byte < 16 ? "0" : "") + String(byte, radix: 16)
-    }.joined()
+    return hash.finalize().prefix(8).hexadecimal
   }
+}
+
+extension Sequence<UInt8> {
+  /// The bytes as lowercase hexadecimal digits, two per byte.
+  var hexadecimal: String { map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() }
 }

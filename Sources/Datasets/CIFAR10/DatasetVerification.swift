@@ -1,29 +1,30 @@
 import Crypto
 import Foundation
+import Support
 
-/// What `wrn-dist data verify` found out about a folder: every record was read.
+/// The report of `wrn-dist data verify`, for which every record of a directory was read.
 public struct DatasetVerification: Sendable, CustomStringConvertible {
-  /// How the files relate to the real CIFAR-10.
+  /// The relation of the files to the real CIFAR-10.
   public enum Origin: String, Sendable {
-    /// Every file has the official SHA-256 sum.
+    /// Every file has the official SHA-256 digest.
     case official = "the real CIFAR-10: every SHA-256 sum is the official one"
-    /// Names and sizes are the official ones, contents are not.
+    /// All names and sizes are the official ones, but not all contents.
     case modified = "names and sizes of the real CIFAR-10, but other contents"
-    /// Some other data set in this format.
+    /// Another dataset in this format.
     case other = "not the real CIFAR-10"
   }
 
-  /// Name and number of records of each file.
+  /// The name and the number of records of each file.
   public let files: [(name: String, records: Int)]
-  /// Images of each class, in the training and the test set.
+  /// The number of images per class in the training set and in the test set.
   public let classCounts: (training: [Int], test: [Int])
-  /// The class names.
+  /// The class names, in the order of the labels.
   public let classNames: [String]
-  /// How the files relate to the real CIFAR-10.
+  /// The relation of the files to the real CIFAR-10.
   public let origin: Origin
 
-  /// SHA-256 of the files of the official archive cifar-10-binary.tar.gz.
-  static let officialSums = [
+  /// The SHA-256 digests of the files in the official archive `cifar-10-binary.tar.gz`.
+  static let officialDigests = [
     "data_batch_1.bin":
       "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
     "data_batch_2.bin":
@@ -38,13 +39,13 @@ public struct DatasetVerification: Sendable, CustomStringConvertible {
       "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
   ]
 
-  /// Reads every record of a folder.
+  /// Reads every record of a directory.
   ///
-  /// - Throws: ``DatasetError`` at the first defect: sizes, labels, class names.
+  /// - Throws: ``DatasetError`` at the first defect in sizes, labels or class names.
   public init(directory: String) throws {
     let dataset = try CIFAR10(directory: directory)
-    let folder = try CIFAR10.folder(directory)
-    let names = try FileManager.default.contentsOfDirectory(atPath: folder).filter {
+    let resolvedDirectory = try CIFAR10.resolve(directory)
+    let names = try FileManager.default.contentsOfDirectory(atPath: resolvedDirectory).filter {
       $0.hasSuffix(".bin")
     }.sorted()
     classNames = dataset.classNames
@@ -52,19 +53,18 @@ public struct DatasetVerification: Sendable, CustomStringConvertible {
       try Self.countClasses(dataset.training), try Self.countClasses(dataset.test)
     )
     var files: [(String, Int)] = []
-    var sums: [String: String] = [:]
+    var digests: [String: String] = [:]
     for name in names {
-      let file = try CIFAR10.open("\(folder)/\(name)")
+      let file = try CIFAR10.open("\(resolvedDirectory)/\(name)")
       files.append((name, file.bytes.count / CIFAR10.recordByteCount))
       var hash = SHA256()
       hash.update(bufferPointer: file.bytes)
-      sums[name] = hash.finalize().map { String(format: "%02x", $0) }.joined()
+      digests[name] = hash.finalize().hexadecimal
     }
     self.files = files
-    let hasOfficialShape =
-      Set(names) == Set(Self.officialSums.keys) && files.allSatisfy { $0.1 == 10_000 }
-    origin =
-      !hasOfficialShape ? .other : sums == Self.officialSums ? .official : .modified
+    let hasOfficialSizes =
+      Set(names) == Set(Self.officialDigests.keys) && files.allSatisfy { $0.1 == 10_000 }
+    origin = !hasOfficialSizes ? .other : digests == Self.officialDigests ? .official : .modified
   }
 
   private static func countClasses(_ split: CIFAR10.Split) throws -> [Int] {
@@ -75,13 +75,12 @@ public struct DatasetVerification: Sendable, CustomStringConvertible {
     return counts
   }
 
-  /// The report, several lines.
+  /// The report: one line per file and class, then the origin.
   public var description: String {
     let fileLines = files.map { "\($0.name): \($0.records) records" }
     let width = classNames.map(\.count).max() ?? 0
     let classLines = classNames.indices.map { c in
-      let name = classNames[c].padding(toLength: width, withPad: " ", startingAt: 0)
-      return "\(name)  \(classCounts.training[c]) training, \(classCounts.test[c]) test"
+      "\(classNames[c].leftAligned(width))  \(classCounts.training[c]) training, \(classCounts.test[c]) test"
     }
     return (fileLines + classLines + ["this is \(origin.rawValue)", "no defect found"])
       .joined(separator: "\n")

@@ -1,34 +1,24 @@
 import Foundation
 import Tensors
 
-/// This rank's images of one step.
-public struct Batch: Sendable {
-  /// The step, from 1.
-  public let step: Int
-  /// The images, `NHWC`, raw pixels 0 … 255.
-  public let images: Tensor
-  /// A class an image.
-  public let labels: AlignedBuffer<UInt8>
-}
-
-/// Reads the images of coming steps on a thread of its own, so that a step never waits for data.
+/// A loader that reads the batches of coming steps on a background thread, so that a step rarely waits for data.
 ///
-/// A few batches are allocated at the start and used in turn; nothing is allocated afterwards. What a step gets depends on
-/// its number alone.
+/// A ring of batches is allocated at the start; loading allocates nothing. The content of a batch depends only on the
+/// number of its step.
 public final class BatchLoader: @unchecked Sendable {
   private let split: CIFAR10.Split
-  private let sequence: Sampler
+  private let sampler: Sampler
   private let localRange: Range<Int>
+  private let firstStep: Int
   private let firstPosition: @Sendable (Int) -> Int
   private let ring: [Slot]
   private let condition = NSCondition()
-  // Guarded by the condition: batches filled and batches handed out so far, an error, and the wish to end.
-  private var filledCount = 0
-  private var takenCount = 0
+  // The condition guards the mutable state: counts of batches since the start, the thread's error, and its end.
+  private var producedCount = 0
+  private var consumedCount = 0
   private var failure: (any Error)?
   private var isStopping = false
   private var hasEnded = false
-  private let firstStep: Int
 
   private struct Slot: @unchecked Sendable {
     let images: Tensor
@@ -36,25 +26,25 @@ public final class BatchLoader: @unchecked Sendable {
     let indices: UnsafeMutableBufferPointer<Int>
   }
 
-  /// The bytes of the batches that were allocated.
+  /// The bytes of the ring of batches.
   public var byteCount: Int { ring.reduce(0) { $0 + $1.images.byteCount + $1.labels.byteCount } }
 
-  /// Starts reading the first batches.
+  /// Creates a loader and starts reading the first batches.
   ///
   /// - Parameters:
-  ///   - split: The images.
-  ///   - sequence: Their order; used by this loader alone from now on.
+  ///   - split: The training set.
+  ///   - sampler: The order of the images; only this loader may use it from now on.
   ///   - localRange: This rank's images within the global batch.
   ///   - firstStep: The step of the first batch.
-  ///   - ringSize: The batches that are allocated; all but one are read ahead.
-  ///   - firstPosition: Returns where in the order the global batch of a step begins.
+  ///   - ringSize: The number of batches in the ring, at least 2; all but the consumed one are read ahead.
+  ///   - firstPosition: Returns the position in the sampler's order at which a step's global batch starts.
   public init(
-    split: CIFAR10.Split, sequence: sending Sampler, localRange: Range<Int>, firstStep: Int,
+    split: CIFAR10.Split, sampler: sending Sampler, localRange: Range<Int>, firstStep: Int,
     ringSize: Int = 3, firstPosition: @escaping @Sendable (Int) -> Int
   ) {
-    precondition(ringSize >= 2, "a ring needs a batch to use and one to fill")
+    precondition(ringSize >= 2, "a ring needs a batch to consume and one to produce")
     self.split = split
-    self.sequence = sequence
+    self.sampler = sampler
     self.localRange = localRange
     self.firstStep = firstStep
     self.firstPosition = firstPosition
@@ -64,14 +54,14 @@ public final class BatchLoader: @unchecked Sendable {
         labels: AlignedBuffer(count: localRange.count),
         indices: .allocate(capacity: localRange.count))
     }
-    let thread = Thread { [unowned(unsafe) self] in fill() }
+    let thread = Thread { [unowned(unsafe) self] in produceBatches() }
     thread.name = "wrn-loader"
     thread.start()
   }
 
-  /// Ends the thread.
+  /// Stops the thread and waits for its end.
   ///
-  /// Call it before the last reference goes.
+  /// The caller must call it before it releases the last reference, because the thread holds none.
   public func stop() {
     condition.lock()
     isStopping = true
@@ -85,30 +75,33 @@ public final class BatchLoader: @unchecked Sendable {
     for slot in ring { slot.indices.deallocate() }
   }
 
-  /// Returns the batch of the next step; the one before may be overwritten from now on.
+  /// Returns the batch of the next step, and blocks until it has been read.
   ///
-  /// - Throws: `DatasetError` if a record cannot be used.
+  /// The memory of the previous batch may be overwritten from now on.
+  ///
+  /// - Throws: ``DatasetError`` if a record has a label above 9; the batches before it are returned first.
   public func next() throws -> Batch {
     condition.lock()
     defer { condition.unlock() }
-    while filledCount <= takenCount && failure == nil { condition.wait() }
-    if filledCount <= takenCount, let failure { throw failure }
-    let slot = ring[takenCount % ring.count]
-    let step = firstStep + takenCount
-    takenCount += 1
+    while producedCount <= consumedCount && failure == nil { condition.wait() }
+    if producedCount <= consumedCount, let failure { throw failure }
+    let slot = ring[consumedCount % ring.count]
+    let step = firstStep + consumedCount
+    consumedCount += 1
     condition.broadcast()
     return Batch(step: step, images: slot.images, labels: slot.labels)
   }
 
-  private func fill() {
+  /// The background thread: reads batches into the ring until it is stopped or fails.
+  private func produceBatches() {
     condition.lock()
     while !isStopping {
-      // The batch handed out last is still in use.
-      guard filledCount - takenCount < ring.count - 1 else {
+      // The batch that was returned last is still in use.
+      guard producedCount - consumedCount < ring.count - 1 else {
         condition.wait()
         continue
       }
-      let number = filledCount
+      let number = producedCount
       condition.unlock()
       let result = Result { try read(step: firstStep + number, into: ring[number % ring.count]) }
       condition.lock()
@@ -117,7 +110,7 @@ public final class BatchLoader: @unchecked Sendable {
         condition.broadcast()
         break
       }
-      filledCount += 1
+      producedCount += 1
       condition.broadcast()
     }
     hasEnded = true
@@ -127,11 +120,21 @@ public final class BatchLoader: @unchecked Sendable {
 
   private func read(step: Int, into slot: Slot) throws {
     let first = firstPosition(step)
-    sequence.indices(
+    sampler.indices(
       at: first + localRange.lowerBound..<first + localRange.upperBound, into: slot.indices)
     for (i, index) in slot.indices.enumerated() {
       slot.labels.pointer[i] = try split.readRecord(
         at: index, pixels: slot.images.pointer + i * slot.images.elementCountPerImage)
     }
   }
+}
+
+/// This rank's images and labels of one step.
+public struct Batch: Sendable {
+  /// The step, from 1.
+  public let step: Int
+  /// The images, `NHWC` with 32×32×3 raw values 0 … 255.
+  public let images: Tensor
+  /// One class per image, 0 … 9.
+  public let labels: AlignedBuffer<UInt8>
 }

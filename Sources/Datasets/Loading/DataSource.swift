@@ -1,66 +1,66 @@
 import Foundation
 
-/// A data set as the user chose it, and how it was found.
+/// The dataset that `--data` selects.
 public struct DataSource: Sendable, CustomStringConvertible {
-  /// The images.
+  /// The training and test images.
   public let dataset: CIFAR10
-  /// One line for the report: what is used and why.
+  /// One line for the report: the source, the reason for it, and the sizes.
   public let description: String
 
-  /// Resolves `--data`.
+  /// Resolves `--data` and validates all labels.
   ///
-  /// `auto` takes the folder that `$CIFAR10_DIR` names, else `data/cifar-10-batches-bin` if it exists, else the embedded synthetic
-  /// set.
+  /// `auto` selects the directory in `$CIFAR10_DIR`, else `data/cifar-10-batches-bin` if it exists, else the embedded
+  /// synthetic set.
   ///
   /// - Parameters:
-  ///   - choice: `auto`, `synthetic` or a folder.
-  ///   - environment: Where `CIFAR10_DIR` is looked up.
-  /// - Throws: ``DatasetError`` if the folder chosen cannot be used, or a record has no class.
+  ///   - choice: `auto`, `synthetic` or a directory.
+  ///   - environment: The environment variables, of which `CIFAR10_DIR` is read.
+  /// - Throws: ``DatasetError`` if the selected directory cannot be used, or a label is above 9.
   public init(
     _ choice: String, environment: [String: String] = ProcessInfo.processInfo.environment
   ) throws {
-    let usual = "data/cifar-10-batches-bin"
+    let defaultDirectory = "data/cifar-10-batches-bin"
     let reason: String
-    let folder: String?
+    let directory: String?
     if choice != "auto" {
-      folder = choice == "synthetic" ? nil : choice
+      directory = choice == "synthetic" ? nil : choice
       reason = "--data \(choice)"
     } else if let named = environment["CIFAR10_DIR"], !named.isEmpty {
-      folder = named
+      directory = named
       reason = "$CIFAR10_DIR"
-    } else if FileManager.default.fileExists(atPath: usual) {
-      folder = usual
+    } else if FileManager.default.fileExists(atPath: defaultDirectory) {
+      directory = defaultDirectory
       reason = "found there"
     } else {
-      folder = nil
-      reason = "no $CIFAR10_DIR and no \(usual); launch/fetch-cifar10 gets the real set"
+      directory = nil
+      reason = "no $CIFAR10_DIR and no \(defaultDirectory); launch/fetch-cifar10 gets the real set"
     }
-    dataset = try folder.map { try CIFAR10(directory: $0) } ?? SyntheticCIFAR10.dataset()
+    dataset = try directory.map { try CIFAR10(directory: $0) } ?? SyntheticCIFAR10.dataset()
     try dataset.training.validateLabels()
     try dataset.test.validateLabels()
     let sizes = "\(dataset.training.count) training and \(dataset.test.count) test images"
     description =
-      folder.map { "data: \($0) (\(reason)), \(sizes)" }
+      directory.map { "data: \($0) (\(reason)), \(sizes)" }
       ?? "data: embedded synthetic set (\(reason)), \(sizes)"
   }
 }
 
-/// A data set that is missing or bad, or one that cannot be written.
+/// A dataset that is missing or invalid, or that cannot be written.
 public struct DatasetError: Error, CustomStringConvertible, Sendable {
-  /// What went wrong, which decides the exit code.
+  /// The category of the error, which decides the exit code.
   public enum Kind: Sendable {
-    /// The data set is missing or bad.
+    /// The dataset is missing or invalid.
     case bad
-    /// A data set cannot be written.
+    /// The dataset cannot be written.
     case cannotCreate
   }
 
-  /// What went wrong.
+  /// The category of the error.
   public let kind: Kind
-  /// One sentence: which file, what is wrong, how to mend it.
+  /// One sentence: the file, the defect, and how to fix it.
   public let description: String
 
-  /// Makes an error from its sentence.
+  /// Creates an error from its sentence.
   public init(_ description: String, kind: Kind = .bad) {
     self.kind = kind
     self.description = description

@@ -1,19 +1,19 @@
 import Tensors
 
-/// The endless order in which training images are used, over all ranks: a pure function of seed and position.
+/// The endless order in which all ranks together use the training images: a pure function of seed and position.
 ///
-/// Any rank can ask for any position, so nothing about it needs to be saved or sent. Batches run on over the end of an epoch.
+/// Any rank can query any position, so the order is neither saved nor communicated. A batch may cross the end of an epoch.
 ///
-/// Mode ``ShuffleMode/queue`` is Trax's input pipeline (trax/data/inputs.py): the training set in one fixed order, over and over,
-/// passes through a queue of 1,024 slots; for each incoming image a slot is drawn, the image in it is emitted, and the new one takes its
-/// place. Slot draws are numbers of a counter-based stream, so the image emitted at position t is the one that came in when the
-/// slot drawn at t was drawn the last time before, or the slot's first image. The contents of the whole queue are rebuilt by
-/// looking back until every slot has been seen, some 8,000 draws whatever the position.
+/// Mode ``ShuffleMode/queue`` is Trax's input pipeline (`trax/data/inputs.py`). The training set, in one fixed random
+/// order and repeated, passes through a queue of 1,024 slots. Each incoming image replaces the image of a random slot, and
+/// the replaced image is emitted. The slot of position t is number t of a counter-based stream. The image emitted at t is
+/// therefore the one that came in when the same slot was last selected, or the slot's first image. After a jump the queue
+/// is rebuilt by going backward until every slot has been selected: about 8,000 numbers at any position.
 ///
-/// Consecutive ranges are cheap and allocate nothing; a jump costs well under a millisecond in mode `queue` and one permutation in mode
-/// `epoch`.
+/// Consecutive ranges are cheap and allocate nothing. A jump costs well under 1 ms in mode `queue` and one permutation in
+/// mode `epoch`.
 public final class Sampler {
-  /// Slots of Trax's shuffle queue.
+  /// The number of slots of Trax's shuffle queue.
   static let queueSize = 1024
 
   private let mode: ShuffleMode
@@ -25,11 +25,11 @@ public final class Sampler {
   private var queue: [Int]
   private var nextPosition = -1
 
-  /// Makes the order of `count` images.
+  /// Creates the order of `count` images.
   ///
   /// - Precondition: `count` is positive.
   public init(mode: ShuffleMode, count: Int, seed: UInt64) {
-    precondition(count > 0, "a sequence needs at least one image")
+    precondition(count > 0, "a sampler needs at least one image")
     self.mode = mode
     self.count = count
     self.seed = seed
@@ -38,14 +38,14 @@ public final class Sampler {
     queue = [Int](repeating: 0, count: mode == .queue ? Self.queueSize : 0)
   }
 
-  /// Writes the images at some positions of the order.
+  /// Writes the indices of the images at a range of positions.
   ///
   /// - Parameters:
   ///   - positions: Positions in the endless order, from 0.
-  ///   - indices: Receives one record number a position; as long as `positions`.
+  ///   - indices: The destination, one record index per position; as long as `positions`.
   public func indices(at positions: Range<Int>, into indices: UnsafeMutableBufferPointer<Int>) {
-    precondition(positions.lowerBound >= 0, "positions begin at 0")
-    precondition(indices.count == positions.count, "there must be room for exactly the positions")
+    precondition(positions.lowerBound >= 0, "positions must not be negative")
+    precondition(indices.count == positions.count, "the destination must be as long as the range of positions")
     switch mode {
     case .none:
       for (i, position) in positions.enumerated() { indices[i] = position % count }
@@ -66,12 +66,12 @@ public final class Sampler {
     }
   }
 
-  /// The slot drawn at a position.
+  /// Returns the random slot of a position.
   private func slot(_ position: Int) -> Int {
     slots.integer(UInt64(position), below: Self.queueSize)
   }
 
-  /// Finds what each slot holds just before `position`: stream positions of incoming images.
+  /// Rebuilds the queue as it is just before `position`: per slot, the position at which its image came in.
   private func rebuildQueue(before position: Int) {
     for slot in queue.indices { queue[slot] = -1 }
     var missing = Self.queueSize
@@ -87,7 +87,7 @@ public final class Sampler {
     for slot in queue.indices where queue[slot] < 0 { queue[slot] = slot }
   }
 
-  /// Makes `permutation` that of an epoch (Fisher and Yates).
+  /// Sets `permutation` to that of an epoch, by the shuffle of Fisher and Yates.
   private func permute(epoch: Int) {
     guard epoch != permutationEpoch else { return }
     let stream = RandomStream(seed: seed, purpose: "permutation", step: UInt64(epoch))
@@ -99,12 +99,12 @@ public final class Sampler {
   }
 }
 
-/// In which order training images are used.
+/// The way in which training images are shuffled.
 public enum ShuffleMode: String, Codable, CaseIterable, Sendable {
-  /// Trax's: one fixed permutation over and over, through a shuffle queue of 1,024 slots.
+  /// Trax's: one fixed permutation, repeated, through a shuffle queue of 1,024 slots.
   case queue
-  /// A new permutation every epoch.
+  /// A new permutation per epoch.
   case epoch
-  /// The order of the files.
+  /// No shuffling: the order of the files.
   case none
 }

@@ -1,37 +1,42 @@
-/// A background that changes from one colour to another across the image.
-struct Gradient {
-  /// The colour at the upper left.
+import Tensors
+
+// The parts of a synthetic image and the source of their random numbers. Every part takes its numbers from the cursor in
+// the order of its initializer, so this order decides the bytes of the dataset.
+
+/// A background whose color changes linearly across the image.
+struct ColorGradient {
+  /// The color at the upper left.
   let start: SIMD4<Double>
   private let change: SIMD4<Double>
   private let weightX: Double
   private let weightY: Double
 
-  init(_ draws: inout RandomCursor) {
-    start = draws.color() * SIMD4(repeating: 0.6)
-    change = draws.color() * SIMD4(repeating: 0.6) - start
-    weightX = draws.number(0, 0.5) / 31
-    weightY = draws.number(0, 0.5) / 31
+  init(_ random: inout RandomCursor) {
+    start = random.color() * SIMD4(repeating: 0.6)
+    change = random.color() * SIMD4(repeating: 0.6) - start
+    weightX = random.number(0, 0.5) / 31
+    weightY = random.number(0, 0.5) / 31
   }
 
-  /// The colour at a pixel.
+  /// Returns the color of a pixel.
   func color(_ x: Double, _ y: Double) -> SIMD4<Double> {
     let position = weightX * x + weightY * y
     return start + change * SIMD4(repeating: position)
   }
 }
 
-/// A small disc that means nothing.
+/// A small disc of clutter, unrelated to the class.
 struct Spot {
   let color: SIMD4<Double>
   private let x: Double
   private let y: Double
   private let squaredRadius: Double
 
-  init(_ draws: inout RandomCursor) {
-    color = draws.color()
-    x = draws.number(0, 32)
-    y = draws.number(0, 32)
-    let radius = draws.number(1, 3.5)
+  init(_ random: inout RandomCursor) {
+    color = random.color()
+    x = random.number(0, 32)
+    y = random.number(0, 32)
+    let radius = random.number(1, 3.5)
     squaredRadius = radius * radius
   }
 
@@ -41,19 +46,19 @@ struct Spot {
   }
 }
 
-/// A thin straight bar across the image that hides a part of the figure.
+/// A thin straight bar across the image that occludes part of the figure.
 struct Bar {
   let color: SIMD4<Double>
   private let normal: (x: Double, y: Double)
   private let offset: Double
   private let halfWidth: Double
 
-  init(_ draws: inout RandomCursor) {
-    color = draws.color()
-    normal = draws.direction()
-    let (x, y) = (draws.number(6, 26), draws.number(6, 26))
+  init(_ random: inout RandomCursor) {
+    color = random.color()
+    normal = random.direction()
+    let (x, y) = (random.number(6, 26), random.number(6, 26))
     offset = normal.x * x + normal.y * y
-    halfWidth = draws.number(0, 2)
+    halfWidth = random.number(0, 2)
   }
 
   func covers(_ px: Double, _ py: Double) -> Bool {
@@ -62,7 +67,7 @@ struct Bar {
   }
 }
 
-/// The form that decides an image's class, in a frame of its own: u and v in −1…1.
+/// The shape of an image's class, defined in rotated and scaled coordinates u and v from −1 to 1.
 struct Figure {
   let color: SIMD4<Double>
   private let label: Int
@@ -71,14 +76,14 @@ struct Figure {
   private let radius: Double
   private let axis: (x: Double, y: Double)
 
-  init(_ label: Int, _ draws: inout RandomCursor) {
+  init(_ label: Int, _ random: inout RandomCursor) {
     self.label = label
-    // Lighter than most backgrounds, now and then only just.
-    color = draws.color() * SIMD4(repeating: 0.5) + SIMD4(repeating: 127)
-    x = draws.number(11, 21)
-    y = draws.number(11, 21)
-    radius = draws.number(6, 11)
-    axis = draws.direction()
+    // Lighter than most backgrounds, though sometimes only slightly.
+    color = random.color() * SIMD4(repeating: 0.5) + SIMD4(repeating: 127)
+    x = random.number(11, 21)
+    y = random.number(11, 21)
+    radius = random.number(6, 11)
+    axis = random.direction()
   }
 
   func covers(_ px: Double, _ py: Double) -> Bool {
@@ -103,9 +108,47 @@ struct Figure {
 
   private func isEven(_ value: Double) -> Bool { Int(value.rounded(.down)) & 1 == 0 }
 
-  /// The distance to the centre of the nearest of a row of dots, in widths of a cell.
+  /// Returns the signed distance to the center of the nearest dot of a row, in cell widths.
   private func dot(_ value: Double) -> Double {
     let scaled = value * 1.6
     return scaled - scaled.rounded(.down) - 0.5
+  }
+}
+
+/// A cursor over a random stream, which returns its numbers in order.
+struct RandomCursor {
+  private let stream: RandomStream
+  private var index: UInt64 = 0
+
+  init(_ stream: RandomStream) { self.stream = stream }
+
+  /// Returns an integer in 0 ..< `bound`.
+  mutating func integer(below bound: Int) -> Int {
+    defer { index += 1 }
+    return stream.integer(index, below: bound)
+  }
+
+  /// Returns a number in [low, high).
+  mutating func number(_ low: Double, _ high: Double) -> Double {
+    defer { index += 1 }
+    return low + (high - low) * stream.uniform(index)
+  }
+
+  /// Returns a color: red, green and blue as integers 0 … 255.
+  mutating func color() -> SIMD4<Double> {
+    let (r, g, b) = (integer(below: 256), integer(below: 256), integer(below: 256))
+    return SIMD4(Double(r), Double(g), Double(b), 0)
+  }
+
+  /// Returns a random unit vector: a point of the unit disc, found by rejection and scaled to length 1.
+  mutating func direction() -> (x: Double, y: Double) {
+    while true {
+      let (x, y) = (number(-1, 1), number(-1, 1))
+      let square = x * x + y * y
+      if square > 0.01 && square <= 1 {
+        let length = square.squareRoot()
+        return (x / length, y / length)
+      }
+    }
   }
 }

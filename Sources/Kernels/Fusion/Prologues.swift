@@ -65,7 +65,7 @@ func applyOutputGradientPrologue(
       operand, offset: offset, image: image, channels: channels, block: block,
       biasGradient: biasGradient)
     // One loop for each set of operands that a step has: no pixel tests for those that are `nil`.
-    switch (operand.normalization?.activation, operand.addend, operand.stored) {
+    switch (operand.normalization?.activation, operand.addend, operand.savedGradient) {
     case (nil, nil, nil): prologue.apply(y: nil, addend: nil, saved: nil)
     case (let y?, nil, nil): prologue.apply(y: y, addend: nil, saved: nil)
     case (let y?, nil, let saved?): prologue.apply(y: y, addend: nil, saved: saved)
@@ -145,7 +145,7 @@ private func applyOutputGradientPrologueScalar(
             .addingProduct(map.gradientScale[k], value)
         }
         if let addend = operand.addend { value += addend[i + k] }
-        operand.stored?[i + k] = value
+        operand.savedGradient?[i + k] = value
         target[k] = value
         biasGradient?[k] += value
       }

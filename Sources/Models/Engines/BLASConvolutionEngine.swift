@@ -3,31 +3,31 @@ import Tensors
 
 /// The portable engine: im2col and OpenBLAS.
 public struct BLASConvolutionEngine: ConvolutionEngine {
-  /// Makes the engine and tells OpenBLAS to run every product on the thread that asks for it.
+  /// Creates the engine and makes OpenBLAS compute every GEMM on the calling thread.
   public init() { BLASLibrary.useOneThreadPerProduct() }
 
   /// `blas`.
   public var name: String { "blas" }
 
-  /// What OpenBLAS calls the CPU family whose kernels it chose.
+  /// The CPU family whose kernels OpenBLAS chose, in its words.
   public var instructions: String { BLASLibrary.microarchitecture }
 
-  /// Returns 0: products read `RSCK` directly.
+  /// Returns 0: the GEMMs read `RSCK` directly.
   public func packedWeightCount(_ geometry: ConvolutionGeometry) -> Int { 0 }
 
-  /// Returns 0: there is nothing to prepare.
+  /// Returns 0: there is nothing to pack.
   public func packingTaskCount(_ geometry: ConvolutionGeometry) -> Int { 0 }
 
   /// Does nothing.
   public func packWeight(
-    _ geometry: ConvolutionGeometry, for direction: ConvolutionDirection, part: Int,
+    _ geometry: ConvolutionGeometry, for direction: ConvolutionDirection, task: Int,
     _ weight: UnsafePointer<Float>, into packed: UnsafeMutablePointer<Float>
   ) {}
 
-  /// Returns 1: products are of one microbatch.
+  /// Returns 1: every GEMM is of one microbatch.
   public func preferredImageCount(_ geometry: ConvolutionGeometry) -> Int { 1 }
 
-  /// Returns room for one group of unfolded images.
+  /// Returns the floats of one block of unfolded images.
   public func scratchCount(_ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange) -> Int {
     BLASConvolution.scratchCount(geometry, imageCount: microbatches.images(of: 0).count)
   }

@@ -1,21 +1,22 @@
 import Tensors
 
-/// The engine of this project's own kernels: tiles for 3×3 kernels of stride 1 and 2, direct products otherwise.
+/// The engine of this project's own kernels: Winograd and polyphase tiles for 3×3 convolutions of stride 1 and 2, direct
+/// GEMMs otherwise.
 ///
-/// All instruction sets give the same bits.
+/// All instruction sets give bitwise identical results.
 public struct NativeConvolutionEngine: ConvolutionEngine {
-  /// What the kernels are compiled for.
+  /// The instruction set that the kernels are compiled for.
   public let instructionSet: InstructionSet
   private let kernels: ConvolutionKernelTable
 
-  /// Makes the engine.
+  /// Creates the engine.
   ///
   /// - Precondition: This CPU supports the instruction set.
   public init(_ instructionSet: InstructionSet) {
     self.init(instructionSet, kernels: instructionSet.kernels)
   }
 
-  /// Makes the engine of a table of kernels, whatever they do.
+  /// Creates the engine of any table of kernels.
   package init(_ instructionSet: InstructionSet, kernels: ConvolutionKernelTable) {
     self.instructionSet = instructionSet
     self.kernels = kernels
@@ -27,31 +28,31 @@ public struct NativeConvolutionEngine: ConvolutionEngine {
   /// `avx512`, `avx2` or `neon`.
   public var instructions: String { instructionSet.rawValue }
 
-  /// Returns what computes a convolution, `winograd`, `polyphase` or `direct`: a function of its shape alone.
+  /// Returns the algorithm of a convolution, `winograd`, `polyphase` or `direct`: a function of its shape alone.
   public func algorithm(_ geometry: ConvolutionGeometry) -> String { kernels.algorithm(geometry) }
 
-  /// Returns the floats of a kernel that is transformed or packed for one direction.
+  /// Returns the floats of a weight that is transformed or packed for one direction.
   public func packedWeightCount(_ geometry: ConvolutionGeometry) -> Int {
     kernels.packedWeightCount(geometry)
   }
 
-  /// Returns a part for every 16 channels, or one where a kernel is only packed.
+  /// Returns one task per 16 channels, or one where a weight is only packed.
   public func packingTaskCount(_ geometry: ConvolutionGeometry) -> Int {
     kernels.packingTaskCount(geometry)
   }
 
-  /// Transforms or packs a part of a kernel.
+  /// Transforms or packs the weights of one task.
   public func packWeight(
-    _ geometry: ConvolutionGeometry, for direction: ConvolutionDirection, part: Int,
+    _ geometry: ConvolutionGeometry, for direction: ConvolutionDirection, task: Int,
     _ weight: UnsafePointer<Float>, into packed: UnsafeMutablePointer<Float>
   ) {
-    kernels.packWeight(geometry, direction, part, weight, packed)
+    kernels.packWeight(geometry, direction, task, weight, packed)
   }
 
-  /// Returns the images of a unit of tiles, or one.
+  /// Returns the images of a tile block, or 1.
   public func preferredImageCount(_ geometry: ConvolutionGeometry) -> Int { kernels.preferredImageCount(geometry) }
 
-  /// Returns room for one unit of tiles or one image.
+  /// Returns the floats of one tile block or one image.
   public func scratchCount(_ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange) -> Int {
     kernels.scratchCount(geometry, microbatches)
   }

@@ -1,11 +1,12 @@
+import Support
 import Tensors
 
-/// What follows the last group: BN, ReLU, global average pooling, a dense layer and the cross entropy of its softmax.
+/// Batch normalization, ReLU, global average pooling, a dense layer and softmax cross entropy, for one microbatch per call.
 ///
-/// Everything works on one microbatch; the dense layer is so small that plain loops in a fixed order do.
+/// The dense layer is so small that naive loops in a fixed order suffice.
 final class ClassifierHead {
   private let layer: DenseLayer
-  let pixels: Int
+  private let pixels: Int
   private let channels: Int
   private let features: AlignedBuffer<Float>  // [images, C]: pooled activations
   private let logitsBuffer: AlignedBuffer<Float>  // [images, classes]
@@ -13,12 +14,12 @@ final class ClassifierHead {
   /// Σ −log p[label] over the images of each local microbatch.
   let lossSums: AlignedBuffer<Double>
 
-  /// Allocates room for some images in some microbatches; `pixels` are those of the last activation, H·W.
-  init(_ layer: DenseLayer, pixels: Int, imageCount: Int, microbatchCount: Int) {
-    self.layer = layer
-    self.pixels = pixels
+  /// Allocates memory for `imageCount` images in `microbatchCount` microbatches.
+  init(_ operation: ClassifierOperation, imageCount: Int, microbatchCount: Int) {
+    layer = operation.layer
+    pixels = operation.input.tensor.height * operation.input.tensor.width
     channels = layer.inputs
-    precondition(channels.isMultiple(of: 8), "the passes over pixels take eight channels at once")
+    precondition(channels.isMultiple(of: 8), "the loops over pixels take eight channels at once")
     features = AlignedBuffer(count: imageCount * layer.inputs)
     logitsBuffer = AlignedBuffer(count: imageCount * layer.outputs)
     logitGradients = AlignedBuffer(count: imageCount * layer.outputs)
@@ -29,7 +30,14 @@ final class ClassifierHead {
   var logits: UnsafePointer<Float> { UnsafePointer(logitsBuffer.pointer) }
 
   /// The bytes of this object's buffers.
-  var byteCount: Int { features.byteCount + logitsBuffer.byteCount + logitGradients.byteCount }
+  var byteCount: Int {
+    features.byteCount + logitsBuffer.byteCount + logitGradients.byteCount + lossSums.byteCount
+  }
+
+  /// Returns ``byteCount`` before anything is allocated.
+  static func byteCount(_ layer: DenseLayer, imageCount: Int, microbatchCount: Int) -> Int {
+    4 * imageCount * (layer.inputs + 2 * layer.outputs) + 8 * microbatchCount
+  }
 
   /// Computes logits, the loss's sum, and the loss's gradient with respect to the logits.
   ///
@@ -37,10 +45,10 @@ final class ClassifierHead {
   ///   - m: The local microbatch.
   ///   - first: Its first image among this rank's.
   ///   - imageCount: Its images.
-  ///   - activation: The last group's output for this microbatch, `NHWC`.
-  ///   - map: The last normalisation.
+  ///   - activation: The last activation for this microbatch, `NHWC`.
+  ///   - map: The last batch normalization.
   ///   - parameters: All parameters.
-  ///   - labels: A label an image, 0 ..< classes.
+  ///   - labels: A label per image, 0 ..< classes.
   ///   - lossScale: 1 / images of the global batch: the loss is a mean.
   func forward(
     _ m: Int, first: Int, imageCount: Int, activation: UnsafePointer<Float>, map: NormalizedReLU,
@@ -66,37 +74,37 @@ final class ClassifierHead {
     lossSums.pointer[m] = lossSum
   }
 
-  /// Computes the gradients of the dense layer and of the last normalisation's argument.
+  /// Computes the gradients of the dense layer and of the ReLU's argument.
   ///
   /// - Parameters:
   ///   - first: The microbatch's first image among this rank's.
   ///   - imageCount: Its images.
-  ///   - activation: The last group's output for this microbatch, `NHWC`.
-  ///   - map: The last normalisation.
+  ///   - activation: The last activation for this microbatch, `NHWC`.
+  ///   - map: The last batch normalization.
   ///   - parameters: All parameters.
-  ///   - leaf: The microbatch's gradients of kernel and bias, overwritten.
-  ///   - inputGradient: g' of every element, and its two sums.
+  ///   - destination: The microbatch's gradients of weight and bias, overwritten.
+  ///   - inputGradient: The destination of g', the gradient w.r.t. the ReLU's argument, and of its two sums.
   func backward(
     first: Int, imageCount: Int, activation: UnsafePointer<Float>, map: NormalizedReLU,
-    parameters: ParameterStore, leaf: UnsafeMutablePointer<Float>,
+    parameters: ParameterStore, destination: UnsafeMutablePointer<Float>,
     inputGradient: ConvolutionInputGradient
   ) {
     let classes = layer.outputs
     let weight = parameters.pointer + layer.weight.range.lowerBound
-    leaf.update(repeating: 0, count: layer.range.count)
-    let biasLeaf = leaf + layer.weight.range.count
+    destination.update(repeating: 0, count: layer.range.count)
+    let biasDestination = destination + layer.weight.range.count
     inputGradient.sums?.update(repeating: 0, count: 2 * channels)
     for n in 0..<imageCount {
       let gradient = logitGradients.pointer + (first + n) * classes
       let feature = features.pointer + (first + n) * channels
-      for k in 0..<classes { biasLeaf[k] += gradient[k] }
+      for k in 0..<classes { biasDestination[k] += gradient[k] }
       for c in 0..<channels {
         var featureGradient: Float = 0
         for k in 0..<classes {
-          leaf[c * classes + k] += feature[c] * gradient[k]
+          destination[c * classes + k] += feature[c] * gradient[k]
           featureGradient += gradient[k] * weight[c * classes + k]
         }
-        // The feature is read for the last time; its gradient takes its place.
+        // The feature is read for the last time; its gradient overwrites it.
         feature[c] = featureGradient / Float(pixels)
       }
       unpool(
@@ -110,32 +118,32 @@ final class ClassifierHead {
     _ x: UnsafePointer<Float>, _ map: NormalizedReLU, into feature: UnsafeMutablePointer<Float>
   ) {
     for c in stride(from: 0, to: channels, by: 8) {
-      let (scale, shift) = (Self.load(map.scale + c), Self.load(map.shift + c))
+      let (scale, shift) = (SIMD8<Float>(loading: map.scale + c), SIMD8<Float>(loading: map.shift + c))
       var sum = SIMD8<Float>()
       for pixel in 0..<pixels {
-        let value = scale * Self.load(x + (pixel &* channels &+ c)) + shift
+        let value = scale * SIMD8<Float>(loading: x + (pixel &* channels &+ c)) + shift
         sum += value.replacing(with: 0, where: value .< 0)
       }
-      Self.store(sum / Float(pixels), feature + c)
+      (sum / Float(pixels)).store(to: feature + c)
     }
   }
 
-  /// Spreads a feature's gradient over the pixels whose ReLU let them pass, and adds Σg' and Σg'·(x − mean): fp32 within
-  /// the image, Double beyond.
+  /// Spreads a feature's gradient over the pixels whose ReLU argument is positive or NaN, and adds Σg' and
+  /// Σg'·(x − mean): fp32 within the image, Double beyond.
   private func unpool(
     _ featureGradient: UnsafePointer<Float>, _ x: UnsafePointer<Float>, _ map: NormalizedReLU,
     _ target: ConvolutionInputGradient, offset: Int
   ) {
     guard let mean = target.mean, let sums = target.sums else { return }
     for c in stride(from: 0, to: channels, by: 8) {
-      let (scale, shift) = (Self.load(map.scale + c), Self.load(map.shift + c))
-      let (gradient, means) = (Self.load(featureGradient + c), Self.load(mean + c))
+      let (scale, shift) = (SIMD8<Float>(loading: map.scale + c), SIMD8<Float>(loading: map.shift + c))
+      let (gradient, means) = (SIMD8<Float>(loading: featureGradient + c), SIMD8<Float>(loading: mean + c))
       var (sum, productSum) = (SIMD8<Float>(), SIMD8<Float>())
       for pixel in 0..<pixels {
         let i = pixel &* channels &+ c
-        let value = Self.load(x + i)
+        let value = SIMD8<Float>(loading: x + i)
         let masked = gradient.replacing(with: 0, where: scale * value + shift .<= 0)
-        Self.store(masked, target.gradient + (offset &+ i))
+        masked.store(to: target.gradient + (offset &+ i))
         sum += masked
         productSum += masked * (value - means)
       }
@@ -144,14 +152,6 @@ final class ClassifierHead {
         sums[channels + c + lane] += Double(productSum[lane])
       }
     }
-  }
-
-  private static func load(_ source: UnsafePointer<Float>) -> SIMD8<Float> {
-    UnsafeRawPointer(source).loadUnaligned(as: SIMD8<Float>.self)
-  }
-
-  private static func store(_ value: SIMD8<Float>, _ target: UnsafeMutablePointer<Float>) {
-    UnsafeMutableRawPointer(target).storeBytes(of: value, as: SIMD8<Float>.self)
   }
 }
 

@@ -1,122 +1,113 @@
 import Collectives
+import Support
 import Tensors
 import Tracing
 
-/// The memory of the way back: gradients of activations, the microbatches' gradients of one layer at a time, and the
-/// gradients of all parameters summed over this rank's microbatches.
+/// The gradients of all parameters, summed over this rank's microbatches, and the microbatches' own gradients of one
+/// layer at a time.
 final class GradientBuffers {
-  /// Masked gradient behind a block's first normalisation (or the last one of the network).
-  let outer: Tensor
-  /// Masked gradient behind a block's second normalisation.
-  let inner: Tensor
-  /// What reaches a tensor along a skip connection.
-  private(set) var skip: Tensor
-  /// What a group's shortcut sends to the group before.
-  private(set) var nextSkip: Tensor
-  /// The sums over this rank's subtrees of the reduction tree, one store a subtree.
-  let segments: [ParameterStore]
-  // The first microbatch of a subtree leaves its gradient where the subtree's sum is to be; the others' come here.
-  // Those of a normalisation have a place of their own: they are written while those of the convolution before it on
-  // the way back still wait to be added.
-  private let others: AlignedBuffer<Float>
+  /// The sums over this rank's maximal subtrees of the reduction tree, one store per subtree.
+  let subtreeSums: [ParameterStore]
+  // The first microbatch of a subtree writes its gradient to the memory of the subtree's sum; the others write here.
+  // Normalizations have memory of their own: theirs is written while the gradients of the convolution before it in the
+  // backward pass still wait to be added.
+  private let extraGradients: AlignedBuffer<Float>
   private let normalizationOffset: Int
-  private let places: [Place]
-  private let arrays: UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>
+  private let placements: [Placement]
+  private let addresses: UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>
   private let schedule: ReductionSchedule
   private let roundedSchedule: RoundedReductionSchedule?
 
   /// The two kinds of layers that alternate.
   enum LayerKind {
     /// A convolution or the dense layer.
-    case kernel
-    /// A batch normalisation.
+    case weight
+    /// A batch normalization.
     case normalization
   }
 
-  /// Where a microbatch's gradient goes.
-  private enum Place {
-    case segment(Int)
-    case other(Int)
+  /// The memory of a microbatch's gradient.
+  private enum Placement {
+    case subtreeSum(Int)
+    case extra(Int)
   }
 
-  /// Allocates gradients for `imageCount` images in this rank's microbatches.
+  /// Allocates the gradients of this rank's microbatches.
   ///
-  /// The sums of level `roundingLevel` of the tree, if it is given, are rounded to bfloat16.
-  init(
-    _ network: WideResNet, imageCount: Int, microbatches: Range<Int>, tree: ReductionTree, roundingLevel: Int?
-  ) {
-    let shape = Shape(imageCount, network.largestActivationCount)
-    outer = Tensor(shape)
-    inner = Tensor(shape)
-    skip = Tensor(shape)
-    nextSkip = Tensor(shape)
+  /// If `roundingLevel` is given, the sums of that level of the tree are rounded to bfloat16.
+  init(_ graph: ModelGraph, microbatches: Range<Int>, tree: ReductionTree, roundingLevel: Int?) {
     schedule = ReductionSchedule(tree: tree, leaves: microbatches)
     roundedSchedule = roundingLevel.map {
       RoundedReductionSchedule(tree: tree, leaves: microbatches, level: $0)
     }
-    segments = schedule.segments.map { _ in ParameterStore(network.parameterLayout) }
-    var otherCount = 0
-    places = (0..<microbatches.count).map { [schedule] m in
-      if let segment = schedule.resultPositions.firstIndex(of: m) { return .segment(segment) }
-      otherCount += 1
-      return .other(otherCount - 1)
+    subtreeSums = schedule.segments.map { _ in ParameterStore(graph.parameterLayout) }
+    var extraCount = 0
+    placements = (0..<microbatches.count).map { [schedule] m in
+      if let subtree = schedule.resultPositions.firstIndex(of: m) { return .subtreeSum(subtree) }
+      extraCount += 1
+      return .extra(extraCount - 1)
     }
-    let largest = (network.convolutionLayers.map(\.range.count) + [network.head.range.count]).max() ?? 0
-    let widest = network.normalizationLayers.map(\.layer.range.count).max() ?? 0
-    normalizationOffset = otherCount * largest
-    others = AlignedBuffer(count: otherCount * (largest + widest))
-    arrays = .allocate(capacity: microbatches.count)
-    arrays.initialize(repeating: others.pointer)
+    normalizationOffset = extraCount * graph.largestWeightCount
+    extraGradients = AlignedBuffer(
+      count: extraCount * (graph.largestWeightCount + graph.largestNormalizationParameterCount))
+    addresses = .allocate(capacity: microbatches.count)
+    addresses.initialize(repeating: extraGradients.pointer)
   }
 
-  deinit { arrays.deallocate() }
+  deinit { addresses.deallocate() }
 
   /// The bytes of this object's buffers.
-  var byteCount: Int {
-    4 * outer.byteCount + others.byteCount + segments.reduce(0) { $0 + $1.bytes.count }
+  var byteCount: Int { extraGradients.byteCount + subtreeSums.reduce(0) { $0 + $1.bytes.count } }
+
+  /// Returns ``byteCount`` before anything is allocated.
+  static func byteCount(_ graph: ModelGraph, microbatchCount: Int, subtreeCount: Int) -> Int {
+    let extra = graph.largestWeightCount + graph.largestNormalizationParameterCount
+    return 4 * ((microbatchCount - subtreeCount) * extra + subtreeCount * graph.parameterCount)
   }
 
-  /// Exchanges the two skip gradients: the way back enters the next group.
-  func swapSkips() { swap(&skip, &nextSkip) }
-
-  /// Where microbatch `m` leaves its gradient of a layer whose parameters lie at `range`.
-  func leaf(
-    _ m: Int, of range: Range<Int>, _ kind: LayerKind = .kernel
+  /// The address to which microbatch `m` writes its gradient of a layer whose parameters are at `range`.
+  func destination(
+    _ m: Int, of range: Range<Int>, _ kind: LayerKind = .weight
   ) -> UnsafeMutablePointer<Float> {
-    switch places[m] {
-    case .segment(let s): segments[s].pointer + range.lowerBound
-    case .other(let i):
-      others.pointer + (kind == .kernel ? 0 : normalizationOffset) + i * range.count
+    switch placements[m] {
+    case .subtreeSum(let s): subtreeSums[s].pointer + range.lowerBound
+    case .extra(let i):
+      extraGradients.pointer + (kind == .weight ? 0 : normalizationOffset) + i * range.count
     }
   }
 
-  /// The addresses where the microbatches leave their gradients of a layer; until the next call.
-  func leaves(
-    of range: Range<Int>, _ kind: LayerKind = .kernel
+  /// The addresses to which all microbatches write their gradients of a layer; valid until the next call.
+  func destinations(
+    of range: Range<Int>, _ kind: LayerKind = .weight
   ) -> UnsafePointer<UnsafeMutablePointer<Float>> {
-    for m in arrays.indices { arrays[m] = leaf(m, of: range, kind) }
-    guard let address = arrays.baseAddress else { preconditionFailure("a rank has microbatches") }
+    for m in addresses.indices { addresses[m] = destination(m, of: range, kind) }
+    guard let address = addresses.baseAddress else { preconditionFailure("a rank has microbatches") }
     return UnsafePointer(address)
   }
 
-  /// Sums the microbatches' gradients of one layer, in tree order, into the segments.
-  func combine(
-    _ range: Range<Int>, _ kind: LayerKind = .kernel, pool: WorkerPool, label: TraceLabel = .unknown
-  ) {
+  /// Sums the microbatches' gradients of one layer into the subtrees' sums, in tree order.
+  func reduce(_ range: Range<Int>, _ kind: LayerKind = .weight, pool: WorkerPool, label: TraceLabel = .unknown) {
     guard !schedule.additions.isEmpty || roundedSchedule != nil else { return }
-    let leaves = leaves(of: range, kind)
-    let pieceCount = (range.count + Self.pieceSize - 1) / Self.pieceSize
-    pool.run(pieceCount, with: (self, leaves, range), label: label) { context, i, _ in
-      let (memory, leaves, range) = context
-      let elements = i * Self.pieceSize..<min((i + 1) * Self.pieceSize, range.count)
-      if let rounded = memory.roundedSchedule {
-        rounded.combine(leaves, elements: elements)
+    let items = WorkDivision(0..<range.count, itemSize: Self.itemSize)
+    let context = (buffers: self, leaves: destinations(of: range, kind), items: items)
+    pool.parallelFor(items.count, with: context, label: label) { context, item, _ in
+      let elements = context.items[item]
+      if let rounded = context.buffers.roundedSchedule {
+        rounded.combine(context.leaves, elements: elements)
       } else {
-        memory.schedule.combine(leaves, elements: elements)
+        context.buffers.schedule.combine(context.leaves, elements: elements)
       }
     }
   }
 
-  // Element-wise, so the size of a piece decides nothing but the cost of handing it out.
-  private static let pieceSize = 16_384
+  // Element-wise: the size of a work item decides nothing but the cost of scheduling it.
+  private static let itemSize = 16_384
+}
+
+extension ModelGraph {
+  /// The parameters of the largest convolution or dense layer.
+  fileprivate var largestWeightCount: Int { operations.map(\.parameterRange.count).max() ?? 0 }
+
+  /// The parameters of the widest batch normalization.
+  fileprivate var largestNormalizationParameterCount: Int { normalizationLayers.map(\.range.count).max() ?? 0 }
 }

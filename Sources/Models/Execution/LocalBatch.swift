@@ -1,7 +1,8 @@
 import Collectives
+import Support
 import Tensors
 
-/// The microbatches of one batch that this rank computes, and the reductions that join them with the other ranks'.
+/// The microbatches of one batch that this rank computes, and the reductions over all ranks' microbatches.
 public struct LocalBatch {
   /// The number of microbatches of the global batch.
   public let globalCount: Int
@@ -11,27 +12,27 @@ public struct LocalBatch {
   public let imagesPerMicrobatch: Int
   /// The images of the global batch.
   public let globalImageCount: Int
-  /// Joins the sums of one batch normalisation.
+  /// Reduces the sums of one batch normalization.
   let normReduction: TreeAllReduce
-  /// Joins the losses; under way while the gradient goes back.
+  /// Reduces the losses, during the backward pass.
   let lossReduction: TreeAllReduce
-  /// Joins the statistics of all batch normalisations at once, where each microbatch has its own; under way while the
-  /// gradient goes back.
+  /// Reduces the statistics of all batch normalizations at once, where each microbatch has its own; during the backward
+  /// pass.
   let statisticsReduction: TreeAllReduce
 
   /// Describes the microbatches of a batch.
   ///
-  /// Every rank calls it with equal arguments but for `localRange`; it does not communicate.
+  /// Every rank passes equal arguments but for `localRange`; nothing is communicated.
   ///
   /// - Parameters:
-  ///   - network: The layers, which decide how much is joined.
+  ///   - graph: The network, which decides how much is reduced.
   ///   - globalImageCount: Images of the global batch.
   ///   - imagesPerMicrobatch: Images of a microbatch; the last has what is left.
   ///   - localRange: This rank's microbatches.
   ///   - tree: The tree over all ⌈images / images per microbatch⌉ of them.
-  ///   - communicator: The ranks that share them.
+  ///   - communicator: The ranks that share the microbatches.
   public init(
-    _ network: WideResNet, globalImageCount: Int, imagesPerMicrobatch: Int, localRange: Range<Int>,
+    _ graph: ModelGraph, globalImageCount: Int, imagesPerMicrobatch: Int, localRange: Range<Int>,
     tree: ReductionTree, communicator: any Communicator
   ) {
     self.globalImageCount = globalImageCount
@@ -40,10 +41,10 @@ public struct LocalBatch {
     func reduction(_ maximum: Int, tag: Int) -> TreeAllReduce {
       TreeAllReduce(tree: tree, communicator: communicator, maximumElementCount: maximum, tag: tag)
     }
-    normReduction = reduction(network.largestNormalizationSumCount, tag: 0)
+    normReduction = reduction(graph.largestNormalizationSumCount, tag: 0)
     lossReduction = reduction(1, tag: 1)
-    statisticsReduction = reduction(network.statisticsLayout.elementCount, tag: 2)
-    globalCount = (globalImageCount + imagesPerMicrobatch - 1) / imagesPerMicrobatch
+    statisticsReduction = reduction(graph.statisticsLayout.elementCount, tag: 2)
+    globalCount = globalImageCount.dividedRoundingUp(by: imagesPerMicrobatch)
     precondition(localRange.upperBound <= globalCount, "a rank has microbatches beyond the last")
   }
 
@@ -66,11 +67,9 @@ public struct LocalBatch {
   }
 }
 
-extension WideResNet {
-  /// The most sums of one batch normalisation: two a channel of the widest.
-  fileprivate var largestNormalizationSumCount: Int {
-    2 * (normalizationLayers.map(\.layer.channels).max() ?? 0)
-  }
+extension ModelGraph {
+  /// The sums of the widest batch normalization: two per channel.
+  fileprivate var largestNormalizationSumCount: Int { 2 * (normalizationLayers.map(\.channels).max() ?? 0) }
 }
 
 /// The microbatches of this rank, divided into work items of one layer's forward or backward pass.
@@ -80,7 +79,7 @@ struct LayerWorkItems {
   let microbatchesPerItem: Int
 
   /// The number of work items.
-  var count: Int { (batch.localCount + microbatchesPerItem - 1) / microbatchesPerItem }
+  var count: Int { batch.localCount.dividedRoundingUp(by: microbatchesPerItem) }
 
   /// The first local microbatch of a work item.
   func firstMicrobatch(_ item: Int) -> Int { item * microbatchesPerItem }

@@ -4,237 +4,154 @@ extension ModelExecutor {
   /// Computes the gradients of all parameters for the batch of the last forward pass, which must have used batch
   /// statistics.
   ///
-  /// The gradients of this rank's microbatches are left in ``subtreeGradients``, one store for every subtree of the
-  /// reduction tree that lies wholly in this rank's run. Layers are visited from the last to the first. With batch
-  /// statistics over the global batch, every rank must call it, in the same order.
+  /// The gradients of this rank's microbatches are left in ``subtreeGradients``. Layers are visited from the last to the
+  /// first. Collective with batch statistics over the global batch: every rank calls it, in the same order.
   ///
   /// - Parameters:
   ///   - images: The batch's images, as given to the forward pass.
-  ///   - run: The microbatches of the batch.
-  ///   - gradientReady: Called when the gradients of some elements are complete in all segments, once for every
-  ///     element, later layers first. The parameters of these elements are not read any more.
+  ///   - batch: The microbatches of the batch.
+  ///   - gradientReady: Called when the gradients of some elements are complete in all subtrees, once per element, later
+  ///     layers first. The parameters of these elements are not read any more.
   /// - Throws: ``CommunicationError`` if an exchange fails; what `gradientReady` throws.
-  /// - Precondition: The pass is for training.
+  /// - Precondition: The executor is for training.
   public func backward(
-    _ images: UnsafePointer<Float>, run: LocalBatch,
-    gradientReady: (Range<Int>) throws -> Void
+    _ images: UnsafePointer<Float>, batch: LocalBatch, gradientReady: (Range<Int>) throws -> Void
   ) throws {
-    guard let memory = gradients else { preconditionFailure("this pass keeps no activations") }
-    try backwardHead(memory, run, gradientReady)
-    for g in network.groups.indices.reversed() {
-      let x = g == 0 ? stemOutput : groupActivations[g - 1].last
-      try backward(
-        network.groups[g], groupActivations[g], x, memory, run, next: normAfter(group: g),
-        hasSkip: g < network.groups.count - 1, gradientReady)
+    guard let schedule = backwardSchedule, let buffers = gradients else {
+      preconditionFailure("an executor for inference saves no activations")
     }
-    backward(
-      network.stem, from: images, run: run, memory: memory,
-      arriving: OutputGradientSource(
-        memory.outer, through: norms[0], at: stemOutput, addend: memory.skip))
-    try combine(network.stem.range, memory, gradientReady)
-  }
-
-  /// The gradients of this rank's microbatches, one store a subtree of the reduction tree.
-  public var subtreeGradients: [ParameterStore] { gradients?.segments ?? [] }
-
-  private func backwardHead(
-    _ memory: GradientBuffers, _ run: LocalBatch, _ gradientReady: (Range<Int>) throws -> Void
-  ) throws {
-    let norm = norm(network.norm)
-    let z = groupActivations[groupActivations.count - 1].last
-    let start = spans.now()
-    pool.run(run.localCount, with: (self, norm, z, memory, run), label: spans.headBackward) {
-      context, m, _ in
-      let (pass, norm, z, memory, run) = context
-      let first = run.firstImage(m)
-      let offset = first * pass.network.norm.channels * pass.head.pixels
-      pass.head.backward(
-        first: first, imageCount: run.imageCount(m), activation: z.pointer + offset,
-        map: norm.normalizedReLU(m), parameters: pass.parameters,
-        leaf: memory.leaf(m, of: pass.network.head.range),
-        inputGradient: norm.inputGradient(m, memory.outer.pointer + offset))
-    }
-    spans.record(spans.headBackward, since: start)
-    try norm.startBackward(run, memory)
-    try combine(network.head.range, memory, gradientReady)
-    try finish(norm, memory, run, gradientReady)
-  }
-
-  /// The way back through a group; see ``ResidualGroup``.
-  ///
-  /// `memory.skip` holds what reaches a joint along the identity skip: on entry the gradient that the following group's
-  /// shortcut sends to z (if `hasSkip`), then the gradient of z, then that of y; on return the gradient that this
-  /// group's shortcut sends to x. `memory.outer` and `memory.inner` hold masked gradients behind the blocks' first and
-  /// second normalisation.
-  private func backward(
-    _ group: ResidualGroup, _ activations: GroupActivations, _ x: Tensor,
-    _ memory: GradientBuffers, _ run: LocalBatch, next: BatchNormalization, hasSkip: Bool,
-    _ gradientReady: (Range<Int>) throws -> Void
-  ) throws {
-    let last = group.blocks.count - 1
-    for b in group.blocks.indices.reversed() {
-      let block = group.blocks[b]
-      let (norm1, norm2) = (norm(block.norm1), norm(block.norm2))
-      let (inner, outer) = (activations.inner[b], activations.outer[b])
-      // z and y are joints: what comes through the layers behind and what comes along the skip meet there, and the sum
-      // is kept for the skip's other end.
-      let isResidualAdd = b == last || b == 0
-      var arriving = OutputGradientSource(
-        memory.outer, through: b == last ? next : norm(group.blocks[b + 1].norm1), at: outer,
-        addend: isResidualAdd && (b < last || hasSkip) ? memory.skip : nil,
-        stored: isResidualAdd ? memory.skip : nil)
-      if last == 0 { arriving = doubled(arriving, into: memory.skip, run) }
-      backward(
-        block.conv2, from: inner.pointer, via: norm2, run: run, memory: memory,
-        arriving: arriving, into: memory.inner)
-      try norm2.startBackward(run, memory)
-      // While the ranks' sums travel: what does not need them.
-      try combine(block.conv2.range, memory, gradientReady)
-      if b == 0 {
-        backward(
-          group.shortcut, from: x.pointer, run: run, memory: memory,
-          arriving: OutputGradientSource(memory.skip), into: memory.nextSkip)
-        try combine(group.shortcut.range, memory, gradientReady)
+    for step in schedule.steps {
+      switch step {
+      case .classifier(let operation, let inputGradient):
+        backward(operation, gradient(inputGradient), buffers, batch)
+      case .convolution(let operation, let outputGradient, let inputGradient):
+        backward(operation, images, outputGradient, inputGradient.map(gradient), buffers, batch)
+      case .scaling(let operation, let outputGradient, let inputGradient):
+        backward(operation, outputGradient, gradient(inputGradient), batch)
+      case .startNormalization(let layer):
+        try norm(layer).startBackward(batch, buffers)
+      case .finishNormalization(let layer):
+        let start = labels.now()
+        try norm(layer).finishBackward(batch, parameters: parameters)
+        labels.recordStatisticsWait(batch, since: start)
+        // Only now: the receiver of the gradients may change scale and shift, which were read just above.
+        buffers.reduce(layer.range, .normalization, pool: pool, label: labels.addition)
+        try gradientReady(layer.range)
+      case .reduceParameterGradients(let range):
+        let start = labels.now()
+        buffers.reduce(range, pool: pool, label: labels.addition)
+        labels.record(labels.addition, since: start)
+        try gradientReady(range)
       }
-      try finish(norm2, memory, run, gradientReady)
-      backward(
-        block.conv1, from: b == 0 ? x.pointer : activations.outer[b - 1].pointer, via: norm1,
-        run: run, memory: memory,
-        arriving: OutputGradientSource(memory.inner, through: norm2, at: inner), into: memory.outer)
-      try norm1.startBackward(run, memory)
-      try combine(block.conv1.range, memory, gradientReady)
-      try finish(norm1, memory, run, gradientReady)
     }
-    memory.swapSkips()
   }
+
+  /// The gradients of this rank's microbatches: one store per maximal subtree of the reduction tree within them.
+  public var subtreeGradients: [ParameterStore] { gradients?.subtreeSums ?? [] }
 
   /// Runs the backward pass of one convolution over this rank's microbatches.
-  ///
-  /// - Parameters:
-  ///   - layer: The convolution.
-  ///   - input: What the forward pass read.
-  ///   - norm: What normalised it; nil if it was taken raw.
-  ///   - run: The microbatches of the batch.
-  ///   - memory: Gradients.
-  ///   - source: The gradient of the convolution's output.
-  ///   - target: Where the gradient of the input goes; nil if nobody needs it.
   private func backward(
-    _ layer: ConvolutionLayer, from input: UnsafePointer<Float>, via norm: BatchNormalization? = nil,
-    run: LocalBatch, memory: GradientBuffers, arriving source: OutputGradientSource,
-    into target: Tensor? = nil
+    _ operation: ConvolutionOperation, _ images: UnsafePointer<Float>, _ outputGradient: TensorGradient,
+    _ inputGradient: UnsafeMutablePointer<Float>?, _ buffers: GradientBuffers, _ batch: LocalBatch
   ) {
-    if target != nil { packWeight(layer, for: .backward) }
-    let parts = workItems(layer, run)
-    let leaves = memory.leaves(of: layer.range)
-    let context = (self, layer, input, norm, parts, leaves, source, target)
-    let start = spans.now()
-    pool.run(parts.count, with: context, label: spans.backward(layer)) { context, part, worker in
-      let (pass, layer, input, norm, parts, leaves, source, target) = context
-      let geometry = layer.geometry
-      let m = parts.firstMicrobatch(part)
-      let first = parts.batch.firstImage(m)
-      pass.engine.backward(
-        geometry, parts.microbatches(part),
+    let layer = operation.layer
+    if inputGradient != nil { packWeight(layer, for: .backward) }
+    let items = workItems(layer, batch)
+    let context = (
+      executor: self, layer: layer, items: items, input: input(operation.input.tensor, images),
+      norm: operation.input.normalization.map(norm), destinations: buffers.destinations(of: layer.range),
+      source: OutputGradientSource(outputGradient, self), target: inputGradient
+    )
+    let start = labels.now()
+    pool.parallelFor(items.count, with: context, label: labels.backward(layer)) { context, item, worker in
+      let (executor, geometry, norm) = (context.executor, context.layer.geometry, context.norm)
+      let m = context.items.firstMicrobatch(item)
+      let first = context.items.batch.firstImage(m)
+      executor.engine.backward(
+        geometry, context.items.microbatches(item),
         input: ConvolutionInput(
-          activation: input + first * geometry.inputCount, normalization: norm?.normalizedReLU(m)),
-        weight: pass.weight(layer), packed: pass.packed,
-        outputGradient: source.operand(m, offset: first * geometry.outputCount),
+          activation: context.input + first * geometry.inputCount, normalization: norm?.normalizedReLU(m)),
+        weight: executor.weight(context.layer), packed: executor.packed,
+        outputGradient: context.source.operand(m, offset: first * geometry.outputCount),
         parameterGradient: ConvolutionParameterGradient(
-          addresses: leaves + m, hasBias: layer.bias != nil),
-        inputGradient: target.map { target in
-          let gradient = target.pointer + first * geometry.inputCount
+          destinations: context.destinations + m, hasBias: context.layer.bias != nil),
+        inputGradient: context.target.map { target in
+          let gradient = target + first * geometry.inputCount
           return norm?.inputGradient(m, gradient) ?? ConvolutionInputGradient(gradient: gradient)
-        }, scratch: pass.scratch(worker))
+        }, scratch: executor.scratch(worker))
     }
-    spans.record(spans.backward(layer), since: start)
+    labels.record(labels.backward(layer), since: start)
   }
 
-  /// Forms the gradient of y in a group of one block, where z = 2·y: twice the gradient of z.
-  private func doubled(
-    _ source: OutputGradientSource, into target: Tensor, _ run: LocalBatch
-  ) -> OutputGradientSource {
-    pool.run(run.localCount, with: (source, target, run)) { context, m, _ in
-      let (source, target, run) = context
-      let count = source.activationCountPerImage
-      let first = run.firstImage(m) * count
-      let operand = source.operand(m, offset: first)
-      guard let map = operand.normalization else { return }
-      for i in 0..<run.imageCount(m) * count {
-        let c = i % source.channels
-        let sum =
-          map.gradientScale[c] * operand.gradient[i]
-          + (map.activationScale[c] * map.activation[i] + map.constant[c])
-        target.pointer[first + i] = 2 * (sum + (operand.addend?[i] ?? 0))
+  /// Computes the gradient of the input of a scaling: factor · the gradient of its output.
+  private func backward(
+    _ operation: ScalingOperation, _ outputGradient: TensorGradient, _ target: UnsafeMutablePointer<Float>,
+    _ batch: LocalBatch
+  ) {
+    let context = (
+      operation: operation, source: OutputGradientSource(outputGradient, self), target: target, batch: batch
+    )
+    pool.parallelFor(batch.localCount, with: context) { context, m, _ in
+      let (tensor, factor) = (context.operation.input, context.operation.factor)
+      let first = context.batch.firstImage(m) * tensor.elementCount
+      let operand = context.source.operand(m, offset: first)
+      for i in 0..<context.batch.imageCount(m) * tensor.elementCount {
+        var sum = operand.gradient[i]
+        if let map = operand.normalization {
+          let c = i % tensor.channels
+          sum = map.gradientScale[c] * sum + (map.activationScale[c] * map.activation[i] + map.constant[c])
+        }
+        context.target[first + i] = factor * (sum + (operand.addend?[i] ?? 0))
       }
     }
-    return OutputGradientSource(target)
   }
 
-  /// Ends a batch normalisation's exchange and hands over its gradients.
-  private func finish(
-    _ norm: BatchNormalization, _ memory: GradientBuffers, _ run: LocalBatch,
-    _ gradientReady: (Range<Int>) throws -> Void
-  ) throws {
-    let start = spans.now()
-    try norm.finishBackward(run, parameters: parameters)
-    spans.recordStatisticsWait(run, since: start)
-    // Only now: who gets the gradients may change scale and shift, which were read just above.
-    memory.combine(norm.layer.range, .normalization, pool: pool, label: spans.addition)
-    try gradientReady(norm.layer.range)
-  }
-
-  /// Joins the microbatches' gradients of one layer and hands them over.
-  private func combine(
-    _ range: Range<Int>, _ memory: GradientBuffers, _ gradientReady: (Range<Int>) throws -> Void
-  ) throws {
-    let start = spans.now()
-    memory.combine(range, pool: pool, label: spans.addition)
-    spans.record(spans.addition, since: start)
-    try gradientReady(range)
+  /// Runs the backward pass of the classifier.
+  private func backward(
+    _ operation: ClassifierOperation, _ target: UnsafeMutablePointer<Float>, _ buffers: GradientBuffers,
+    _ batch: LocalBatch
+  ) {
+    guard let layer = operation.input.normalization else { preconditionFailure("the classifier reads a raw tensor") }
+    let tensor = operation.input.tensor
+    let context = (
+      executor: self, norm: norm(layer), input: activation(tensor), count: tensor.elementCount, target: target,
+      buffers: buffers, batch: batch
+    )
+    let start = labels.now()
+    pool.parallelFor(batch.localCount, with: context, label: labels.headBackward) { context, m, _ in
+      let (executor, batch) = (context.executor, context.batch)
+      let first = batch.firstImage(m)
+      let offset = first * context.count
+      executor.head.backward(
+        first: first, imageCount: batch.imageCount(m), activation: context.input + offset,
+        map: context.norm.normalizedReLU(m), parameters: executor.parameters,
+        destination: context.buffers.destination(m, of: executor.graph.classifier.layer.range),
+        inputGradient: context.norm.inputGradient(m, context.target + offset))
+    }
+    labels.record(labels.headBackward, since: start)
   }
 }
 
-/// Where the gradient of a convolution's output comes from: see ``ConvolutionOutputGradient``.
-struct OutputGradientSource {
-  private let gradient: Tensor
+/// The memory of a ``TensorGradient``.
+private struct OutputGradientSource {
+  private let gradient: UnsafeMutablePointer<Float>
   private let norm: BatchNormalization?
-  private let activation: Tensor?
-  private let addend: Tensor?
-  private let stored: Tensor?
+  private let activation: UnsafeMutablePointer<Float>
+  private let addend: UnsafeMutablePointer<Float>?
+  private let saved: UnsafeMutablePointer<Float>?
 
-  /// Takes the gradient of the output itself.
-  init(_ gradient: Tensor) {
-    self.gradient = gradient
-    norm = nil
-    activation = nil
-    addend = nil
-    stored = nil
+  init(_ source: TensorGradient, _ executor: ModelExecutor) {
+    gradient = executor.gradient(source.gradient)
+    norm = source.normalization.map(executor.norm)
+    activation = executor.activation(source.tensor)
+    addend = source.addend.map(executor.gradient)
+    saved = source.saved.map(executor.gradient)
   }
 
-  /// Takes the masked gradient behind a normalisation of `activation`, adds what comes along a skip, keeps the sum.
-  init(
-    _ gradient: Tensor, through norm: BatchNormalization, at activation: Tensor,
-    addend: Tensor? = nil, stored: Tensor? = nil
-  ) {
-    self.gradient = gradient
-    self.norm = norm
-    self.activation = activation
-    self.addend = addend
-    self.stored = stored
-  }
-
-  /// The elements of one image of the normalised activation.
-  var activationCountPerImage: Int { activation?.elementCountPerImage ?? 0 }
-  /// The channels of the normalised activation.
-  var channels: Int { norm?.layer.channels ?? 1 }
-
-  /// The operand for local microbatch `m`, whose first element is at `offset`.
+  /// The operand for local microbatch `m` and those after it, whose first element is at `offset`.
   func operand(_ m: Int, offset: Int) -> ConvolutionOutputGradient {
     ConvolutionOutputGradient(
-      gradient: gradient.pointer + offset,
-      normalization: activation.flatMap { activation in
-        norm?.gradient(m, activation: activation.pointer + offset)
-      }, addend: addend.map { UnsafePointer($0.pointer + offset) },
-      stored: stored.map { $0.pointer + offset })
+      gradient: gradient + offset, normalization: norm?.gradient(m, activation: activation + offset),
+      addend: addend.map { UnsafePointer($0 + offset) }, savedGradient: saved.map { $0 + offset })
   }
 }

@@ -1,169 +1,141 @@
 import Tensors
 
 extension ModelExecutor {
-  /// Computes the logits of this rank's images; ``finishLoss(_:)`` then tells the loss.
+  /// Computes the logits of this rank's images; ``finishLoss(_:)`` then returns the loss.
   ///
-  /// Every rank must call it, in the same order.
+  /// Collective: every rank calls it, in the same order.
   ///
   /// - Parameters:
   ///   - images: This rank's images, `NHWC`, raw pixels 0 … 255.
-  ///   - labels: A class an image.
-  ///   - run: The microbatches of the batch.
-  ///   - statistics: What normalises activations.
-  ///   - arrival: Called before a layer reads parameters that are not known to have arrived: waits for the first so
-  ///     many elements of the flat buffer and tells how many are there. Without it all are.
+  ///   - labels: A class per image.
+  ///   - batch: The microbatches of the batch.
+  ///   - statistics: The statistics that normalize activations.
+  ///   - awaitParameters: Called before an operation reads parameters that are not known to have arrived. It waits for
+  ///     that many leading elements of the flat buffer and returns how many have arrived. By default all have.
   /// - Throws: ``CommunicationError`` if an exchange fails.
   public func forward(
-    _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, run: LocalBatch,
-    statistics: NormalizationStatistics, arrival: (Int) throws -> Int = { _ in .max }
+    _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, batch: LocalBatch,
+    statistics: NormalizationStatistics, awaitParameters: (Int) throws -> Int = { _ in .max }
   ) throws {
     resetArrivedParameters()
     if statistics == .running {
-      try require(network.parameterCount, arrival)
+      try self.awaitParameters(upTo: graph.parameterCount, awaitParameters)
       for norm in norms { norm.useRunningStatistics(runningStatistics, parameters: parameters) }
     }
-    try require(network.stem.range.upperBound, arrival)
-    convolve(network.stem, from: images, to: stemOutput, run: run, feeding: norms[0])
-    try start(norms[0], run, statistics)
-    try finish(norms[0], run, statistics, arrival)
-    var x = stemOutput
-    for (g, group) in network.groups.enumerated() {
-      x = try forward(
-        group, groupActivations[g], x, run, statistics, next: normAfter(group: g), arrival)
+    for step in forwardSchedule.steps {
+      switch step {
+      case .compute(let operation, let nextNorm):
+        try self.awaitParameters(upTo: operation.parameterRange.upperBound, awaitParameters)
+        switch operation {
+        case .convolution(let operation): convolve(operation, images, batch, sums: nextNorm)
+        case .scaling(let operation): scale(operation, batch, sums: nextNorm)
+        case .classifier(let operation): classify(operation, labels, batch)
+        }
+      case .startStatistics(let layer):
+        if statistics == .batch { try norm(layer).startForward(batch) }
+      case .finishStatistics(let layer):
+        guard statistics == .batch else { continue }
+        try self.awaitParameters(upTo: layer.range.upperBound, awaitParameters)
+        let start = self.labels.now()
+        try norm(layer).finishForward(batch, parameters: parameters)
+        self.labels.recordStatisticsWait(batch, since: start)
+      }
     }
-    try require(network.head.range.upperBound, arrival)
-    let start = spans.now()
-    pool.run(run.localCount, with: (self, x, labels, run), label: spans.headForward) {
-      context, m, _ in
-      let (pass, x, labels, run) = context
-      let first = run.firstImage(m)
-      pass.head.forward(
-        m, first: first, imageCount: run.imageCount(m),
-        activation: x.pointer + first * pass.network.norm.channels * pass.head.pixels,
-        map: pass.norm(pass.network.norm).normalizedReLU(m), parameters: pass.parameters,
-        labels: labels + first, lossScale: 1 / Double(run.globalImageCount))
-    }
-    spans.record(spans.headForward, since: start)
-    try run.lossReduction.start(head.lossSums.pointer, count: 1)
+    try batch.lossReduction.start(head.lossSums.pointer, count: 1)
   }
 
   /// Waits for the losses of all ranks.
   ///
-  /// Every rank must call it after a forward pass, before the next one.
+  /// Collective: every rank calls it after a forward pass, before the next one.
   ///
-  /// - Returns: The mean cross entropy over the global batch, the same bits on every rank.
+  /// - Returns: The mean cross entropy over the global batch, bitwise identical on every rank.
   /// - Throws: ``CommunicationError`` if an exchange fails.
-  public func finishLoss(_ run: LocalBatch) throws -> Double {
+  public func finishLoss(_ batch: LocalBatch) throws -> Double {
     var lossSum = 0.0
-    try run.lossReduction.finish(into: &lossSum)
-    return lossSum / Double(run.globalImageCount)
+    try batch.lossReduction.finish(into: &lossSum)
+    return lossSum / Double(batch.globalImageCount)
   }
 
   /// The class of the largest logit of an image of the last batch, the lowest of several.
   public func prediction(_ image: Int) -> Int {
-    let classes = network.head.outputs
+    let classes = graph.classCount
     return SoftmaxCrossEntropy.prediction(logits + image * classes, classes: classes)
-  }
-
-  /// y = shortcut(x) + block₀(x); z = y + blockₙ₋₁(… block₁(y)).
-  private func forward(
-    _ group: ResidualGroup, _ memory: GroupActivations, _ x: Tensor, _ run: LocalBatch,
-    _ statistics: NormalizationStatistics, next: BatchNormalization,
-    _ arrival: (Int) throws -> Int
-  ) throws -> Tensor {
-    let y = memory.outer[0]
-    var input = x
-    for (b, block) in group.blocks.enumerated() {
-      let isLast = b == group.blocks.count - 1
-      let (norm1, norm2) = (norm(block.norm1), norm(block.norm2))
-      let (inner, outer) = (memory.inner[b], memory.outer[b])
-      try require(block.conv1.range.upperBound, arrival)
-      convolve(block.conv1, from: input.pointer, via: norm1, to: inner, run: run, feeding: norm2)
-      try start(norm2, run, statistics)
-      // While the ranks' sums travel.
-      if b == 0 { convolve(group.shortcut, from: x.pointer, to: y, run: run) }
-      try finish(norm2, run, statistics, arrival)
-      try require(block.conv2.range.upperBound, arrival)
-      let following = isLast ? next : norm(group.blocks[b + 1].norm1)
-      convolve(
-        block.conv2, from: inner.pointer, via: norm2, to: outer, run: run,
-        adding: b == 0 || isLast ? y : nil, feeding: following)
-      if group.blocks.count == 1 { double(outer, run, feeding: following) }
-      try start(following, run, statistics)
-      try finish(following, run, statistics, arrival)
-      input = outer
-    }
-    return input
   }
 
   /// Runs one convolution over this rank's microbatches.
   ///
   /// - Parameters:
-  ///   - layer: The convolution.
-  ///   - input: This rank's input images.
-  ///   - norm: What normalises them on the way in; nil if they are taken raw.
-  ///   - output: Where the result goes.
-  ///   - run: The microbatches of the batch.
-  ///   - addend: What is added to the result; may be `output`.
-  ///   - next: The normalisation that reads the result and needs its sums.
+  ///   - operation: The convolution.
+  ///   - images: This rank's images.
+  ///   - batch: The microbatches of the batch.
+  ///   - nextNorm: The batch normalization that reads the output and needs its sums.
   private func convolve(
-    _ layer: ConvolutionLayer, from input: UnsafePointer<Float>, via norm: BatchNormalization? = nil,
-    to output: Tensor, run: LocalBatch, adding addend: Tensor? = nil,
-    feeding next: BatchNormalization? = nil
+    _ operation: ConvolutionOperation, _ images: UnsafePointer<Float>, _ batch: LocalBatch,
+    sums nextNorm: NormalizationLayer?
   ) {
+    let layer = operation.layer
     packWeight(layer, for: .forward)
-    let parts = workItems(layer, run)
-    let context = (self, layer, input, norm, output, parts, addend, next)
-    let start = spans.now()
-    pool.run(parts.count, with: context, label: spans.forward(layer)) { context, part, worker in
-      let (pass, layer, input, norm, output, parts, addend, next) = context
-      let geometry = layer.geometry
-      let m = parts.firstMicrobatch(part)
-      let first = parts.batch.firstImage(m)
-      pass.engine.forward(
-        geometry, parts.microbatches(part),
+    let items = workItems(layer, batch)
+    let context = (
+      executor: self, layer: layer, items: items, input: input(operation.input.tensor, images),
+      norm: operation.input.normalization.map(norm), output: activation(operation.output),
+      addend: operation.addend.map(activation), nextNorm: nextNorm.map(norm)
+    )
+    let start = labels.now()
+    pool.parallelFor(items.count, with: context, label: labels.forward(layer)) { context, item, worker in
+      let (executor, geometry) = (context.executor, context.layer.geometry)
+      let m = context.items.firstMicrobatch(item)
+      let first = context.items.batch.firstImage(m)
+      executor.engine.forward(
+        geometry, context.items.microbatches(item),
         input: ConvolutionInput(
-          activation: input + first * geometry.inputCount, normalization: norm?.normalizedReLU(m)),
-        weight: pass.weight(layer), packed: pass.packed, bias: pass.bias(layer),
+          activation: context.input + first * geometry.inputCount,
+          normalization: context.norm?.normalizedReLU(m)),
+        weight: executor.weight(context.layer), packed: executor.packed, bias: executor.bias(context.layer),
         output: ConvolutionOutput(
-          activation: output.pointer + first * geometry.outputCount,
-          addend: addend.map { UnsafePointer($0.pointer + first * geometry.outputCount) },
-          sums: next?.sums(m)),
-        scratch: pass.scratch(worker))
+          activation: context.output + first * geometry.outputCount,
+          addend: context.addend.map { UnsafePointer($0 + first * geometry.outputCount) },
+          sums: context.nextNorm?.sums(m)),
+        scratch: executor.scratch(worker))
     }
-    spans.record(spans.forward(layer), since: start)
+    labels.record(labels.forward(layer), since: start)
   }
 
-  /// Makes z = 2·y in place: a group of one block adds y to an empty series, which is y itself.
-  private func double(_ y: Tensor, _ run: LocalBatch, feeding next: BatchNormalization) {
-    pool.run(run.localCount, with: (y, run, next)) { context, m, _ in
-      let (y, run, next) = context
-      let count = y.elementCountPerImage
-      let values = y.pointer + run.firstImage(m) * count
-      for i in 0..<run.imageCount(m) * count { values[i] *= 2 }
-      next.scaleSums(m, by: 2)
+  /// Computes output = factor · input, and scales the sums of the batch normalization that reads the output.
+  private func scale(_ operation: ScalingOperation, _ batch: LocalBatch, sums nextNorm: NormalizationLayer?) {
+    let context = (
+      operation: operation, input: activation(operation.input), output: activation(operation.output), batch: batch,
+      nextNorm: nextNorm.map(norm)
+    )
+    pool.parallelFor(batch.localCount, with: context) { context, m, _ in
+      let (factor, count) = (context.operation.factor, context.operation.input.elementCount)
+      let first = context.batch.firstImage(m) * count
+      for i in first..<first + context.batch.imageCount(m) * count {
+        context.output[i] = context.input[i] * factor
+      }
+      context.nextNorm?.scaleSums(m, by: Double(factor))
     }
   }
 
-  private func start(
-    _ norm: BatchNormalization, _ run: LocalBatch, _ statistics: NormalizationStatistics
-  ) throws {
-    if statistics == .batch { try norm.startForward(run) }
-  }
-
-  private func finish(
-    _ norm: BatchNormalization, _ run: LocalBatch, _ statistics: NormalizationStatistics,
-    _ arrival: (Int) throws -> Int
-  ) throws {
-    guard statistics == .batch else { return }
-    try require(norm.layer.range.upperBound, arrival)
-    let start = spans.now()
-    try norm.finishForward(run, parameters: parameters)
-    spans.recordStatisticsWait(run, since: start)
-  }
-
-  /// The normalisation that reads the output of a group.
-  func normAfter(group g: Int) -> BatchNormalization {
-    norm(g + 1 < network.groups.count ? network.groups[g + 1].blocks[0].norm1 : network.norm)
+  /// Computes logits, losses and the gradients of the logits.
+  private func classify(
+    _ operation: ClassifierOperation, _ labels: UnsafePointer<UInt8>, _ batch: LocalBatch
+  ) {
+    guard let layer = operation.input.normalization else { preconditionFailure("the classifier reads a raw tensor") }
+    let tensor = operation.input.tensor
+    let context = (
+      executor: self, norm: norm(layer), input: activation(tensor), count: tensor.elementCount, labels: labels,
+      batch: batch
+    )
+    let start = self.labels.now()
+    pool.parallelFor(batch.localCount, with: context, label: self.labels.headForward) { context, m, _ in
+      let (executor, batch) = (context.executor, context.batch)
+      let first = batch.firstImage(m)
+      executor.head.forward(
+        m, first: first, imageCount: batch.imageCount(m), activation: context.input + first * context.count,
+        map: context.norm.normalizedReLU(m), parameters: executor.parameters, labels: context.labels + first,
+        lossScale: 1 / Double(batch.globalImageCount))
+    }
+    self.labels.record(self.labels.headForward, since: start)
   }
 }

@@ -2,45 +2,48 @@ import Collectives
 import Tensors
 import Tracing
 
-/// A network at work: all memory that forward and backward passes need, allocated once, and the passes themselves.
+/// Runs forward and backward passes of a ``ModelGraph`` over this rank's microbatches.
 ///
-/// A pass over a layer hands one or several microbatches at a time to a worker; between layers the partial sums of a batch
-/// normalisation are joined over all microbatches, of all ranks. Parameters are read, gradients written; nothing else
-/// outlives a batch.
+/// It owns all memory of the passes, allocated once. One or several microbatches at a time are a worker's item; between
+/// layers the partial sums of a batch normalization are reduced over all microbatches, of all ranks. Parameters are read,
+/// gradients written; nothing else outlives a batch. It walks ``ForwardSchedule`` and ``BackwardSchedule`` and knows no
+/// family of networks.
 public final class ModelExecutor {
-  /// What a pass is for, which decides what memory it keeps.
+  /// The purpose of the passes, which decides what memory is kept.
   public enum Purpose: Sendable {
-    /// Activations are kept for the way back.
+    /// Activations are saved for the backward pass.
     case training
-    /// Forward only: a few activations are used over and over.
+    /// Forward only: a few activations share memory.
     case inference
   }
 
-  let network: WideResNet
+  let graph: ModelGraph
   let engine: any ConvolutionEngine
   let pool: WorkerPool
   let parameters: ParameterStore
   let runningStatistics: ParameterStore
-  let stemOutput: Tensor
-  let groupActivations: [GroupActivations]
+  let forwardSchedule: ForwardSchedule
+  let backwardSchedule: BackwardSchedule?
   let norms: [BatchNormalization]
   let head: ClassifierHead
   let gradients: GradientBuffers?
-  let spans: ExecutorTraceLabels
-  private let layers: [ConvolutionLayer]
-  // One layer's kernel in the engine's own form: it is made when the layer is reached, and read while still in a cache.
+  let labels: ExecutorTraceLabels
+  private let memory: MemoryPlan
+  private let activationSlots: [AlignedBuffer<Float>]
+  private let gradientSlots: [AlignedBuffer<Float>]
+  // One layer's packed weight: it is packed when the layer is reached, and read while still in a cache.
   private let packedWeight: AlignedBuffer<Float>
   private let scratch: [AlignedBuffer<Float>]
   private let scope: BatchNormalizationScope
-  // In scope `microbatch`, every local microbatch's statistics of all layers; their sum then stands in the first row.
+  // In scope `microbatch`, every local microbatch's statistics of all layers; their sum then takes the first row.
   private let microbatchStatistics: AlignedBuffer<Double>
-  // How far parameters have arrived in this batch.
+  // How many leading elements of the parameters have arrived in this batch.
   private var arrivedElementCount = 0
 
-  /// Allocates a pass.
+  /// Allocates an executor.
   ///
   /// - Parameters:
-  ///   - network: The layers.
+  ///   - graph: The network.
   ///   - engine: Computes convolutions.
   ///   - pool: The threads of this rank.
   ///   - parameters: A store of the network's parameters, read by every pass.
@@ -49,130 +52,141 @@ public final class ModelExecutor {
   ///   - microbatches: This rank's microbatches of a full batch.
   ///   - tree: The tree over all microbatches of a full batch.
   ///   - scope: How batch statistics are formed.
-  ///   - purpose: Whether activations are kept for the way back.
-  ///   - roundingLevel: The level of the tree whose gradients are rounded to bfloat16; nil: none.
-  ///   - tracer: Records what takes how long.
+  ///   - purpose: Whether activations are saved for the backward pass.
+  ///   - roundingLevel: The level of the tree whose gradient sums are rounded to bfloat16. If `nil`, none are.
+  ///   - tracer: Records what takes how long. If `nil`, nothing is recorded.
   public init(
-    _ network: WideResNet, engine: any ConvolutionEngine, pool: WorkerPool,
-    parameters: ParameterStore, runningStatistics: ParameterStore, imagesPerMicrobatch: Int,
-    microbatches: Range<Int>, tree: ReductionTree, scope: BatchNormalizationScope, purpose: Purpose,
-    roundingLevel: Int? = nil, tracer: Tracer? = nil
+    _ graph: ModelGraph, engine: any ConvolutionEngine, pool: WorkerPool, parameters: ParameterStore,
+    runningStatistics: ParameterStore, imagesPerMicrobatch: Int, microbatches: Range<Int>, tree: ReductionTree,
+    scope: BatchNormalizationScope, purpose: Purpose, roundingLevel: Int? = nil, tracer: Tracer? = nil
   ) {
-    self.network = network
+    let plan = ExecutorPlan(
+      graph, engine: engine, workerCount: pool.workerCount, imagesPerMicrobatch: imagesPerMicrobatch,
+      microbatches: microbatches, tree: tree, scope: scope, purpose: purpose)
+    func buffers(_ slots: MemoryPlan.Slots) -> [AlignedBuffer<Float>] {
+      slots.sizes.map { AlignedBuffer(count: plan.imageCount * $0) }
+    }
+    self.graph = graph
     self.engine = engine
     self.pool = pool
     self.parameters = parameters
     self.runningStatistics = runningStatistics
     self.scope = scope
-    let images = imagesPerMicrobatch * microbatches.count
-    let activations = ActivationPlan(network, imageCount: images, purpose: purpose)
-    stemOutput = activations.stemOutput
-    groupActivations = activations.groups
-    norms = network.normalizationLayers.map { norm, pixels in
-      BatchNormalization(
-        norm, pixels: pixels, microbatchCount: microbatches.count, scope: scope)
+    forwardSchedule = plan.forward
+    backwardSchedule = plan.backward
+    memory = plan.memory
+    activationSlots = buffers(plan.memory.activations)
+    gradientSlots = buffers(plan.memory.gradients)
+    norms = graph.normalizationLayers.map {
+      BatchNormalization($0, microbatchCount: plan.microbatchCount, scope: scope)
     }
-    layers = network.convolutionLayers
-    spans = ExecutorTraceLabels(network, tracer)
-    let lastImage = layers.last?.geometry
     head = ClassifierHead(
-      network.head, pixels: (lastImage?.outputHeight ?? 0) * (lastImage?.outputWidth ?? 0),
-      imageCount: images, microbatchCount: microbatches.count)
+      graph.classifier, imageCount: plan.imageCount, microbatchCount: plan.microbatchCount)
     gradients =
-      purpose == .training
-      ? GradientBuffers(
-        network, imageCount: images, microbatches: microbatches, tree: tree, roundingLevel: roundingLevel) : nil
-    packedWeight = AlignedBuffer(
-      count: network.convolutions.map(engine.packedWeightCount).max() ?? 0)
-    microbatchStatistics = AlignedBuffer(
-      count: scope == .microbatch && purpose == .training
-        ? microbatches.count * network.statisticsLayout.elementCount : 0)
-    let scratchCount = engine.scratchCount(
-      network.convolutions, imagesPerMicrobatch: imagesPerMicrobatch,
-      microbatchCount: microbatches.count, workerCount: pool.workerCount)
-    scratch = (0..<pool.workerCount).map { _ in AlignedBuffer(count: scratchCount) }
+      plan.backward == nil
+      ? nil : GradientBuffers(graph, microbatches: microbatches, tree: tree, roundingLevel: roundingLevel)
+    labels = ExecutorTraceLabels(graph, tracer)
+    packedWeight = AlignedBuffer(count: plan.packedWeightCount)
+    scratch = (0..<pool.workerCount).map { _ in AlignedBuffer(count: plan.scratchCount) }
+    microbatchStatistics = AlignedBuffer(count: plan.microbatchStatisticsCount)
   }
 
   /// The logits of this rank's images of the last batch, `[images, classes]`.
   public var logits: UnsafePointer<Float> { head.logits }
 
-  /// The bytes of all memory that the pass planned.
+  /// The bytes of all buffers.
   public var byteCount: Int {
-    var total = 0
-    var counted = Set<ObjectIdentifier>()
-    for tensor in [stemOutput] + groupActivations.flatMap(\.all)
-    where counted.insert(ObjectIdentifier(tensor)).inserted {
-      total += tensor.byteCount
-    }
-    for buffer in [packedWeight] + scratch { total += buffer.byteCount }
-    for norm in norms { total += norm.byteCount }
-    total += microbatchStatistics.byteCount
-    return total + head.byteCount + (gradients?.byteCount ?? 0)
+    let floats = activationSlots + gradientSlots + [packedWeight] + scratch
+    return floats.reduce(0) { $0 + $1.byteCount } + norms.reduce(0) { $0 + $1.byteCount }
+      + microbatchStatistics.byteCount + head.byteCount + (gradients?.byteCount ?? 0)
   }
 
-  /// Begins a batch: its parameters may still be on their way.
+  /// Marks all parameters as in flight, at the start of a batch.
   func resetArrivedParameters() { arrivedElementCount = 0 }
 
-  /// Makes sure that the first `count` elements of the parameters are there.
+  /// Waits until the first `count` elements of the parameters have arrived.
   ///
   /// - Parameters:
-  ///   - count: The elements that the next layer reads.
-  ///   - arrival: Waits for so many elements and tells how many are there.
+  ///   - count: The elements that the next operation reads.
+  ///   - wait: Waits for so many elements and returns how many have arrived.
   /// - Throws: ``CommunicationError`` if they cannot arrive.
-  func require(_ count: Int, _ arrival: (Int) throws -> Int) throws {
+  func awaitParameters(upTo count: Int, _ wait: (Int) throws -> Int) throws {
     guard arrivedElementCount < count else { return }
-    arrivedElementCount = try arrival(count)
+    arrivedElementCount = try wait(count)
   }
 
-  /// Brings the kernel of the layer that is computed next into the engine's own form.
+  /// Packs the weight of the layer that is computed next.
   func packWeight(_ layer: ConvolutionLayer, for direction: ConvolutionDirection) {
-    let parts = engine.packingTaskCount(layer.geometry)
-    pool.run(parts, with: (self, layer, direction)) { context, part, _ in
-      let (pass, layer, direction) = context
-      pass.engine.packWeight(
-        layer.geometry, for: direction, part: part, pass.weight(layer),
-        into: pass.packedWeight.pointer)
+    let taskCount = engine.packingTaskCount(layer.geometry)
+    pool.parallelFor(taskCount, with: (self, layer, direction)) { context, task, _ in
+      let (executor, layer, direction) = context
+      executor.engine.packWeight(
+        layer.geometry, for: direction, task: task, executor.weight(layer),
+        into: executor.packedWeight.pointer)
     }
   }
 
-  /// Starts to join the microbatches' statistics where each has its own, for ``finishRunningStatistics(_:)``.
+  /// Starts to reduce the microbatches' statistics where each has its own, for ``finishRunningStatistics(_:)``.
   ///
-  /// Every rank calls it, after a forward pass with batch statistics.
+  /// Collective, after a forward pass with batch statistics.
   ///
   /// - Throws: ``CommunicationError`` if an exchange fails.
-  public func startRunningStatistics(_ run: LocalBatch) throws {
+  public func startRunningStatistics(_ batch: LocalBatch) throws {
     guard scope == .microbatch else { return }
-    let count = network.statisticsLayout.elementCount
+    let count = graph.statisticsLayout.elementCount
     for norm in norms { norm.copyStatistics(to: microbatchStatistics.pointer, stride: count) }
-    try run.statisticsReduction.start(microbatchStatistics.pointer, count: count)
+    try batch.statisticsReduction.start(microbatchStatistics.pointer, count: count)
   }
 
   /// Moves the running statistics towards those of the batch.
   ///
-  /// Every rank calls it.
+  /// Collective.
   ///
   /// - Throws: ``CommunicationError`` if an exchange fails.
-  public func finishRunningStatistics(_ run: LocalBatch) throws {
-    if scope == .microbatch { try run.statisticsReduction.finish(into: microbatchStatistics.pointer) }
+  public func finishRunningStatistics(_ batch: LocalBatch) throws {
+    if scope == .microbatch { try batch.statisticsReduction.finish(into: microbatchStatistics.pointer) }
     for norm in norms {
       norm.updateRunningStatistics(
-        runningStatistics, sums: microbatchStatistics.pointer, count: run.globalCount)
+        runningStatistics, sums: microbatchStatistics.pointer, count: batch.globalCount)
     }
   }
 
-  /// Cuts a pass over a layer into spans of microbatches for the workers.
-  func workItems(_ layer: ConvolutionLayer, _ run: LocalBatch) -> LayerWorkItems {
+  /// Divides a layer's pass into work items of microbatches.
+  func workItems(_ layer: ConvolutionLayer, _ batch: LocalBatch) -> LayerWorkItems {
     LayerWorkItems(
-      batch: run,
+      batch: batch,
       microbatchesPerItem: engine.microbatchesPerWorkItem(
-        layer.geometry, imagesPerMicrobatch: run.imagesPerMicrobatch,
-        microbatchCount: run.localCount, workerCount: pool.workerCount))
+        layer.geometry, imagesPerMicrobatch: batch.imagesPerMicrobatch,
+        microbatchCount: batch.localCount, workerCount: pool.workerCount))
   }
 
-  /// The batch normalisation of a layer.
+  /// The memory of a tensor of this rank's images.
+  ///
+  /// - Precondition: It is not the graph's image, which the caller of a pass holds.
+  func activation(_ tensor: GraphTensor) -> UnsafeMutablePointer<Float> {
+    guard let slot = memory.activations.slotOfValue[tensor.index] else {
+      preconditionFailure("\(tensor.name) has no memory")
+    }
+    return activationSlots[slot].pointer
+  }
+
+  /// The memory of a tensor that an operation reads; that of the graph's image is the caller's.
+  func input(_ tensor: GraphTensor, _ images: UnsafePointer<Float>) -> UnsafePointer<Float> {
+    tensor == graph.image ? images : UnsafePointer(activation(tensor))
+  }
+
+  /// The memory of a gradient of this rank's images.
+  func gradient(_ value: GradientValue) -> UnsafeMutablePointer<Float> {
+    guard let slot = memory.gradients.slotOfValue[value.index] else {
+      preconditionFailure("gradient \(value.index) has no memory")
+    }
+    return gradientSlots[slot].pointer
+  }
+
+  /// The state of a batch normalization.
   func norm(_ layer: NormalizationLayer) -> BatchNormalization { norms[layer.index] }
 
-  /// A convolution's kernel, `RSCK`.
+  /// A convolution's weight, `RSCK`.
   func weight(_ layer: ConvolutionLayer) -> UnsafePointer<Float> {
     UnsafePointer(parameters.pointer + layer.weight.range.lowerBound)
   }
@@ -182,56 +196,9 @@ public final class ModelExecutor {
     layer.bias.map { UnsafePointer(parameters.pointer + $0.range.lowerBound) }
   }
 
-  /// The kernel that was prepared last.
+  /// The weight that was packed last.
   var packed: UnsafePointer<Float> { UnsafePointer(packedWeight.pointer) }
 
   /// A worker's scratch memory.
   func scratch(_ worker: Int) -> UnsafeMutablePointer<Float> { scratch[worker].pointer }
-}
-
-/// What passes through a network are made of, in a trace: a span for every layer and direction, and the waits between them.
-///
-/// Without a tracer it reads no clock and records nothing.
-struct ExecutorTraceLabels {
-  private let tracer: Tracer?
-  private let forward: [TraceLabel]
-  private let backward: [TraceLabel]
-  /// The classifier on the way there.
-  let headForward: TraceLabel
-  /// The classifier on the way back.
-  let headBackward: TraceLabel
-  /// The addition of microbatches' gradients.
-  let addition: TraceLabel
-  private let statisticsWait: TraceLabel
-
-  /// Makes the labels.
-  init(_ network: WideResNet, _ tracer: Tracer?) {
-    func name(_ parameter: String) -> Substring { parameter.dropLast(".weight".count) }
-    self.tracer = tracer
-    let layers = network.convolutionLayers.sorted { $0.index < $1.index }.map { name($0.weight.name) }
-    let head = name(network.head.weight.name)
-    forward = layers.map { tracer.label("forward \($0)", "forward") }
-    backward = layers.map { tracer.label("backward \($0)", "backward") }
-    headForward = tracer.label("forward \(head)", "forward")
-    headBackward = tracer.label("backward \(head)", "backward")
-    addition = tracer.label("add microbatches", "backward")
-    statisticsWait = tracer.label("batch-norm wait", "wait")
-  }
-
-  /// The label of a convolution on the way there.
-  func forward(_ layer: ConvolutionLayer) -> TraceLabel { forward[layer.index] }
-
-  /// The label of a convolution on the way back.
-  func backward(_ layer: ConvolutionLayer) -> TraceLabel { backward[layer.index] }
-
-  /// Reads the clock if something is traced.
-  func now() -> UInt64 { tracer.now() }
-
-  /// Records a span of the thread that trains, which ends now.
-  func record(_ label: TraceLabel, since start: UInt64) { tracer.record(label, since: start) }
-
-  /// Records a wait for batch statistics, if there are other ranks to wait for.
-  func recordStatisticsWait(_ run: LocalBatch, since start: UInt64) {
-    if run.localCount < run.globalCount { tracer.record(statisticsWait, since: start) }
-  }
 }

@@ -1,81 +1,86 @@
-import CHints
 import Collectives
-import Foundation
+import Support
 import Synchronization
 import Tracing
 
 /// A fixed set of threads that share the work of one rank, item by item.
 ///
-/// The calling thread is worker 0 and takes part. Items are handed out one at a time, so a slow worker costs little; which
-/// worker computes an item never changes a result, because an item's result depends on its index alone. Waiting costs a few
-/// microseconds where it is short; where it is not, or where others want the core, a waiting thread gives it up, then
-/// sleeps. The threads end with the pool.
+/// The calling thread is worker 0 and takes part. Workers claim items one at a time, so a slow worker costs little. Which
+/// worker computes an item never changes a result, because an item's result depends on its index alone. The threads end
+/// with the pool.
 public final class WorkerPool: Sendable {
   /// The number of workers, the caller included.
   public let workerCount: Int
-  // What the threads hold: if they held the pool itself it would never go.
-  private let crew: PoolState
+  // The threads hold the state, not the pool: a pool that they held would never be released.
+  private let state: PoolState
 
-  /// Starts `workerCount` − 1 threads.
+  /// Starts `workerCount` − 1 threads, and puts the caller's thread into the default floating-point environment as well.
   ///
   /// - Parameters:
   ///   - workerCount: The number of workers.
-  ///   - communicator: Its messages are moved on by worker 0 after every item, if given.
+  ///   - communicator: If given, worker 0 polls it for progress after every item.
+  ///   - stackSize: Bytes of stack per thread.
+  /// - Throws: `SystemThread.StartError` if a thread cannot be started; those that were started end.
   /// - Precondition: `workerCount` is positive.
-  public init(workerCount: Int, progressing communicator: (any Communicator)? = nil) {
+  public init(
+    workerCount: Int, progressing communicator: (any Communicator)? = nil, stackSize: Int = 8 << 20
+  ) throws {
     precondition(workerCount > 0, "a pool needs at least one worker")
     self.workerCount = workerCount
-    crew = PoolState(communicator)
-    for worker in 1..<max(workerCount, 1) {
-      let thread = Thread { [crew] in crew.serve(worker) }
-      thread.name = "wrn-worker-\(worker)"
-      thread.stackSize = 8 << 20
-      thread.start()
+    let state = PoolState(communicator)
+    self.state = state
+    FloatingPointEnvironment.setDefault()
+    do {
+      for worker in 1..<max(workerCount, 1) {
+        try SystemThread.start("wrn-worker-\(worker)", stackSize: stackSize) { state.workerLoop(worker) }
+      }
+    } catch {
+      state.shutDown()
+      throw error
     }
   }
 
-  deinit { crew.dismiss() }
+  deinit { state.shutDown() }
 
-  /// Lets workers 1, 2, … record what they do, one span a pass; worker 0 is the caller, who knows more.
+  /// Lets workers 1, 2, … record one interval per parallel loop; worker 0 is the caller, which records its own.
   ///
-  /// - Parameter tracer: Has a track for every worker; nil: none records. No pass may be running.
-  public func record(into tracer: Tracer?) { crew.tracer = tracer }
+  /// - Parameter tracer: Has a track for every worker. If `nil`, none records. No loop may be running.
+  public func trace(into tracer: Tracer?) { state.tracer = tracer }
 
   /// Calls `body(context, item, worker)` once for every item in `0..<itemCount`, and returns when all calls have returned.
   ///
-  /// The body captures nothing and gets what it needs as its context: to hand a capturing closure to other threads costs
-  /// an allocation a call, and a training step makes none.
+  /// The body captures nothing and gets what it needs as its context: passing a capturing closure to other threads costs an
+  /// allocation per call, and a training step makes none.
   ///
   /// - Parameters:
   ///   - itemCount: The number of items.
-  ///   - context: What the body works on; stays on the caller's stack.
-  ///   - label: What the pass is called in a trace; one without a name is not recorded.
+  ///   - context: The data of the body; stays on the caller's stack.
+  ///   - label: The name of the loop in a trace; a loop without one is not recorded.
   ///   - body: The work; called from several threads at once with different items, and with a worker's number,
   ///     `0..<workerCount`, that no other call has at the same time.
-  public func run<Context>(
+  public func parallelFor<Context>(
     _ itemCount: Int, with context: Context, label: TraceLabel = .unknown,
     _ body: @escaping (_ context: Context, _ item: Int, _ worker: Int) -> Void
   ) {
     guard workerCount > 1, itemCount > 1 else {
       for item in 0..<itemCount {
         body(context, item, 0)
-        crew.communicator?.progress()
+        state.communicator?.progress()
       }
       return
     }
     withUnsafePointer(to: context) { context in
-      crew.share(
-        BorrowedTask(context: context, body: body), itemCount, label, helpers: workerCount - 1)
+      state.dispatch(BorrowedTask(context: context, body: body), itemCount, label)
     }
   }
 }
 
-/// Work of any type, as the workers see it.
+/// A loop body of any context type, as the workers see it.
 private protocol PoolTask {
   func perform(_ item: Int, worker: Int)
 }
 
-/// Work whose context lies on the stack of a caller that waits.
+/// A loop body whose context is on the stack of the waiting caller.
 ///
 /// Three words, so that `any PoolTask` holds it without an allocation.
 private struct BorrowedTask<Context>: PoolTask {
@@ -85,113 +90,87 @@ private struct BorrowedTask<Context>: PoolTask {
   func perform(_ item: Int, worker: Int) { body(context.pointee, item, worker) }
 }
 
-/// The threads' side of a pool: the work of the current pass, and who is still at it.
+/// What a pool shares with its threads: the present loop, and how much of it is unclaimed and unfinished.
+///
+/// A loop ends when its items are finished, not when all workers have seen it: a worker that the system wakes late finds
+/// nothing to claim. The loop's fields are read only by a worker that has claimed an item and has not finished it, and
+/// meanwhile the loop cannot end; so they need no lock.
 private final class PoolState: @unchecked Sendable {
-  /// Used by worker 0 alone: messages belong to the thread that started MPI.
+  /// Used by worker 0 alone: MPI is called by the thread that initialized it.
   let communicator: (any Communicator)?
-  // Written by worker 0 before `generation` moves on, read by the others after they see that.
-  private var work: (any PoolTask)?
+  var tracer: Tracer?
+  private var task: (any PoolTask)?
   private var itemCount = 0
   private var label = TraceLabel.unknown
-  var tracer: Tracer?
-  private let generation = Atomic<Int>(0)
-  private let nextItem = Atomic<Int>(0)
-  private let busyCount = Atomic<Int>(0)
-  private let isDismissed = Atomic<Bool>(false)
-  private let newWork = EventCount()
-  private let allDone = EventCount()
+  // Below zero after more claims than items.
+  private let unclaimedCount = Atomic<Int>(0)
+  private let unfinishedCount = Atomic<Int>(0)
+  private let isShutDown = Atomic<Bool>(false)
+  private let newItems = EventCount()
+  private let allFinished = EventCount()
 
   init(_ communicator: (any Communicator)?) { self.communicator = communicator }
 
-  /// Does some work together with all other workers; called by worker 0.
-  func share(_ work: some PoolTask, _ itemCount: Int, _ label: TraceLabel, helpers: Int) {
-    self.work = work
-    self.label = label
+  /// Runs a loop together with the other workers; called by worker 0.
+  func dispatch(_ task: some PoolTask, _ itemCount: Int, _ label: TraceLabel) {
+    self.task = task
     self.itemCount = itemCount
-    nextItem.store(0, ordering: .relaxed)
-    busyCount.store(helpers, ordering: .relaxed)
-    generation.wrappingAdd(1, ordering: .sequentiallyConsistent)
-    newWork.call()
-    perform(work, itemCount, worker: 0)
-    allDone.wait { busyCount.load(ordering: .sequentiallyConsistent) == 0 }
-    self.work = nil
+    self.label = label
+    unfinishedCount.store(itemCount, ordering: .relaxed)
+    // Publishes the fields above to whoever claims an item.
+    unclaimedCount.store(itemCount, ordering: .sequentiallyConsistent)
+    newItems.notifyAll()
+    while let item = claimItem() {
+      task.perform(item, worker: 0)
+      finishItems(1)
+      communicator?.progress()
+    }
+    allFinished.wait { unfinishedCount.load(ordering: .sequentiallyConsistent) == 0 }
+    self.task = nil
   }
 
-  /// Takes part in every pass until the crew is dismissed; the life of worker 1, 2, ….
-  func serve(_ worker: Int) {
-    var seen = 0
+  /// Takes part in every loop until the pool shuts down; the body of worker 1, 2, ….
+  func workerLoop(_ worker: Int) {
     while true {
-      newWork.wait { generation.load(ordering: .sequentiallyConsistent) != seen }
-      seen &+= 1
-      if isDismissed.load(ordering: .relaxed) { return }
-      if let work {
-        let tracer = label == .unknown ? nil : tracer
-        let start = tracer.now()
-        perform(work, itemCount, worker: worker)
-        tracer.record(label, track: worker, since: start)
+      newItems.wait {
+        unclaimedCount.load(ordering: .sequentiallyConsistent) > 0 || isShutDown.load(ordering: .sequentiallyConsistent)
       }
-      if busyCount.wrappingSubtract(1, ordering: .sequentiallyConsistent).newValue == 0 {
-        allDone.call()
-      }
+      if isShutDown.load(ordering: .relaxed) { return }
+      if let first = claimItem() { takePart(worker, from: first) }
     }
   }
 
-  /// Lets all threads end; no pass may be running.
-  func dismiss() {
-    isDismissed.store(true, ordering: .relaxed)
-    generation.wrappingAdd(1, ordering: .sequentiallyConsistent)
-    newWork.call()
+  /// Ends all threads; no loop may be running.
+  func shutDown() {
+    isShutDown.store(true, ordering: .sequentiallyConsistent)
+    newItems.notifyAll()
   }
 
-  private func perform(_ work: some PoolTask, _ itemCount: Int, worker: Int) {
-    while true {
-      let item = nextItem.wrappingAdd(1, ordering: .relaxed).oldValue
-      if item >= itemCount { return }
-      work.perform(item, worker: worker)
-      if worker == 0 { communicator?.progress() }
+  /// Computes items of the present loop until all are claimed.
+  private func takePart(_ worker: Int, from first: Int) {
+    guard let task else { preconditionFailure("an item was claimed of no loop") }
+    let tracer = label == .unknown ? nil : tracer
+    let start = tracer.now()
+    var count = 1
+    task.perform(first, worker: worker)
+    while let item = claimItem() {
+      task.perform(item, worker: worker)
+      count += 1
     }
-  }
-}
-
-/// Where threads wait for something that another thread will make true.
-///
-/// A wait first watches the core go by, then offers it to others at every turn, then sleeps: passes over a layer are
-/// mostly shorter apart than a sleeper takes to wake (5 to 20 µs on an idle machine, longer in a virtual one), and a core
-/// that somebody else wants is given up at once.
-final class EventCount: Sendable {
-  private let condition = NSCondition()
-  private let sleeperCount = Atomic<Int>(0)
-
-  // About 2 µs of watching.
-  private static let spinCount = 64
-  // About 100 µs of offering the core where nobody takes it.
-  private static let yieldCount = 256
-
-  /// Returns when `isTrue` does; it is called over and over.
-  ///
-  /// Whoever makes it true must call ``call()`` afterwards. Both sides use sequentially consistent operations, so that
-  /// either the waiter sees the change or the caller sees the sleeper.
-  func wait(until isTrue: () -> Bool) {
-    for _ in 0..<Self.spinCount {
-      if isTrue() { return }
-      CHints_pause()
-    }
-    for _ in 0..<Self.yieldCount {
-      if isTrue() { return }
-      sched_yield()
-    }
-    condition.lock()
-    sleeperCount.wrappingAdd(1, ordering: .sequentiallyConsistent)
-    while !isTrue() { condition.wait() }
-    sleeperCount.wrappingSubtract(1, ordering: .relaxed)
-    condition.unlock()
+    // Before the items count as finished: afterwards the trace may be read.
+    tracer.record(label, track: worker, since: start)
+    finishItems(count)
   }
 
-  /// Wakes all sleepers, if there are any.
-  func call() {
-    guard sleeperCount.load(ordering: .sequentiallyConsistent) > 0 else { return }
-    condition.lock()
-    condition.broadcast()
-    condition.unlock()
+  /// Claims an item of the present loop; `nil` if none is left.
+  private func claimItem() -> Int? {
+    let left = unclaimedCount.wrappingSubtract(1, ordering: .acquiringAndReleasing).oldValue
+    return left > 0 ? itemCount - left : nil
+  }
+
+  private func finishItems(_ count: Int) {
+    if unfinishedCount.wrappingSubtract(count, ordering: .sequentiallyConsistent).newValue == 0 {
+      allFinished.notifyAll()
+    }
   }
 }

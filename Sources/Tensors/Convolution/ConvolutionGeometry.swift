@@ -1,4 +1,4 @@
-/// The shape of a two-dimensional convolution: cross-correlation of an `NHWC` activation with an `RSCK` kernel.
+/// The sizes of a two-dimensional convolution: cross-correlation of an `NHWC` activation with an `RSCK` weight.
 public struct ConvolutionGeometry: Hashable, Sendable {
   /// H: input rows.
   public let inputHeight: Int
@@ -6,35 +6,37 @@ public struct ConvolutionGeometry: Hashable, Sendable {
   public let inputWidth: Int
   /// C: input channels.
   public let inputChannels: Int
-  /// K: filters, the output's channels.
+  /// K: output channels.
   public let outputChannels: Int
-  /// R = S: rows and columns of the kernel.
+  /// R = S: rows and columns of the weight.
   public let kernelSize: Int
-  /// The step between output positions, in input pixels, both ways.
+  /// The distance between output positions in input pixels, equal for rows and columns.
   public let stride: Int
-  /// Rows and columns of zeros before the first; what lies beyond the last is zero as far as the kernel reaches.
+  /// The rows of zeros above the image, equal to the columns of zeros to its left.
+  ///
+  /// Input positions beyond the last row or column also count as zero, as far as the weight reaches.
   public let paddingBefore: Int
   /// P: output rows.
   public let outputHeight: Int
   /// Q: output columns.
   public let outputWidth: Int
 
-  /// Makes a geometry with TensorFlow's SAME padding: the output has ⌈H/stride⌉ rows, and of the zeros that needs half,
-  /// rounded down, come before and the rest after.
+  /// Creates a geometry with TensorFlow's SAME padding: the output has ⌈H/stride⌉ rows and ⌈W/stride⌉ columns.
   ///
-  /// An even extent at stride 2 gets none before and one after.
+  /// Half of the required zeros, rounded down, come before the image and the rest after it. For example, kernel size 3 at
+  /// stride 2 over an even size needs no zero before and one after.
   ///
-  /// - Precondition: H = W, or stride 1, or both need the same padding before.
+  /// - Precondition: Rows and columns require the same padding before.
   public init(
     inputHeight: Int, inputWidth: Int, inputChannels: Int, outputChannels: Int, kernelSize: Int,
     stride: Int
   ) {
-    func padding(_ extent: Int) -> (output: Int, before: Int) {
-      let output = (extent + stride - 1) / stride
-      return (output, max((output - 1) * stride + kernelSize - extent, 0) / 2)
+    func padding(_ size: Int) -> (output: Int, before: Int) {
+      let output = (size + stride - 1) / stride
+      return (output, max((output - 1) * stride + kernelSize - size, 0) / 2)
     }
     let (rows, columns) = (padding(inputHeight), padding(inputWidth))
-    precondition(rows.before == columns.before, "rows and columns need the same padding before")
+    precondition(rows.before == columns.before, "rows and columns must require the same padding before")
     self.inputHeight = inputHeight
     self.inputWidth = inputWidth
     self.inputChannels = inputChannels
@@ -46,16 +48,17 @@ public struct ConvolutionGeometry: Hashable, Sendable {
     outputWidth = columns.output
   }
 
-  /// Makes a geometry with the same padding on all sides, as the Wide ResNet paper's networks have it: the output has
-  /// ⌊(H + 2·padding − R)/stride⌋ + 1 rows.
+  /// Creates a geometry with equal padding on all sides, as in PyTorch: ⌊(H + 2·padding − R)/stride⌋ + 1 output rows.
   ///
-  /// - Precondition: The kernel fits into the padded image.
+  /// The networks of the Wide ResNet paper use this padding.
+  ///
+  /// - Precondition: The weight is no larger than the padded image.
   public init(
     inputHeight: Int, inputWidth: Int, inputChannels: Int, outputChannels: Int, kernelSize: Int,
     stride: Int, padding: Int
   ) {
     precondition(
-      min(inputHeight, inputWidth) + 2 * padding >= kernelSize, "the kernel is larger than the padded image")
+      min(inputHeight, inputWidth) + 2 * padding >= kernelSize, "the weight is larger than the padded image")
     self.inputHeight = inputHeight
     self.inputWidth = inputWidth
     self.inputChannels = inputChannels
@@ -67,20 +70,20 @@ public struct ConvolutionGeometry: Hashable, Sendable {
     outputWidth = (inputWidth + 2 * padding - kernelSize) / stride + 1
   }
 
-  /// Elements of one input image, H·W·C.
+  /// The elements per input image, H·W·C.
   public var inputCount: Int { inputHeight * inputWidth * inputChannels }
-  /// Elements of one output image, P·Q·K.
+  /// The elements per output image, P·Q·K.
   public var outputCount: Int { outputHeight * outputWidth * outputChannels }
-  /// Elements of the kernel, R·S·C·K.
+  /// The elements of the weight, R·S·C·K.
   public var weightCount: Int { kernelSize * kernelSize * inputChannels * outputChannels }
-  /// Multiply-adds of the direct convolution of one image, P·Q·R·S·C·K.
+  /// The multiply-adds of the direct convolution per image, P·Q·R·S·C·K.
   public var multiplyAdds: Int { outputHeight * outputWidth * weightCount }
 }
 
-/// Which way a convolution is computed; kernels are prepared for one of them.
+/// The pass that a packed weight serves.
 public enum ConvolutionDirection: Sendable, CaseIterable {
-  /// From its input to its output.
+  /// The forward pass: from the input to the output.
   case forward
-  /// From the gradient of its output to those of its input and kernel.
+  /// The backward pass: from the output gradient to the gradients w.r.t. input, weight and bias.
   case backward
 }

@@ -1,21 +1,22 @@
-/// The convolution kernels of one build: the same functions compiled for one instruction set.
+/// The dispatch table of one kernel build: the same convolution functions, compiled for one instruction set.
 ///
-/// The program picks a build at start and calls it through this table, so that no instruction of a wider build can slip
-/// into code that runs everywhere. The functions have no state; operands are those of the convolution engines.
+/// The program selects a build at start and calls it only through this table. No instruction of a wider build can
+/// therefore reach code that runs on every CPU. The functions have no state.
 public struct ConvolutionKernelTable: Sendable {
-  /// Brings a part of a kernel into the build's own form: geometry, direction, part, `RSCK`, target.
-  public typealias PrepareWeight =
+  /// Packs a part of a weight: geometry, direction, index of the packing task, weight (`RSCK`), packed weight.
+  public typealias PackWeight =
     @Sendable (
       ConvolutionGeometry, ConvolutionDirection, Int, UnsafePointer<Float>,
       UnsafeMutablePointer<Float>
     ) -> Void
-  /// Forward: geometry, span, input, prepared kernel, bias, output, scratch.
+  /// The forward pass: geometry, microbatches, input, packed weight, bias (K values), output, scratch.
   public typealias Forward =
     @Sendable (
       ConvolutionGeometry, MicrobatchRange, ConvolutionInput, UnsafePointer<Float>, UnsafePointer<Float>?,
       ConvolutionOutput, UnsafeMutablePointer<Float>
     ) -> Void
-  /// Backward: geometry, span, input, prepared kernel, output gradient, dW and dB, input gradient, scratch.
+  /// The backward pass: geometry, microbatches, input, packed weight, output gradient, parameter gradients, input
+  /// gradient, scratch.
   public typealias Backward =
     @Sendable (
       ConvolutionGeometry, MicrobatchRange, ConvolutionInput, UnsafePointer<Float>,
@@ -23,29 +24,29 @@ public struct ConvolutionKernelTable: Sendable {
       UnsafeMutablePointer<Float>
     ) -> Void
 
-  /// The algorithm for a geometry, `winograd`, `polyphase` or `direct`.
+  /// Returns the algorithm for a geometry: `winograd`, `polyphase` or `direct`.
   public let algorithm: @Sendable (ConvolutionGeometry) -> String
-  /// The floats of a kernel in the build's own form, whatever the direction.
+  /// Returns the floats of a packed weight, equal for both directions.
   public let packedWeightCount: @Sendable (ConvolutionGeometry) -> Int
-  /// The parts in which a kernel is prepared, each on its own.
+  /// Returns the number of independent tasks into which packing a weight divides.
   public let packingTaskCount: @Sendable (ConvolutionGeometry) -> Int
-  /// Brings a part of a kernel into the build's own form.
-  public let packWeight: PrepareWeight
-  /// The images that one call had best be given, if that many are one thread's; fewer cost time only.
+  /// Performs one packing task.
+  public let packWeight: PackWeight
+  /// Returns the preferred number of images per call; smaller calls are correct but slower.
   public let preferredImageCount: @Sendable (ConvolutionGeometry) -> Int
-  /// The floats of scratch memory for a geometry and spans up to this one.
+  /// Returns the floats of scratch memory for a geometry and microbatch ranges up to the given one.
   public let scratchCount: @Sendable (ConvolutionGeometry, MicrobatchRange) -> Int
-  /// Computes y and its sums.
+  /// Computes the output and its per-channel sums.
   public let forward: Forward
-  /// Computes the gradients.
+  /// Computes the gradients with respect to weight, bias and input.
   public let backward: Backward
 
-  /// Makes a table.
+  /// Creates a table from its functions.
   public init(
     algorithm: @escaping @Sendable (ConvolutionGeometry) -> String,
     packedWeightCount: @escaping @Sendable (ConvolutionGeometry) -> Int,
     packingTaskCount: @escaping @Sendable (ConvolutionGeometry) -> Int,
-    packWeight: @escaping PrepareWeight,
+    packWeight: @escaping PackWeight,
     preferredImageCount: @escaping @Sendable (ConvolutionGeometry) -> Int,
     scratchCount: @escaping @Sendable (ConvolutionGeometry, MicrobatchRange) -> Int,
     forward: @escaping Forward, backward: @escaping Backward
@@ -60,12 +61,13 @@ public struct ConvolutionKernelTable: Sendable {
     self.backward = backward
   }
 
-  /// Returns this table with other passes, to see what a check makes of them.
+  /// Returns a copy of the table with other forward and backward functions, for example faulty ones that a test expects
+  /// a check to detect.
   ///
   /// - Parameters:
-  ///   - forward: In place of ``forward``.
-  ///   - backward: In place of ``backward``; nil: the same.
-  /// - Returns: The table.
+  ///   - forward: The replacement of ``forward``.
+  ///   - backward: The replacement of ``backward``. If `nil`, it is kept.
+  /// - Returns: The new table.
   public func replacing(
     forward: @escaping Forward, backward: Backward? = nil
   ) -> ConvolutionKernelTable {
@@ -77,16 +79,18 @@ public struct ConvolutionKernelTable: Sendable {
   }
 }
 
-/// Loops of one build that do nothing but what limits kernels: multiply-adds in registers, streams of memory.
+/// The roofline loops of one kernel build: multiply-adds in registers, and streams of memory.
+///
+/// Their rates are the two limits of the roofline model (Williams, Waterman and Patterson, CACM 52, 2009).
 public struct RooflineKernels: Sendable {
-  /// The multiply-adds of one turn of ``multiplyAdd``.
+  /// The multiply-adds per iteration of ``multiplyAdd``.
   public let multiplyAddsPerIteration: Int
-  /// Makes so many turns of independent multiply-adds and returns a number that depends on all of them.
+  /// Performs the given number of iterations of independent multiply-adds and returns a value that depends on all.
   public let multiplyAdd: @Sendable (Int) -> Float
-  /// Computes a = b + ½·c for so many numbers, a multiple of 16: a, b, c, count.
+  /// Computes a = b + ½·c: a, b, c, and their element count, a multiple of 16.
   public let triad: @Sendable (UnsafeMutablePointer<Float>, UnsafePointer<Float>, UnsafePointer<Float>, Int) -> Void
 
-  /// Makes a table.
+  /// Creates a table from its functions.
   public init(
     multiplyAddsPerIteration: Int, multiplyAdd: @escaping @Sendable (Int) -> Float,
     triad:

@@ -1,17 +1,51 @@
-// What a convolution engine reads and writes for a span of microbatches. Batch normalisation, ReLU, bias and residual
-// addition are part of the operands, so that an engine can do them while an image is in cache and no normalised, rectified
-// or padded tensor is ever stored. All activations are NHWC, the span's images one after another.
+// The operands of one call of a convolution engine for one or more whole microbatches.
+//
+// Batch norm, ReLU, bias and residual add are part of the operands: an engine applies them as fused prologue or epilogue
+// while an image is in cache. No normalized, rectified or padded tensor is stored. All activations and their gradients
+// hold the images of the call in order, without gaps.
 
-/// A per-channel affine map followed by ReLU: z = max(0, scale·x + shift).
+/// The images of one call of a convolution engine, divided into microbatches.
+///
+/// Sums over images never cross a microbatch, so the number of microbatches per call does not affect results.
+public struct MicrobatchRange: Sendable {
+  /// N: the number of images in all microbatches.
+  public let imageCount: Int
+  /// The number of images of every microbatch except possibly the last, which holds the remainder.
+  public let imagesPerMicrobatch: Int
+
+  /// Creates a range of microbatches.
+  ///
+  /// - Parameters:
+  ///   - imageCount: The number of all images, at least 1.
+  ///   - imagesPerMicrobatch: The number of images per microbatch, at least 1. If `nil`, all images form one microbatch.
+  public init(imageCount: Int, imagesPerMicrobatch: Int? = nil) {
+    precondition(imageCount > 0 && imagesPerMicrobatch ?? 1 > 0, "image counts must be positive")
+    self.imageCount = imageCount
+    self.imagesPerMicrobatch = imagesPerMicrobatch ?? imageCount
+  }
+
+  /// The number of microbatches.
+  public var microbatchCount: Int { (imageCount - 1) / imagesPerMicrobatch + 1 }
+
+  /// Returns the index of the microbatch that holds `image`.
+  public func microbatch(of image: Int) -> Int { image / imagesPerMicrobatch }
+
+  /// Returns the images of microbatch `m`.
+  public func images(of m: Int) -> Range<Int> {
+    m * imagesPerMicrobatch..<min((m + 1) * imagesPerMicrobatch, imageCount)
+  }
+}
+
+/// A batch norm as a per-channel affine map, followed by ReLU: z = max(0, scale·x + shift).
 public struct NormalizedReLU {
-  /// gamma / sqrt(variance + epsilon), one number a channel.
+  /// gamma / sqrt(variance + epsilon), one value per channel.
   public let scale: UnsafePointer<Float>
-  /// beta − mean·scale, one number a channel.
+  /// beta − mean·scale, one value per channel.
   public let shift: UnsafePointer<Float>
-  /// From a microbatch's coefficients to the next one's; 0 where all share them.
+  /// The distance between the coefficients of consecutive microbatches; 0 if all microbatches share them.
   public let microbatchStride: Int
 
-  /// Makes the map from its coefficients.
+  /// Creates the map from its coefficients.
   public init(
     scale: UnsafePointer<Float>, shift: UnsafePointer<Float>, microbatchStride: Int = 0
   ) {
@@ -20,27 +54,27 @@ public struct NormalizedReLU {
     self.microbatchStride = microbatchStride
   }
 
-  /// The map of microbatch `m`.
+  /// Returns the map of microbatch `m`.
   fileprivate func microbatch(_ m: Int) -> NormalizedReLU {
     NormalizedReLU(
       scale: scale + m * microbatchStride, shift: shift + m * microbatchStride)
   }
 }
 
-/// What a convolution reads: x itself, or z = max(0, scale·x + shift).
+/// The input z of a convolution: x itself, or x after batch norm and ReLU.
 public struct ConvolutionInput {
   /// x, `NHWC`.
   public let activation: UnsafePointer<Float>
-  /// The map from x to z, or nil where the convolution reads x.
+  /// The map from x to z; `nil` if z is x.
   public let normalization: NormalizedReLU?
 
-  /// Makes an input.
+  /// Creates an input.
   public init(activation: UnsafePointer<Float>, normalization: NormalizedReLU?) {
     self.activation = activation
     self.normalization = normalization
   }
 
-  /// The input of microbatch `m` of a span.
+  /// Returns the input of microbatch `m`.
   public func microbatch(
     _ m: Int, of microbatches: MicrobatchRange, _ g: ConvolutionGeometry
   ) -> ConvolutionInput {
@@ -50,17 +84,18 @@ public struct ConvolutionInput {
   }
 }
 
-/// What a convolution writes: y = conv(z) + bias (+ addend), and its per-channel sums.
+/// The output of a convolution: y = conv(z, weight) + bias (+ addend), and per-channel sums for the next batch norm.
 public struct ConvolutionOutput {
-  /// y, `NPQK`.
+  /// y, `NPQK`; overwritten.
   public let activation: UnsafeMutablePointer<Float>
-  /// Added to every element if there is one; may be `activation` itself.
+  /// The addend of a residual add, `NPQK`, or `nil`; may be `activation` itself.
   public let addend: UnsafePointer<Float>?
-  /// Where Σy (K numbers) and Σy² (K numbers) over a microbatch go, one microbatch's behind the other's, overwritten; nil
-  /// if nobody needs them.
+  /// Per-microbatch sums, concatenated; overwritten: Σy (K values), then Σy² (K values).
+  ///
+  /// If `nil`, no sums are computed.
   public let sums: UnsafeMutablePointer<Double>?
 
-  /// Makes an output.
+  /// Creates an output.
   public init(
     activation: UnsafeMutablePointer<Float>, addend: UnsafePointer<Float>?,
     sums: UnsafeMutablePointer<Double>?
@@ -70,7 +105,7 @@ public struct ConvolutionOutput {
     self.sums = sums
   }
 
-  /// The output of microbatch `m` of a span.
+  /// Returns the output of microbatch `m`.
   public func microbatch(
     _ m: Int, of microbatches: MicrobatchRange, _ g: ConvolutionGeometry
   ) -> ConvolutionOutput {
@@ -81,21 +116,23 @@ public struct ConvolutionOutput {
   }
 }
 
-/// The map from the gradient behind a batch normalisation and ReLU to the gradient before it: ca·g + cb·y + cc, with g
-/// already masked by the ReLU (Ioffe and Szegedy, arXiv 1502.03167, section 3, collected per channel).
+/// The backward pass of a batch norm as a per-channel map: ca·g + cb·y + cc.
+///
+/// The result is the gradient w.r.t. the batch norm's input y. g is the gradient w.r.t. its output, after the ReLU mask.
+/// The coefficients collect the terms of Ioffe and Szegedy (arXiv 1502.03167, section 3) per channel.
 public struct NormalizationBackward {
-  /// y, the tensor that was normalised, `NPQK`.
+  /// y, the input of the batch norm, `NPQK`.
   public let activation: UnsafePointer<Float>
-  /// ca, K numbers.
+  /// ca, K values.
   public let gradientScale: UnsafePointer<Float>
-  /// cb, K numbers.
+  /// cb, K values.
   public let activationScale: UnsafePointer<Float>
-  /// cc, K numbers.
+  /// cc, K values.
   public let constant: UnsafePointer<Float>
-  /// From a microbatch's coefficients to the next one's; 0 where all share them.
+  /// The distance between the coefficients of consecutive microbatches; 0 if all microbatches share them.
   public let microbatchStride: Int
 
-  /// Makes the map.
+  /// Creates the map from its coefficients.
   public init(
     activation: UnsafePointer<Float>, gradientScale: UnsafePointer<Float>,
     activationScale: UnsafePointer<Float>, constant: UnsafePointer<Float>, microbatchStride: Int = 0
@@ -107,7 +144,7 @@ public struct NormalizationBackward {
     self.microbatchStride = microbatchStride
   }
 
-  /// The map of microbatch `m`, whose first element is at `offset`.
+  /// Returns the map of microbatch `m`, whose first element is at `offset`.
   fileprivate func microbatch(_ m: Int, offset: Int) -> NormalizationBackward {
     let row = m * microbatchStride
     return NormalizationBackward(
@@ -116,77 +153,78 @@ public struct NormalizationBackward {
   }
 }
 
-/// The loss's gradient with respect to a convolution's output y: dY = (ca·g + cb·y + cc, or g itself) (+ addend).
+/// The gradient with respect to a convolution's output y: dY = (ca·g + cb·y + cc, or g itself) (+ addend).
 public struct ConvolutionOutputGradient {
   /// g, `NPQK`.
   public let gradient: UnsafePointer<Float>
-  /// The batch normalisation between g and y; nil if g is the gradient of y.
+  /// The backward pass of the batch norm that follows y; `nil` if g is the gradient with respect to y.
   public let normalization: NormalizationBackward?
-  /// Added to every element if there is one: what reaches y by a skip connection.
+  /// The gradient that arrives through a skip connection, `NPQK`, or `nil`.
   public let addend: UnsafePointer<Float>?
-  /// Where dY is kept for a skip connection; may be `gradient` or `addend`; nil if nobody needs it.
-  public let stored: UnsafeMutablePointer<Float>?
+  /// The destination of dY, `NPQK`, if a skip connection needs it; may be `gradient` or `addend`.
+  public let savedGradient: UnsafeMutablePointer<Float>?
 
-  /// Makes an output gradient.
+  /// Creates an output gradient.
   public init(
     gradient: UnsafePointer<Float>, normalization: NormalizationBackward? = nil,
-    addend: UnsafePointer<Float>? = nil, stored: UnsafeMutablePointer<Float>? = nil
+    addend: UnsafePointer<Float>? = nil, savedGradient: UnsafeMutablePointer<Float>? = nil
   ) {
     self.gradient = gradient
     self.normalization = normalization
     self.addend = addend
-    self.stored = stored
+    self.savedGradient = savedGradient
   }
 
-  /// The output gradient of microbatch `m` of a span.
+  /// Returns the output gradient of microbatch `m`.
   public func microbatch(
     _ m: Int, of microbatches: MicrobatchRange, _ g: ConvolutionGeometry
   ) -> ConvolutionOutputGradient {
     let offset = microbatches.images(of: m).lowerBound * g.outputCount
     return ConvolutionOutputGradient(
       gradient: gradient + offset, normalization: normalization?.microbatch(m, offset: offset),
-      addend: addend.map { $0 + offset }, stored: stored.map { $0 + offset })
+      addend: addend.map { $0 + offset }, savedGradient: savedGradient.map { $0 + offset })
   }
 }
 
-/// Where the gradients of a convolution's kernel and bias go: to a place of each microbatch's own.
+/// The destinations of the gradients of a convolution's weight and bias, one per microbatch.
 public struct ConvolutionParameterGradient {
-  /// For each microbatch the address of dW, `RSCK`, and behind it that of dB, K numbers, if there is a bias; overwritten.
-  public let addresses: UnsafePointer<UnsafeMutablePointer<Float>>
+  /// Per microbatch the address of dW (`RSCK`), followed by dB (K values) if there is a bias; overwritten.
+  public let destinations: UnsafePointer<UnsafeMutablePointer<Float>>
   /// Whether the convolution has a bias.
   public let hasBias: Bool
 
-  /// Makes a destination.
-  public init(addresses: UnsafePointer<UnsafeMutablePointer<Float>>, hasBias: Bool) {
-    self.addresses = addresses
+  /// Creates the destinations from their addresses.
+  public init(destinations: UnsafePointer<UnsafeMutablePointer<Float>>, hasBias: Bool) {
+    self.destinations = destinations
     self.hasBias = hasBias
   }
 
-  /// dW of microbatch `m`.
-  public func weight(_ m: Int) -> UnsafeMutablePointer<Float> { addresses[m] }
+  /// Returns dW of microbatch `m`, `RSCK`.
+  public func weight(_ m: Int) -> UnsafeMutablePointer<Float> { destinations[m] }
 
-  /// dB of microbatch `m`: the sum of dY per channel; nil without a bias.
+  /// Returns dB of microbatch `m`, the per-channel sum of dY (K values), or `nil` without a bias.
   public func bias(_ m: Int, _ g: ConvolutionGeometry) -> UnsafeMutablePointer<Float>? {
-    hasBias ? addresses[m] + g.weightCount : nil
+    hasBias ? destinations[m] + g.weightCount : nil
   }
 }
 
-/// Where the gradient with respect to a convolution's input goes.
+/// The destination of the gradient with respect to a convolution's input.
 ///
-/// With a normalised input it is the gradient of the ReLU's argument, g' = z > 0 ? dZ : 0, together with the two sums that
-/// are beta's and gamma's gradients; otherwise it is dX.
+/// For an input without batch norm it is dX. Otherwise it is the gradient w.r.t. the batch norm's output,
+/// g' = z > 0 ? dZ : 0, with two per-channel sums from which the gradients w.r.t. beta and gamma follow.
 public struct ConvolutionInputGradient {
-  /// g' or dX, `NHWC`, overwritten; does not overlap the output gradient.
+  /// g' or dX, `NHWC`; overwritten; does not overlap the output gradient.
   public let gradient: UnsafeMutablePointer<Float>
-  /// The input's per-channel mean, C numbers; not read without normalisation.
+  /// The per-channel mean of x, C values per microbatch or for all; unused without batch norm.
   public let mean: UnsafePointer<Float>?
-  /// Where Σg' (C numbers) and Σg'·(x − mean) (C numbers) over a microbatch go, one microbatch's behind the other's; nil
-  /// without normalisation.
+  /// Per-microbatch sums, concatenated; overwritten: Σg' (C values), then Σg'·(x − mean) (C values).
+  ///
+  /// `nil` without batch norm.
   public let sums: UnsafeMutablePointer<Double>?
-  /// From a microbatch's means to the next one's; 0 where all share them.
+  /// The distance between the means of consecutive microbatches; 0 if all microbatches share them.
   public let microbatchStride: Int
 
-  /// Makes a destination.
+  /// Creates a destination.
   public init(
     gradient: UnsafeMutablePointer<Float>, mean: UnsafePointer<Float>? = nil,
     sums: UnsafeMutablePointer<Double>? = nil, microbatchStride: Int = 0
@@ -197,44 +235,12 @@ public struct ConvolutionInputGradient {
     self.microbatchStride = microbatchStride
   }
 
-  /// The destination of microbatch `m` of a span.
+  /// Returns the destination of microbatch `m`.
   public func microbatch(
     _ m: Int, of microbatches: MicrobatchRange, _ g: ConvolutionGeometry
   ) -> ConvolutionInputGradient {
     ConvolutionInputGradient(
       gradient: gradient + microbatches.images(of: m).lowerBound * g.inputCount,
       mean: mean.map { $0 + m * microbatchStride }, sums: sums.map { $0 + m * 2 * g.inputChannels })
-  }
-}
-
-/// The images of one microbatch or of several that follow one another, which one call of a convolution engine computes.
-///
-/// Sums over images never cross a microbatch, so how many are computed at once does not change a bit.
-public struct MicrobatchRange: Sendable {
-  /// All images.
-  public let imageCount: Int
-  /// The images of every microbatch but possibly the last.
-  public let imagesPerMicrobatch: Int
-
-  /// Makes a span.
-  ///
-  /// - Parameters:
-  ///   - imageCount: All images; at least one.
-  ///   - imagesPerMicrobatch: Of every microbatch but the last, which has what is left; nil: all are one microbatch.
-  public init(imageCount: Int, imagesPerMicrobatch: Int? = nil) {
-    precondition(imageCount > 0 && imagesPerMicrobatch ?? 1 > 0, "a span has images")
-    self.imageCount = imageCount
-    self.imagesPerMicrobatch = imagesPerMicrobatch ?? imageCount
-  }
-
-  /// The number of microbatches.
-  public var microbatchCount: Int { (imageCount - 1) / imagesPerMicrobatch + 1 }
-
-  /// The microbatch of an image.
-  public func microbatch(of image: Int) -> Int { image / imagesPerMicrobatch }
-
-  /// The images of microbatch `m`.
-  public func images(of m: Int) -> Range<Int> {
-    m * imagesPerMicrobatch..<min((m + 1) * imagesPerMicrobatch, imageCount)
   }
 }

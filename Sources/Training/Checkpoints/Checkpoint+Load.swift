@@ -35,12 +35,12 @@ extension Checkpoint {
   /// The network whose tensors a file holds, from their names and shapes.
   ///
   /// - Throws: ``CheckpointError`` if they are of no network of ours.
-  public func configuration() throws -> WideResNet.Configuration {
+  public func configuration() throws -> WideResNetConfiguration {
     let file = try SafetensorsFile(modelPath)
     var blocks = 0
     while file["groups.0.blocks.\(blocks).conv1.weight"] != nil { blocks += 1 }
     guard let shortcut = file["groups.0.shortcut.weight"], shortcut.shape.rank == 4, blocks > 0,
-      let configuration = try? WideResNet.Configuration(
+      let configuration = try? WideResNetConfiguration(
         depth: 6 * blocks + 4, widenFactor: shortcut.shape[0] / 16)
     else {
       throw CheckpointError(

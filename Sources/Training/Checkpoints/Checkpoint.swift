@@ -162,7 +162,7 @@ extension Checkpoint {
     let pairs = files.flatMap { file in file.entries.map { (file, $0) } }
     var hash = FileHash()
     for (file, entry) in pairs.sorted(by: { $0.1.name.utf8.lexicographicallyPrecedes($1.1.name.utf8) }) {
-      let shape = entry.shape.extents.map(String.init).joined(separator: ",")
+      let shape = entry.shape.dimensions.map(String.init).joined(separator: ",")
       hash.update("\(entry.name)\0\(shape)\0")
       file.withBytes(of: entry) { hash.update($0) }
     }

@@ -52,7 +52,7 @@ public enum SafetensorsWriter {
     var fields = ["\"__metadata__\":{\"format\":\"pt\"}"]
     var offset = 0
     for tensor in tensors {
-      let shape = tensor.shape.extents.map(String.init).joined(separator: ",")
+      let shape = tensor.shape.dimensions.map(String.init).joined(separator: ",")
       let end = offset + tensor.byteCount
       fields.append(
         "\"\(tensor.name)\":{\"dtype\":\"F32\",\"shape\":[\(shape)],\"data_offsets\":[\(offset),\(end)]}")
@@ -82,7 +82,7 @@ struct FileTensor {
 
   /// The extents in the file.
   var shape: Shape {
-    let e = parameter.shape.extents
+    let e = parameter.shape.dimensions
     return switch parameter.kind {
     case .convolutionWeight: Shape(e[3], e[2], e[0], e[1])
     case .denseWeight: Shape(e[1], e[0])
@@ -112,7 +112,7 @@ struct FileTensor {
   /// Visits every element with its position in memory and in the file.
   @inline(__always)
   private func forEachElement(_ body: (_ memory: Int, _ file: Int) -> Void) {
-    let e = parameter.shape.extents
+    let e = parameter.shape.dimensions
     switch parameter.kind {
     case .convolutionWeight:
       let (taps, inputs, filters) = (e[0] * e[1], e[2], e[3])

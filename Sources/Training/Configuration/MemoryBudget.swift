@@ -15,14 +15,13 @@ extension TrainingConfiguration {
   ///   - rank: The rank.
   ///   - hosts: The host of every rank, as `Communicator.hosts` has them.
   /// - Returns: Bytes.
-  /// - Throws: `WideResNet.InvalidConfiguration` if there is no such network.
+  /// - Throws: `InvalidModel` if there is no such network.
   public func plannedByteCount(
     _ plan: MicrobatchPlan, engine: any ConvolutionEngine, workerCount: Int, rank: Int,
     hosts: [Int]
   ) throws -> Int {
-    let network = WideResNet(
-      try WideResNet.Configuration(depth: depth, widenFactor: widenFactor))
-    let imageByteCount = WideResNet.imageSize * WideResNet.imageSize * WideResNet.imageChannels * 4
+    let network = try modelGraph()
+    let imageByteCount = network.imageSize * network.imageSize * network.imageChannels * 4
     // Three batches are in the loader's ring.
     let loader = 3 * plan.localBatchSize * (imageByteCount + 1)
     return network.weightByteCount + loader
@@ -37,7 +36,7 @@ extension TrainingConfiguration {
 
   /// The bytes of a ``TrainingStep``: its pass, the exchange between ranks, and the moments that this rank keeps.
   func plannedStepByteCount(
-    _ network: WideResNet, _ plan: MicrobatchPlan, engine: any ConvolutionEngine,
+    _ network: ModelGraph, _ plan: MicrobatchPlan, engine: any ConvolutionEngine,
     workerCount: Int, rank: Int, hosts: [Int]
   ) -> Int {
     let pass = network.executorByteCount(
@@ -60,7 +59,7 @@ extension TrainingConfiguration {
   ///   - participates: Whether the rank computes batches.
   /// - Returns: Bytes.
   public func plannedEvaluationByteCount(
-    _ network: WideResNet, engine: any ConvolutionEngine, workerCount: Int, participates: Bool
+    _ network: ModelGraph, engine: any ConvolutionEngine, workerCount: Int, participates: Bool
   ) -> Int {
     let count = participates ? microbatches : 0
     let images = count * (batchSize / microbatches)
@@ -68,11 +67,11 @@ extension TrainingConfiguration {
       engine: engine, workerCount: workerCount, imagesPerMicrobatch: batchSize / microbatches,
       microbatches: 0..<count, tree: ReductionTree(leafCount: microbatches), scope: batchNorm,
       purpose: .inference)
-    return pass + images * WideResNet.imageSize * WideResNet.imageSize * WideResNet.imageChannels * 4
+    return pass + images * network.imageSize * network.imageSize * network.imageChannels * 4
   }
 }
 
-extension WideResNet {
+extension ModelGraph {
   /// The bytes of a ``ModelState`` without moments: parameters and running statistics.
   var weightByteCount: Int { 4 * (parameterCount + statisticsLayout.elementCount) }
 }

@@ -156,3 +156,12 @@ extension TrainingConfiguration {
     return plan
   }
 }
+
+extension TrainingConfiguration {
+  /// Builds the network that is trained.
+  ///
+  /// - Throws: `InvalidModel` if there is no such network.
+  public func modelGraph() throws -> ModelGraph {
+    TraxWideResNet.graph(try WideResNetConfiguration(depth: depth, widenFactor: widenFactor))
+  }
+}

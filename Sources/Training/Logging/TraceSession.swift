@@ -1,5 +1,6 @@
 import Collectives
 import Foundation
+import Support
 import Tracing
 
 /// The trace of a run over all ranks: clocks compared at the start, one file at the end.
@@ -29,7 +30,7 @@ public final class TraceSession {
     var times: [UInt64] = []
     for _ in 0..<9 {
       try communicator.barrier()
-      times.append(Tracer.now())
+      times.append(MonotonicClock.now())
     }
     let boot = (try? String(contentsOfFile: "/proc/sys/kernel/random/boot_id", encoding: .utf8)) ?? host
     let lines = try communicator.allGather(

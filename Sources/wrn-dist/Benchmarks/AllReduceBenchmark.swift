@@ -31,9 +31,9 @@ struct AllReduceBenchmark {
   private let buffer: AlignedBuffer<Float>
 
   /// Allocates the buffers.
-  init(elementCount: Int, bucketByteCount: Int, threadCount: Int, _ world: MPICommunicator) {
+  init(elementCount: Int, bucketByteCount: Int, threadCount: Int, _ world: MPICommunicator) throws {
     self.world = world
-    pool = WorkerPool(workerCount: threadCount, progressing: world)
+    pool = try WorkerPool(workerCount: threadCount, progressing: world)
     buffer = AlignedBuffer(count: elementCount)
     exchange = GradientReducer(
       plan: BucketPlan(elementCount: elementCount, bucketByteCount: bucketByteCount),
@@ -97,7 +97,7 @@ struct AllReduceBenchmark {
     try exchange.gradientReady(0..<buffer.count)
     while let bucket = try exchange.nextReducedBucket(waiting: true) {
       let slice = exchange.ownedShard(bucket)
-      pool.run(
+      pool.parallelFor(
         (slice.count + Self.pieceCount - 1) / Self.pieceCount, with: (exchange, bucket, slice)
       ) { context, i, _ in
         let (exchange, bucket, slice) = context

@@ -25,7 +25,7 @@ struct BenchmarkAccuracyCommand: ParsableCommand {
       throw UsageError("--images \(images) must lie between 1 and 64.")
     }
     let networks = try widenFactor.factors.map {
-      WideResNet(try WideResNet.Configuration(depth: depth, widenFactor: $0))
+      TraxWideResNet.graph(try WideResNetConfiguration(depth: depth, widenFactor: $0))
     }
     let engine = try engine.make(environment: ProcessInfo.processInfo.environment)
     let name = "\(engine.name) (\(engine.instructions))"
@@ -38,7 +38,7 @@ struct BenchmarkAccuracyCommand: ParsableCommand {
         let algorithm = (engine as? NativeConvolutionEngine)?.algorithm(geometry) ?? "im2col"
         for entry in study.entries {
           let row = Row(
-            network: network.configuration.name, shape: geometry.summary, algorithm: algorithm,
+            network: network.name, shape: geometry.summary, algorithm: algorithm,
             operation: entry.operation.rawValue, relativeL2: entry.engine.relativeL2,
             plainRelativeL2: entry.naive.relativeL2, worst: entry.engine.maxOverRMS,
             plainWorst: entry.naive.maxOverRMS)

@@ -47,7 +47,7 @@ struct BenchmarkAllReduceCommand: ParsableCommand {
       }
       try MemoryCheck.requireFits(
         for: AllReduceBenchmark.byteCount(elementCount: count), communicator)
-      let benchmark = AllReduceBenchmark(
+      let benchmark = try AllReduceBenchmark(
         elementCount: count, bucketByteCount: bucket, threadCount: threadCount, world)
       let found = try benchmark.run(repetitions: repetitions)
       guard communicator.rank == 0 else { return }
@@ -68,7 +68,7 @@ struct BenchmarkAllReduceCommand: ParsableCommand {
       }
       return elements
     }
-    return try WideResNet(WideResNet.Configuration(depth: 22, widenFactor: widenFactor ?? 1))
+    return try TraxWideResNet.graph(WideResNetConfiguration(depth: 22, widenFactor: widenFactor ?? 1))
       .parameterCount
   }
 

@@ -30,7 +30,7 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
     _ = try MicrobatchPlan(
       globalBatchSize: batchSize, microbatchCount: microbatches, rank: 0, worldSize: 1)
     let networks = try widenFactor.factors.map {
-      WideResNet(try WideResNet.Configuration(depth: depth, widenFactor: $0))
+      TraxWideResNet.graph(try WideResNetConfiguration(depth: depth, widenFactor: $0))
     }
     let environment = ProcessInfo.processInfo.environment
     let chosen = try engine.make(environment: environment)
@@ -44,7 +44,7 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
     for line in report.heading { print(line) }
     var layers: [ConvolutionReport.Layer] = []
     for network in networks {
-      print("\n\(network.configuration.name)\n\(report.tableHeading)")
+      print("\n\(network.name)\n\(report.tableHeading)")
       for (geometry, count) in network.distinctConvolutions {
         let layer = report.measure(geometry, count: count, network: network)
         layers.append(layer)
@@ -106,7 +106,7 @@ struct ConvolutionReport {
   }
 
   /// Times one shape with all engines.
-  func measure(_ geometry: ConvolutionGeometry, count: Int, network: WideResNet) -> Layer {
+  func measure(_ geometry: ConvolutionGeometry, count: Int, network: ModelGraph) -> Layer {
     let timing = ConvolutionTiming(geometry, batchSize: batchSize, microbatches: microbatches)
     let times = timing.measure(engines, repetitions: repetitions)
     let passes = zip(engines, times).flatMap { engine, times in
@@ -119,7 +119,7 @@ struct ConvolutionReport {
     }
     let native = engines.first as? NativeConvolutionEngine
     return Layer(
-      network: network.configuration.name, shape: geometry.summary, occurrences: count,
+      network: network.name, shape: geometry.summary, occurrences: count,
       algorithm: native?.algorithm(geometry) ?? "im2col", passes: passes)
   }
 

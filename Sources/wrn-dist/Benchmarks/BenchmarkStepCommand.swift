@@ -95,7 +95,7 @@ struct StepReport {
   /// Several lines for people.
   var text: String {
     """
-    \(times.network.configuration.name), batch \(options.batchSize), \(worldSize) rank(s) × \(times.threads) thread(s), \
+    \(times.network.name), batch \(options.batchSize), \(worldSize) rank(s) × \(times.threads) thread(s), \
     engine \(engine.description), n = \(times.steps.count)
     median \(format(median * 1e3)) ms a step (fastest \(format(times.steps[0] * 1e3)), \
     slowest \(format(slowest * 1e3))): \(format(rate)) img/s, \(format(gflops)) GFLOP/s
@@ -114,7 +114,7 @@ struct StepReport {
   func json() throws -> String {
     try JSONLine.render(
       Line(
-        network: times.network.configuration.name, widenFactor: options.widenFactor,
+        network: times.network.name, widenFactor: options.widenFactor,
         batchSize: options.batchSize, microbatches: options.microbatches, ranks: worldSize,
         threads: times.threads, engine: engine.engine.name, isa: engine.engine.instructions,
         imagesPerSecond: rate, stepMilliseconds: median * 1e3,

@@ -9,7 +9,7 @@ struct StepBenchmark {
   /// What was measured, in seconds.
   struct Times {
     let threads: Int
-    let network: WideResNet
+    let network: ModelGraph
     /// From the start of the process to the end of the first step.
     let first: Double
     /// Every timed step, the fastest first.
@@ -45,7 +45,7 @@ struct StepBenchmark {
 
   /// Allocates everything that the steps need and draws images.
   ///
-  /// - Throws: `WideResNet.InvalidConfiguration` if there is no such network.
+  /// - Throws: `InvalidModel` if there is no such network.
   init(
     _ configuration: TrainingConfiguration, _ plan: MicrobatchPlan, engine: any ConvolutionEngine,
     threadCount: Int, _ communicator: any Communicator
@@ -54,24 +54,22 @@ struct StepBenchmark {
     self.plan = plan
     self.engine = engine
     self.communicator = communicator
-    let network = WideResNet(
-      try WideResNet.Configuration(
-        depth: configuration.depth, widenFactor: configuration.widenFactor))
+    let network = try configuration.modelGraph()
     model = ModelState(network)
     network.initialize(model.parameters, model.runningStatistics, seed: 0)
-    pool = WorkerPool(workerCount: threadCount, progressing: communicator)
+    pool = try WorkerPool(workerCount: threadCount, progressing: communicator)
     step = TrainingStep(
       model, plan: plan, configuration: configuration, engine: engine, pool: pool,
       communicator: communicator)
     images = Tensor(
       Shape(
-        plan.localBatchSize, WideResNet.imageSize, WideResNet.imageSize, WideResNet.imageChannels))
+        plan.localBatchSize, network.imageSize, network.imageSize, network.imageChannels))
     labels = AlignedBuffer(count: plan.localBatchSize)
     let stream = RandomStream(seed: 0, purpose: "benchmark images")
     for i in images.elements.indices {
       images.elements[i] = Float(stream.integer(UInt64(i), below: 256))
     }
-    for i in labels.elements.indices { labels.pointer[i] = UInt8(i % WideResNet.classCount) }
+    for i in labels.elements.indices { labels.pointer[i] = UInt8(i % network.classCount) }
   }
 
   /// Times `steps` steps after three that are not timed, then as many passes forward.
@@ -128,7 +126,7 @@ struct StepBenchmark {
       model.network, engine: engine, pool: pool, parameters: model.parameters,
       runningStatistics: model.runningStatistics, imagesPerMicrobatch: plan.imagesPerMicrobatch,
       microbatches: microbatches, tree: tree, scope: configuration.batchNorm, purpose: .inference)
-    let run = LocalBatch(
+    let batch = LocalBatch(
       model.network, globalImageCount: plan.localBatchSize,
       imagesPerMicrobatch: plan.imagesPerMicrobatch, localRange: microbatches, tree: tree,
       communicator: SingleProcessCommunicator())
@@ -136,8 +134,8 @@ struct StepBenchmark {
     for number in 0...count {
       try communicator.barrier()
       let began = ContinuousClock.now
-      try pass.forward(images.pointer, labels: labels.pointer, run: run, statistics: .batch)
-      _ = try pass.finishLoss(run)
+      try pass.forward(images.pointer, labels: labels.pointer, batch: batch, statistics: .batch)
+      _ = try pass.finishLoss(batch)
       if number > 0 { times.append((ContinuousClock.now - began).seconds) }
     }
     return times

@@ -31,11 +31,11 @@ struct StepMeasurement {
     guard let found = try? decoder.decode(Line.self, from: Data(line.utf8)), found.imagesPerSecond > 0,
       (1...1_000_000).contains(found.ranks), (1...1_000_000).contains(found.threads),
       let depth = found.network.split(separator: "-").dropFirst().first.flatMap({ Int($0) }),
-      let configuration = try? WideResNet.Configuration(depth: depth, widenFactor: found.widenFactor)
+      let configuration = try? WideResNetConfiguration(depth: depth, widenFactor: found.widenFactor)
     else { return nil }
     network = found.network
     coreSecondsPerImage = Double(found.ranks * found.threads) / found.imagesPerSecond
-    multiplyAdds = WideResNet(configuration).multiplyAdds
+    multiplyAdds = TraxWideResNet.graph(configuration).multiplyAdds
     description =
       "\(found.network), \(found.ranks) rank\(found.ranks == 1 ? "" : "s") × \(found.threads) "
       + "thread\(found.threads == 1 ? "" : "s"), engine \(found.engine), \(found.cpu)"
@@ -86,7 +86,7 @@ struct StepMeasurement {
 
 extension ModelCost {
   /// Describes a Wide ResNet.
-  init(_ network: WideResNet) {
+  init(_ network: ModelGraph, widenFactor: Int) {
     // Kernels stand in the layout in the order of the convolutions.
     var convolutions = network.convolutions[...]
     let tensors = network.parameterLayout.parameters.map { parameter in
@@ -96,18 +96,8 @@ extension ModelCost {
         multiplyAdds: isKernel ? convolutions.removeFirst().multiplyAdds : 0,
         normalizedChannels: parameter.kind == .scale ? parameter.range.count : 0)
     }
-    // Kept for the way back: the output of every convolution but the shortcuts', which are added to the branch's. On the way
-    // back four buffers as large as the largest output are in use.
-    let shortcuts = 3
-    let outputs = network.convolutions.reduce(0) { $0 + $1.outputCount }
-    let shortcutOutputs = network.configuration.widths.dropFirst().prefix(shortcuts).enumerated().reduce(0) {
-      sum, group in
-      let size = WideResNet.imageSize >> group.offset
-      return sum + size * size * group.element
-    }
-    let largest = network.convolutions.map(\.outputCount).max() ?? 0
     self.init(
-      name: network.configuration.name, widenFactor: network.configuration.widenFactor, tensors: tensors.reversed(),
-      activationByteCount: 4 * (outputs - shortcutOutputs + 4 * largest))
+      name: network.name, widenFactor: widenFactor, tensors: tensors.reversed(),
+      activationByteCount: network.trainingByteCountPerImage)
   }
 }

@@ -53,14 +53,14 @@ struct EvaluateCommand: ParsableCommand {
         engine: chosen.engine, pool: prepared.pool, communicator: communicator)
       var layout = ParameterLayout()
       if logitsOutput != nil {
-        layout.append("logits", .bias, Shape(evaluation.exampleCount, WideResNet.classCount))
+        layout.append("logits", .bias, Shape(evaluation.exampleCount, model.network.classCount))
       }
       let logits = ParameterStore(layout)
       let result = try evaluation(index: 0, logits: logitsOutput == nil ? nil : logits.pointer)
       guard communicator.rank == 0 else { return }
       if let logitsOutput { try SafetensorsWriter.write(logits, to: logitsOutput) }
       let report = EvaluationReport(
-        result: result, network: model.network.configuration.name,
+        result: result, network: model.network.name,
         classNames: prepared.source.dataset.classNames, statistics: evalStatistics.rawValue)
       print(json ? try report.json() : "\(prepared.source.description)\n\(report.text)")
     }
@@ -86,7 +86,7 @@ struct EvaluateCommand: ParsableCommand {
       self.configuration = configuration
       source = try DataSource(options.data)
       try options.rejectRepeatedImages(of: source.dataset.test.count)
-      pool = WorkerPool(workerCount: threadCount)
+      pool = try WorkerPool(workerCount: threadCount)
     }
   }
 
@@ -103,10 +103,13 @@ struct EvaluateCommand: ParsableCommand {
   ///
   /// Every rank calls it.
   private func loadModel(_ communicator: any Communicator) throws -> ModelState {
+    var size = [0, 0]
     let loaded = try RankSession.together(communicator) { () -> ModelState? in
       guard communicator.rank == 0 else { return nil }
       let opened = try Checkpoint(checkpoint)
-      let model = ModelState(WideResNet(try opened.configuration()), holdingMoments: false)
+      let configuration = try opened.configuration()
+      size = [configuration.depth, configuration.widenFactor]
+      let model = ModelState(TraxWideResNet.graph(configuration), holdingMoments: false)
       // Where a file has no running statistics the fresh ones stay.
       model.network.initialize(model.parameters, model.runningStatistics, seed: 0)
       let hasStatistics = try opened.loadWeights(into: model)
@@ -116,14 +119,11 @@ struct EvaluateCommand: ParsableCommand {
       }
       return model
     }
-    var size = [
-      loaded?.network.configuration.depth ?? 0, loaded?.network.configuration.widenFactor ?? 0,
-    ]
     try size.withUnsafeMutableBytes { try communicator.broadcast($0, root: 0) }
     let model =
       try loaded
       ?? ModelState(
-        WideResNet(WideResNet.Configuration(depth: size[0], widenFactor: size[1])),
+        TraxWideResNet.graph(WideResNetConfiguration(depth: size[0], widenFactor: size[1])),
         holdingMoments: false)
     try model.broadcast(root: 0, momentsToo: false, on: communicator)
     return model

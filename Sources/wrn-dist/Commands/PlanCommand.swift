@@ -36,8 +36,8 @@ struct PlanCommand: ParsableCommand {
     let measurements = try from.map(StepMeasurement.read) ?? measure(request)
     var panels: [[EfficiencyChart.Series]] = [[], []]
     for factor in request.widenFactors {
-      let network = try WideResNet(WideResNet.Configuration(depth: depth, widenFactor: factor))
-      let cost = ModelCost(network)
+      let network = try TraxWideResNet.graph(WideResNetConfiguration(depth: depth, widenFactor: factor))
+      let cost = ModelCost(network, widenFactor: factor)
       guard let measured = StepMeasurement.nearest(to: cost, in: measurements) else {
         throw UsageError("--from \(from ?? "") has no line of benchmark step --json; make one with --json >>FILE.")
       }

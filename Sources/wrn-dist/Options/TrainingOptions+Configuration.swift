@@ -60,7 +60,7 @@ extension TrainingOptions {
     func require(_ condition: Bool, _ sentence: String) throws {
       if !condition { throw UsageError(sentence) }
     }
-    _ = try WideResNet.Configuration(
+    _ = try WideResNetConfiguration(
       depth: configuration.depth, widenFactor: configuration.widenFactor)
     try require(
       (1...1_000_000_000_000).contains(configuration.steps),

@@ -23,7 +23,7 @@ struct CommandFailure {
     case let failure as CheckpointError: failure.exitCode
     case is CommunicationError, is ConsistencyDigest.Mismatch: ExitCodes.peerFailure
     case let failure as SettingsConsistency.Difference: failure.subject.exitCode
-    case is UsageError, is WideResNet.InvalidConfiguration, is MicrobatchPlan.InvalidPlan,
+    case is UsageError, is InvalidModel, is MicrobatchPlan.InvalidPlan,
       is WorldSizeError, is InstructionSet.Unavailable, is FaultInjection.Refused:
       ExitCodes.usage
     case is TrainingStopped: ExitCodes.stopped

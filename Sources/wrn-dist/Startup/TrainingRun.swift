@@ -35,9 +35,7 @@ struct TrainingRun {
     source = try DataSource(configuration.data)
     configuration.steps = options.steps(
       configuration, trainingCount: source.dataset.training.count)
-    let network = WideResNet(
-      try WideResNet.Configuration(
-        depth: configuration.depth, widenFactor: configuration.widenFactor))
+    let network = try configuration.modelGraph()
     if configuration.outputDirectory.isEmpty {
       configuration.outputDirectory = Self.defaultOutputDirectory(network)
     }
@@ -46,7 +44,7 @@ struct TrainingRun {
     everyRankHoldsMoments =
       configuration.optimizerState == .replicated || communicator.worldSize == 1
     model = ModelState(network, holdingMoments: everyRankHoldsMoments || communicator.rank == 0)
-    pool = WorkerPool(workerCount: threadCount, progressing: communicator)
+    pool = try WorkerPool(workerCount: threadCount, progressing: communicator)
     console = communicator.rank == 0 ? StandardConsole() : nil
   }
 
@@ -155,16 +153,16 @@ struct TrainingRun {
     try output.write(ConfigurationFile.render(configuration.settings), to: "config.yaml")
     console.write(source.description)
     return try RunLogger(
-      configuration, networkName: model.network.configuration.name, output: output,
+      configuration, networkName: model.network.name, output: output,
       completedSteps: completedSteps, trainingCount: source.dataset.training.count,
       dataFingerprint: dataFingerprint, console: console)
   }
 
   /// `runs/20261123-180000-WRN-22-1`: every run without a name gets a new folder.
-  private static func defaultOutputDirectory(_ network: WideResNet) -> String {
+  private static func defaultOutputDirectory(_ network: ModelGraph) -> String {
     let formatter = DateFormatter()
     formatter.locale = Locale(identifier: "en_US_POSIX")
     formatter.dateFormat = "yyyyMMdd-HHmmss"
-    return "runs/\(formatter.string(from: Date()))-\(network.configuration.name)"
+    return "runs/\(formatter.string(from: Date()))-\(network.name)"
   }
 }

@@ -1,0 +1,135 @@
+import Tensors
+
+/// A network as data: the operations in forward order, the tensors between them, and the parameters that they read.
+///
+/// A family of networks is a function that builds a graph, such as ``TraxWideResNet``. The backward pass, the memory, the
+/// byte counts and the trace labels are all derived from the graph; no other code knows a family.
+public struct ModelGraph: Sendable {
+  /// The customary name, for example `WRN-22-1`.
+  public let name: String
+  /// The trained tensors, in the flat order in which the builder declared them.
+  public let parameterLayout: ParameterLayout
+  /// The running statistics of the batch normalizations, in the same order.
+  public let statisticsLayout: ParameterLayout
+  /// The images that the network classifies.
+  let image: GraphTensor
+  /// All activations: the image first, then every operation's output.
+  let tensors: [GraphTensor]
+  /// The operations in forward order; the last one is the classifier.
+  let operations: [Operation]
+  /// The convolutions in the order of their parameters.
+  let convolutionLayers: [ConvolutionLayer]
+  /// The batch normalizations in the order of their parameters.
+  let normalizationLayers: [NormalizationLayer]
+  /// The last operation.
+  let classifier: ClassifierOperation
+}
+
+/// An activation of a ``ModelGraph``: `HWC` per image, raw, which means before any batch normalization.
+struct GraphTensor: Hashable, Sendable {
+  /// The number of tensors before this one.
+  let index: Int
+  /// The name of the operation that writes it, or `images`.
+  let name: String
+  let height: Int
+  let width: Int
+  let channels: Int
+
+  /// The number of elements per image.
+  var elementCount: Int { height * width * channels }
+}
+
+/// How an operation reads a tensor: raw, or through batch normalization and ReLU.
+///
+/// z = max(0, scale·x + shift) is computed while x is read; no normalized tensor is ever stored.
+struct Operand: Sendable {
+  let tensor: GraphTensor
+  let normalization: NormalizationLayer?
+}
+
+/// A step of the forward pass that writes one tensor, or ends in the loss.
+enum Operation: Sendable {
+  case convolution(ConvolutionOperation)
+  case scaling(ScalingOperation)
+  case classifier(ClassifierOperation)
+}
+
+/// output = conv(input) + bias (+ addend): a residual connection is an addend.
+struct ConvolutionOperation: Sendable {
+  let layer: ConvolutionLayer
+  let input: Operand
+  let addend: GraphTensor?
+  let output: GraphTensor
+}
+
+/// output = factor · input, for a residual connection whose branch is empty: y + y = 2·y.
+struct ScalingOperation: Sendable {
+  let input: GraphTensor
+  /// A power of two: statistics of the output are then those of the input, scaled exactly.
+  let factor: Float
+  let output: GraphTensor
+}
+
+/// Batch normalization, ReLU, global average pooling, dense layer, softmax cross entropy.
+struct ClassifierOperation: Sendable {
+  let layer: DenseLayer
+  let input: Operand
+}
+
+extension Operation {
+  /// The tensor that the operation writes; `nil` for the classifier.
+  var output: GraphTensor? {
+    switch self {
+    case .convolution(let operation): operation.output
+    case .scaling(let operation): operation.output
+    case .classifier: nil
+    }
+  }
+
+  /// What the operation reads as its main input, and how.
+  var input: Operand {
+    switch self {
+    case .convolution(let operation): operation.input
+    case .scaling(let operation): Operand(tensor: operation.input, normalization: nil)
+    case .classifier(let operation): operation.input
+    }
+  }
+
+  /// The elements of the operation's own parameters; those of a normalization are the operand's.
+  var parameterRange: Range<Int> {
+    switch self {
+    case .convolution(let operation): operation.layer.range
+    case .scaling: 0..<0
+    case .classifier(let operation): operation.layer.range
+    }
+  }
+}
+
+extension ModelGraph {
+  /// Rows and columns of an input image.
+  public var imageSize: Int { image.height }
+  /// Color channels of an input image.
+  public var imageChannels: Int { image.channels }
+  /// The number of classes.
+  public var classCount: Int { classifier.layer.outputs }
+
+  /// The number of trained parameters, for example 295,866 for Trax's WRN-22-1.
+  public var parameterCount: Int { parameterLayout.elementCount }
+
+  /// The convolutions in the order of their parameters.
+  public var convolutions: [ConvolutionGeometry] { convolutionLayers.map(\.geometry) }
+
+  /// Multiply-adds of the convolutions of one image's forward pass.
+  public var multiplyAdds: Int { convolutions.reduce(0) { $0 + $1.multiplyAdds } }
+
+  /// The batch normalization that needs the statistics of a tensor.
+  ///
+  /// Statistics pass through a scaling: whoever writes its input computes the sums.
+  func normalization(of tensor: GraphTensor) -> NormalizationLayer? {
+    for operation in operations where operation.input.tensor == tensor {
+      if let norm = operation.input.normalization { return norm }
+      if case .scaling(let scaling) = operation { return normalization(of: scaling.output) }
+    }
+    return nil
+  }
+}
