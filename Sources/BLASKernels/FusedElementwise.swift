@@ -51,7 +51,7 @@ enum FusedElementwise {
     if let savedGradient = operand.savedGradient { (savedGradient + offset).update(from: dY, count: count) }
   }
 
-  /// Masks dZ in place by the ReLU, g' = z > 0 ? dZ : 0, and adds Σg' and Σg'·(x − mean) to `sums` row by row.
+  /// Masks dZ in place by the ReLU, g' = z <= 0 ? 0 : dZ, and adds Σg' and Σg'·(x − mean) to `sums` row by row.
   static func applyInputGradientEpilogue(
     _ dZ: UnsafeMutablePointer<Float>, z: UnsafePointer<Float>, x: UnsafePointer<Float>,
     mean: UnsafePointer<Float>, rows: Int, width: Int, channels: Int, sums: ChannelSums
@@ -61,7 +61,7 @@ enum FusedElementwise {
       sums.addRow(pixels: width) { offset, gradientSum, productSum in
         let (g, z, x) = (dZ + (start + offset), z + (start + offset), x + (start + offset))
         for c in 0..<channels {
-          let masked = z[c] > 0 ? g[c] : 0
+          let masked = z[c] <= 0 ? 0 : g[c]
           g[c] = masked
           gradientSum[c] += masked
           productSum[c] += masked * (x[c] - mean[c])

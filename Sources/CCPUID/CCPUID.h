@@ -1,18 +1,26 @@
-// What the compiler's runtime knows about this CPU and operating system; its builtins do not import into Swift.
+// The instructions that report what a CPU and its operating system support. Swift cannot spell them.
 #pragma once
 
 #if defined(__x86_64__)
-// Whether AVX2 and FMA, the instructions of x86-64-v3, can be used. Every CPU with these has the smaller rest of the level.
-static inline int CCPUID_supportsAVX2(void) {
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi")
-      && __builtin_cpu_supports("bmi2");
+#include <cpuid.h>
+#include <stdint.h>
+
+// The answer registers of one CPUID leaf.
+typedef struct {
+  uint32_t eax, ebx, ecx, edx;
+} CCPUID_Leaf;
+
+// Returns a CPUID leaf, zeros if the CPU does not have it.
+static inline CCPUID_Leaf CCPUID_leaf(uint32_t leaf, uint32_t subleaf) {
+  CCPUID_Leaf answer = {0, 0, 0, 0};
+  __get_cpuid_count(leaf, subleaf, &answer.eax, &answer.ebx, &answer.ecx, &answer.edx);
+  return answer;
 }
 
-// Whether the instructions of x86-64-v4 can be used.
-static inline int CCPUID_supportsAVX512(void) {
-  return CCPUID_supportsAVX2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
-      && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq")
-      && __builtin_cpu_supports("avx512vl");
+// Returns XCR0: the register states that the operating system saves. Faults unless CPUID reports OSXSAVE.
+static inline uint64_t CCPUID_xcr0(void) {
+  uint32_t low, high;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (uint64_t)high << 32 | low;
 }
 #endif

@@ -1,13 +1,13 @@
-// Hints to the CPU, which Swift has no spelling for. None of them changes what a program computes.
+// Hints to the CPU, which Swift cannot spell. None of them affects results.
 #pragma once
 
-// Asks for the cache line of an address in the second-level cache, for reading. Never faults, whatever the address.
+// Prefetches the cache line of an address into the L2 cache, for reading. Never faults, whatever the address.
 static inline void CHints_prefetchForReading(const void *address) { __builtin_prefetch(address, 0, 2); }
 
-// Asks for the cache line of an address in the second-level cache, for writing. Never faults, whatever the address.
+// Prefetches the cache line of an address into the L2 cache, for writing. Never faults, whatever the address.
 static inline void CHints_prefetchForWriting(const void *address) { __builtin_prefetch(address, 1, 2); }
 
-// Says that this thread is only waiting: the other thread of a core may run faster, and leaving the loop is cheaper.
+// Reports that this thread spins: the core's other hardware thread may run faster, and leaving the loop is cheaper.
 static inline void CHints_pause(void) {
 #if defined(__x86_64__)
   __builtin_ia32_pause();

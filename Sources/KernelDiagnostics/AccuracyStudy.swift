@@ -1,44 +1,45 @@
 import Models
 import Tensors
 
-/// The rounding errors of an engine over one shape, against float64 and beside plain fp32.
+/// The rounding errors of an engine on one shape, relative to float64, next to those of a naive fp32 implementation.
 public struct AccuracyStudy: Sendable {
-  /// One operation.
+  /// The errors of one operation.
   public struct Entry: Sendable {
-    /// y, the input's or the kernel's gradient.
+    /// Forward, input gradient or weight gradient.
     public let operation: Operation
-    /// Of the engine.
+    /// The engine's error.
     public let engine: ApproximationError
-    /// Of plain fp32 loops.
-    public let plain: ApproximationError
+    /// The error of the naive fp32 implementation.
+    public let naive: ApproximationError
   }
 
   /// The convolution.
   public let geometry: ConvolutionGeometry
-  /// Forward, input gradient (but for the stem), weight gradient.
+  /// Forward, input gradient (not for the stem), weight gradient.
   public let entries: [Entry]
 
-  /// Computes an example three times.
+  /// Computes an example by definition in float64, with the engine and with the naive implementation.
   ///
-  /// Inputs are rectified and output gradients normally distributed, kernels as He's rule draws them.
+  /// Inputs are ReLUs of normally distributed numbers, output gradients are normally distributed, weights follow He's
+  /// initialization.
   ///
   /// - Parameters:
   ///   - geometry: The convolution.
-  ///   - imageCount: The images of a microbatch; the kernel's gradient is a sum over all of them.
-  ///   - engine: What is studied.
+  ///   - imageCount: The images of one microbatch; the weight gradient is a sum over all of them.
+  ///   - engine: The engine to study.
   public init(
     _ geometry: ConvolutionGeometry, imageCount: Int, engine: any ConvolutionEngine
   ) {
     let example = ConvolutionExample(geometry, imageCount: imageCount, maps: .trivial)
     let exact = example.exactResults()
-    let found = example.results(of: engine)
-    let plain = NaiveConvolution.results(example)
+    let results = example.results(of: engine)
+    let naive = NaiveConvolution.results(example)
     func entry(_ operation: Operation, _ tensor: (ConvolutionResults<Float>) -> [Float], _ exact: [Double]) -> Entry? {
       exact.isEmpty
         ? nil
         : Entry(
-          operation: operation, engine: ApproximationError(tensor(found), exact: exact),
-          plain: ApproximationError(tensor(plain), exact: exact))
+          operation: operation, engine: ApproximationError(tensor(results), exact: exact),
+          naive: ApproximationError(tensor(naive), exact: exact))
     }
     self.geometry = geometry
     entries = [
@@ -49,41 +50,41 @@ public struct AccuracyStudy: Sendable {
   }
 }
 
-/// How far numbers are from the exact ones.
+/// The error of approximate numbers relative to the exact ones.
 public struct ApproximationError: Sendable, Hashable {
-  /// The Euclidean norm of the differences over that of the exact numbers.
+  /// The L2 norm of the differences over that of the exact numbers.
   public let relativeL2: Double
-  /// The largest difference over the root mean square of the exact numbers.
-  public let worst: Double
+  /// The largest absolute difference over the root mean square (RMS) of the exact numbers.
+  public let maxOverRMS: Double
 
-  /// Measures an error; anything that is not a number makes it infinite.
+  /// Computes the error; it is infinite if any value is NaN or infinite.
   ///
-  /// - Precondition: Both have the same count.
-  public init(_ found: [Float], exact: [Double]) {
-    precondition(found.count == exact.count, "\(found.count) numbers against \(exact.count)")
-    var (errors, squares, worst) = (0.0, 0.0, 0.0)
-    for (value, exact) in zip(found, exact) {
+  /// - Precondition: Both arrays have the same count.
+  public init(_ values: [Float], exact: [Double]) {
+    precondition(values.count == exact.count, "\(values.count) values, \(exact.count) exact ones")
+    var (errors, squares, largest) = (0.0, 0.0, 0.0)
+    for (value, exact) in zip(values, exact) {
       let error = abs(Double(value) - exact)
       guard error.isFinite else {
-        self.init(relativeL2: .infinity, worst: .infinity)
+        self.init(relativeL2: .infinity, maxOverRMS: .infinity)
         return
       }
       errors += error * error
       squares += exact * exact
-      worst = max(worst, error)
+      largest = max(largest, error)
     }
-    // All of them exact, also where nothing but zeros was expected.
-    guard worst > 0 else {
-      self.init(relativeL2: 0, worst: 0)
+    // Without errors the quotients are 0, also for exact zeros.
+    guard largest > 0 else {
+      self.init(relativeL2: 0, maxOverRMS: 0)
       return
     }
     self.init(
       relativeL2: (errors / squares).squareRoot(),
-      worst: worst / (squares / Double(exact.count)).squareRoot())
+      maxOverRMS: largest / (squares / Double(exact.count)).squareRoot())
   }
 
-  private init(relativeL2: Double, worst: Double) {
+  private init(relativeL2: Double, maxOverRMS: Double) {
     self.relativeL2 = relativeL2
-    self.worst = worst
+    self.maxOverRMS = maxOverRMS
   }
 }

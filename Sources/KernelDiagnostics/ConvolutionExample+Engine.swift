@@ -2,77 +2,91 @@ import Models
 import Tensors
 
 extension ConvolutionExample {
-  /// Returns what an engine computes.
+  /// Returns the results of an engine.
   public func results(of engine: any ConvolutionEngine) -> ConvolutionResults<Float> {
-    let memory = OperandArena()
-    // The engine gets bare pointers; what they point to must outlive them.
-    return withExtendedLifetime(memory) { results(of: engine, memory) }
+    let arena = OperandArena()
+    // The engine gets bare pointers; the memory that they point to must outlive them.
+    return withExtendedLifetime(arena) { results(of: engine, arena) }
   }
 
-  private func results(
-    of engine: any ConvolutionEngine, _ memory: OperandArena
-  ) -> ConvolutionResults<Float> {
+  private func results(of engine: any ConvolutionEngine, _ arena: OperandArena) -> ConvolutionResults<Float> {
     let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
-    let weight = memory.copy(weight)
-    // What was in memory before must not matter.
-    let packed = memory.nanFilled(engine.packedWeightCount(geometry))
-    let microbatches = MicrobatchRange(imageCount: imageCount)
-    let scratch = memory.nanFilled(engine.scratchCount(geometry, microbatches))
+    let count = microbatches.microbatchCount
+    let hasOwnCoefficients = count > 1
+    let weight = arena.copy(weight)
+    // Results must not depend on what the memory held before.
+    let packed = arena.nanFilled(engine.packedWeightCount(geometry))
+    let scratch = arena.nanFilled(engine.scratchCount(geometry, microbatches))
     engine.packWeight(geometry, for: .forward, weight, into: packed)
     let input = ConvolutionInput(
-      activation: memory.copy(x),
-      normalization: isStem
-        ? nil : NormalizedReLU(scale: memory.copy(scale), shift: memory.copy(shift)))
-    let y = AlignedBuffer<Float>(count: imageCount * geometry.outputCount)
-    let outputSums = AlignedBuffer<Double>(count: 2 * filters)
+      activation: arena.copy(x),
+      normalization: normalizesInput
+        ? NormalizedReLU(
+          scale: arena.copy(scale), shift: arena.copy(shift), microbatchStride: hasOwnCoefficients ? channels : 0)
+        : nil)
+    let addend = arena.copy(addend)
+    let y = addsInPlace ? addend : arena.nanFilled(imageCount * geometry.outputCount)
+    let outputSums = AlignedBuffer<Double>(count: count * 2 * filters)
     engine.forward(
-      geometry, microbatches, input: input, weight: weight, packed: packed,
-      bias: memory.copy(bias),
-      output: ConvolutionOutput(
-        activation: y.pointer, addend: memory.copy(addend), sums: outputSums.pointer),
-      scratch: scratch)
+      geometry, microbatches, input: input, weight: weight, packed: packed, bias: arena.copy(bias),
+      output: ConvolutionOutput(activation: y, addend: addend, sums: outputSums.pointer), scratch: scratch)
 
-    let inputGradient = AlignedBuffer<Float>(count: isStem ? 0 : x.count)
-    let inputSums = AlignedBuffer<Double>(count: isStem ? 0 : 2 * channels)
-    let parameterGradient = AlignedBuffer<Float>(count: geometry.weightCount + filters)
+    let inputCount = isStem ? 0 : x.count
+    let inputGradient = arena.nanFilled(inputCount)
+    let inputSums = AlignedBuffer<Double>(count: normalizesInput ? count * 2 * channels : 0)
+    let parameterGradients = (0..<count).map { _ in arena.nanFilled(geometry.weightCount + filters) }
+    let outputGradient = outputGradient(arena, microbatchStride: hasOwnCoefficients ? filters : 0)
     engine.packWeight(geometry, for: .backward, weight, into: packed)
-    withUnsafePointer(to: parameterGradient.pointer) { address in
+    parameterGradients.withUnsafeBufferPointer { destinations in
+      guard let destinations = destinations.baseAddress else { return }
       engine.backward(
-        geometry, microbatches, input: input, weight: weight, packed: packed,
-        outputGradient: ConvolutionOutputGradient(
-          gradient: memory.copy(gradient),
-          normalization: NormalizationBackward(
-            activation: memory.copy(activation), gradientScale: memory.copy(gradientScale),
-            activationScale: memory.copy(activationScale), constant: memory.copy(constant))),
-        parameterGradient: ConvolutionParameterGradient(destinations: address, hasBias: true),
+        geometry, microbatches, input: input, weight: weight, packed: packed, outputGradient: outputGradient,
+        parameterGradient: ConvolutionParameterGradient(destinations: destinations, hasBias: true),
         inputGradient: isStem
           ? nil
           : ConvolutionInputGradient(
-            gradient: inputGradient.pointer, mean: memory.copy(mean), sums: inputSums.pointer),
+            gradient: inputGradient, mean: normalizesInput ? UnsafePointer(arena.copy(mean)) : nil,
+            sums: normalizesInput ? inputSums.pointer : nil, microbatchStride: hasOwnCoefficients ? channels : 0),
         scratch: scratch)
     }
+    func values(_ start: UnsafeMutablePointer<Float>, _ count: Int) -> [Float] {
+      Array(UnsafeBufferPointer(start: start, count: count))
+    }
     return ConvolutionResults(
-      output: Array(y.elements), outputSums: outputSums.elements.map { Float($0) },
-      inputGradient: Array(inputGradient.elements),
-      inputGradientSums: inputSums.elements.map { Float($0) },
-      weightGradient: Array(parameterGradient.elements.prefix(geometry.weightCount)),
-      biasGradient: Array(parameterGradient.elements.suffix(filters)))
+      output: values(y, self.addend.count), outputSums: outputSums.elements.map { Float($0) },
+      inputGradient: values(inputGradient, inputCount), inputGradientSums: inputSums.elements.map { Float($0) },
+      weightGradient: parameterGradients.flatMap { values($0, geometry.weightCount) },
+      biasGradient: parameterGradients.flatMap { values($0 + geometry.weightCount, filters) },
+      savedGradient: outputGradient.savedGradient.map { values($0, gradient.count) } ?? [])
+  }
+
+  private func outputGradient(_ arena: OperandArena, microbatchStride: Int) -> ConvolutionOutputGradient {
+    let gradient = arena.copy(gradient)
+    let addend = gradientTerms.hasAddend ? arena.copy(gradientAddend) : nil
+    return ConvolutionOutputGradient(
+      gradient: gradient,
+      normalization: gradientTerms.hasNormalization
+        ? NormalizationBackward(
+          activation: arena.copy(activation), gradientScale: arena.copy(gradientScale),
+          activationScale: arena.copy(activationScale), constant: arena.copy(constant),
+          microbatchStride: microbatchStride)
+        : nil,
+      addend: addend.map { UnsafePointer($0) }, savedGradient: gradientTerms.isSaved ? addend ?? gradient : nil)
   }
 }
 
-/// Memory for operands, which lives as long as this object.
+/// Memory of operands, freed together with this object.
 final class OperandArena {
   private var buffers: [AlignedBuffer<Float>] = []
 
-  /// Returns aligned memory with some numbers.
-  func copy(_ values: [Float]) -> UnsafePointer<Float> {
-    let buffer = AlignedBuffer<Float>(count: values.count)
-    _ = buffer.elements.update(fromContentsOf: values)
-    buffers.append(buffer)
-    return UnsafePointer(buffer.pointer)
+  /// Returns aligned memory that holds `values`.
+  func copy(_ values: [Float]) -> UnsafeMutablePointer<Float> {
+    let memory = nanFilled(values.count)
+    memory.update(from: values, count: values.count)
+    return memory
   }
 
-  /// Returns aligned memory without a single number.
+  /// Returns aligned memory of `count` NaNs.
   func nanFilled(_ count: Int) -> UnsafeMutablePointer<Float> {
     let buffer = AlignedBuffer<Float>(count: count)
     buffer.elements.update(repeating: .nan)

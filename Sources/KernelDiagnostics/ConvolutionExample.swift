@@ -1,25 +1,49 @@
 import ReferenceImplementation
 import Tensors
 
-/// One convolution with made-up operands, as a network would give it: normalised input, a batch normalisation behind it.
+/// One convolution with generated operands, as a network has it: a batch norm and ReLU before it, a batch norm after it.
 ///
-/// Activations and gradients are normally distributed as behind a batch normalisation, kernels as He's rule draws them.
+/// Activations and gradients are normally distributed, weights follow He's initialization.
 public struct ConvolutionExample: Sendable {
-  /// Which coefficients the element-wise maps have.
+  /// The coefficients of the element-wise maps.
   public enum Maps: Sendable {
-    /// Any: batch normalisation, bias and residual addition take part.
+    /// Generated coefficients: batch norm, bias and residual add take part.
     case arbitrary
-    /// z = max(0, x), no bias, nothing added, dY = g: what is left is the convolution.
+    /// z = max(0, x), no bias, no addend, dY = g: only the convolution is left.
     case trivial
+  }
+
+  /// The terms of dY, and whether the engine saves dY for a skip connection.
+  enum GradientTerms: Sendable {
+    /// dY = g.
+    case plain
+    /// dY = ca·g + cb·y + cc.
+    case normalized
+    /// The same, saved over g.
+    case normalizedAndSaved
+    /// dY = ca·g + cb·y + cc + addend.
+    case residualAdd
+    /// The same, saved over the addend.
+    case residualAddAndSaved
+
+    var hasNormalization: Bool { self != .plain }
+    var hasAddend: Bool { self == .residualAdd || self == .residualAddAndSaved }
+    var isSaved: Bool { self == .normalizedAndSaved || self == .residualAddAndSaved }
   }
 
   /// The convolution.
   public let geometry: ConvolutionGeometry
-  /// N.
-  public let imageCount: Int
-  /// Whether the input is an image: neither normalised nor in need of a gradient.
+  /// The images, in microbatches.
+  public let microbatches: MicrobatchRange
+  /// Whether the input is an image: neither normalized nor in need of a gradient.
   public let isStem: Bool
+  /// Whether z = max(0, scale·x + shift); otherwise z = x.
+  let normalizesInput: Bool
+  let gradientTerms: GradientTerms
+  /// Whether the forward pass adds to y what y holds, instead of adding another tensor.
+  let addsInPlace: Bool
   let x: [Float]
+  // One coefficient per microbatch and channel.
   let scale: [Float]
   let shift: [Float]
   let mean: [Float]
@@ -28,16 +52,38 @@ public struct ConvolutionExample: Sendable {
   let addend: [Float]
   let gradient: [Float]
   let activation: [Float]
+  let gradientAddend: [Float]
   let gradientScale: [Float]
   let activationScale: [Float]
   let constant: [Float]
 
-  /// RandomCursor operands; the same for the same shape, everywhere.
+  /// Generates operands for one microbatch; the same for the same shape, on every machine.
   public init(_ geometry: ConvolutionGeometry, imageCount: Int, maps: Maps) {
+    self.init(geometry, MicrobatchRange(imageCount: imageCount), maps: maps)
+  }
+
+  /// Generates operands; the same for the same arguments, on every machine.
+  ///
+  /// - Parameters:
+  ///   - geometry: The convolution.
+  ///   - microbatches: The images. With more than one microbatch, each has its own coefficients.
+  ///   - maps: The coefficients of the element-wise maps.
+  ///   - normalizesInput: Whether batch norm and ReLU precede the convolution; ignored for the stem.
+  ///   - gradientTerms: How dY is formed and whether it is saved.
+  ///   - addsInPlace: Whether the forward pass adds its result to y.
+  init(
+    _ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange, maps: Maps, normalizesInput: Bool = true,
+    gradientTerms: GradientTerms = .normalized, addsInPlace: Bool = false
+  ) {
     self.geometry = geometry
-    self.imageCount = imageCount
+    self.microbatches = microbatches
+    self.gradientTerms = gradientTerms
+    self.addsInPlace = addsInPlace
     isStem = geometry.inputChannels == 3
-    let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
+    self.normalizesInput = normalizesInput && !isStem
+    let imageCount = microbatches.imageCount
+    let channels = microbatches.microbatchCount * geometry.inputChannels
+    let filters = microbatches.microbatchCount * geometry.outputChannels
     let outputCount = imageCount * geometry.outputCount
     func normal(_ name: String, _ count: Int, deviation: Double = 1) -> [Float] {
       var values = [Float](repeating: 0, count: count)
@@ -47,64 +93,101 @@ public struct ConvolutionExample: Sendable {
       }
       return values
     }
-    func map(_ name: String, _ count: Int, around centre: Float) -> [Float] {
+    func map(_ name: String, _ count: Int, around center: Float) -> [Float] {
       maps == .trivial
-        ? [Float](repeating: centre, count: count)
-        : normal(name, count, deviation: 0.2).map { centre + $0 }
+        ? [Float](repeating: center, count: count)
+        : normal(name, count, deviation: 0.2).map { center + $0 }
     }
-    let fanIn = geometry.kernelSize * geometry.kernelSize * channels
+    let fanIn = geometry.kernelSize * geometry.kernelSize * geometry.inputChannels
     x = normal("x", imageCount * geometry.inputCount)
     weight = normal("weight", geometry.weightCount, deviation: (2 / Double(fanIn)).squareRoot())
     gradient = normal("gradient", outputCount)
     activation = normal("activation", outputCount)
+    gradientAddend = gradientTerms.hasAddend ? normal("gradient addend", outputCount) : []
     addend =
       maps == .trivial ? [Float](repeating: 0, count: outputCount) : normal("addend", outputCount)
     scale = map("scale", channels, around: 1)
     shift = map("shift", channels, around: 0)
     mean = map("mean", channels, around: 0)
-    bias = map("bias", filters, around: 0)
+    bias = map("bias", geometry.outputChannels, around: 0)
     gradientScale = map("gradient scale", filters, around: 1)
     activationScale = map("activation scale", filters, around: 0)
     constant = map("constant", filters, around: 0)
   }
 
-  /// z in fp32, rounded once an element, so that no ReLU falls on the other side than a kernel's.
+  /// N.
+  public var imageCount: Int { microbatches.imageCount }
+
+  /// z in fp32, rounded once per element, so that every ReLU has the kernels' sign.
   var input: [Float] {
-    guard !isStem else { return x }
-    let channels = scale.count
-    return x.indices.map { max(0, shift[$0 % channels].addingProduct(scale[$0 % channels], x[$0])) }
+    guard normalizesInput else { return x }
+    return x.indices.map { i in
+      let c = coefficient(i, elementsPerImage: geometry.inputCount, channels: geometry.inputChannels)
+      let value = shift[c].addingProduct(scale[c], x[i])
+      // Not `max(0, value)`, which is 0 for NaN.
+      return value <= 0 ? 0 : value
+    }
   }
 
-  /// What both passes should give, in Double, by the definition.
+  /// The index of the coefficient that belongs to element `i` of a tensor.
+  private func coefficient(_ i: Int, elementsPerImage: Int, channels: Int) -> Int {
+    microbatches.microbatch(of: i / elementsPerImage) * channels + i % channels
+  }
+
+  /// Returns the exact results of both passes, in Double, computed by the definition.
   public func exactResults() -> ConvolutionResults<Double> {
-    let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
     let z = input.map(Double.init)
     let weight = weight.map(Double.init)
     var y = ReferenceConvolution.forward(geometry, z, weight: weight, bias: bias.map(Double.init))
     for i in y.indices { y[i] += Double(addend[i]) }
-    let dY = gradient.indices.map { i in
-      let k = i % filters
-      return Double(gradientScale[k]) * Double(gradient[i])
-        + Double(activationScale[k]) * Double(activation[i]) + Double(constant[k])
+    let dY = exactOutputGradient()
+    var results = ConvolutionResults<Double>(
+      output: y, outputSums: [], inputGradient: [], inputGradientSums: [], weightGradient: [], biasGradient: [],
+      savedGradient: gradientTerms.isSaved ? dY : [])
+    for m in 0..<microbatches.microbatchCount {
+      let images = microbatches.images(of: m)
+      let inputs = images.lowerBound * geometry.inputCount..<images.upperBound * geometry.inputCount
+      let outputs = images.lowerBound * geometry.outputCount..<images.upperBound * geometry.outputCount
+      results.outputSums += Self.sums(outputs, channels: geometry.outputChannels, y) { y[$0] }
+      let gradients = ReferenceConvolution.backward(
+        geometry, Array(z[inputs]), weight: weight, outputGradient: Array(dY[outputs]))
+      results.weightGradient += gradients.weight
+      results.biasGradient += gradients.bias
+      results.inputGradient += isStem ? [] : gradients.input
     }
-    let gradients = ReferenceConvolution.backward(geometry, z, weight: weight, outputGradient: dY)
-    let masked = isStem ? [] : gradients.input.indices.map { z[$0] > 0 ? gradients.input[$0] : 0 }
-    return ConvolutionResults(
-      output: y, outputSums: Self.sums(y, times: { y[$0] }, channels: filters),
-      inputGradient: masked,
-      inputGradientSums: isStem
-        ? []
-        : Self.sums(
-          masked, times: { Double(x[$0]) - Double(mean[$0 % channels]) }, channels: channels),
-      weightGradient: gradients.weight, biasGradient: gradients.bias)
+    guard normalizesInput else { return results }
+    let (channels, perImage) = (geometry.inputChannels, geometry.inputCount)
+    for i in z.indices where z[i] <= 0 { results.inputGradient[i] = 0 }
+    for m in 0..<microbatches.microbatchCount {
+      let images = microbatches.images(of: m)
+      results.inputGradientSums += Self.sums(
+        images.lowerBound * perImage..<images.upperBound * perImage, channels: channels, results.inputGradient
+      ) {
+        Double(x[$0]) - Double(mean[coefficient($0, elementsPerImage: perImage, channels: channels)])
+      }
+    }
+    return results
   }
 
-  /// Σv and Σv·w per channel.
+  private func exactOutputGradient() -> [Double] {
+    gradient.indices.map { i in
+      var value = Double(gradient[i])
+      if gradientTerms.hasNormalization {
+        let k = coefficient(i, elementsPerImage: geometry.outputCount, channels: geometry.outputChannels)
+        value =
+          Double(gradientScale[k]) * value + Double(activationScale[k]) * Double(activation[i])
+          + Double(constant[k])
+      }
+      return gradientTerms.hasAddend ? value + Double(gradientAddend[i]) : value
+    }
+  }
+
+  /// Σv and Σv·factor per channel over a range of elements.
   private static func sums(
-    _ values: [Double], times factor: (Int) -> Double, channels: Int
+    _ range: Range<Int>, channels: Int, _ values: [Double], times factor: (Int) -> Double
   ) -> [Double] {
     var sums = [Double](repeating: 0, count: 2 * channels)
-    for i in values.indices {
+    for i in range {
       sums[i % channels] += values[i]
       sums[channels + i % channels] += values[i] * factor(i)
     }
@@ -112,49 +195,53 @@ public struct ConvolutionExample: Sendable {
   }
 }
 
-/// What the forward and the backward pass of one convolution give.
+/// The results of the forward and the backward pass of one convolution; those per microbatch are concatenated.
 public struct ConvolutionResults<Element: Sendable>: Sendable {
   /// y, `NPQK`.
   public var output: [Element]
-  /// Σy and Σy² per filter.
+  /// Σy and Σy² per microbatch and filter.
   public var outputSums: [Element]
   /// g′ or dX, `NHWC`; empty for the stem, whose input is the image.
   public var inputGradient: [Element]
-  /// Σg′ and Σg′·(x − mean) per channel; empty for the stem.
+  /// Σg′ and Σg′·(x − mean) per microbatch and channel; empty if the input is not normalized.
   public var inputGradientSums: [Element]
-  /// dW, `RSCK`.
+  /// dW, `RSCK` per microbatch.
   public var weightGradient: [Element]
-  /// The sum of dY per filter.
+  /// The sum of dY per microbatch and filter.
   public var biasGradient: [Element]
+  /// dY as saved for a skip connection, `NPQK`; empty if it is not saved.
+  public var savedGradient: [Element]
 
-  /// The tensors by the name of the operation that made them.
+  /// The tensors that are not empty, by operation.
   public var byOperation: [(operation: Operation, values: [Element])] {
     [
       (.forward, output), (.forwardSums, outputSums), (.inputGradient, inputGradient),
       (.inputGradientSums, inputGradientSums), (.weightGradient, weightGradient),
-      (.biasGradient, biasGradient),
+      (.biasGradient, biasGradient), (.savedGradient, savedGradient),
     ].filter { !$0.1.isEmpty }
   }
 }
 
-/// What a convolution's passes compute.
+/// A result of a convolution's forward or backward pass.
 public enum Operation: String, Sendable, CaseIterable {
   /// y.
   case forward
-  /// Sums over y for the batch normalisation that follows.
+  /// Sums over y for the batch norm that follows.
   case forwardSums = "forward sums"
   /// g′ or dX.
   case inputGradient = "input gradient"
-  /// Sums over g′ for the batch normalisation before.
+  /// Sums over g′ for the batch norm before.
   case inputGradientSums = "input gradient sums"
   /// dW.
   case weightGradient = "weight gradient"
   /// The sum of dY.
   case biasGradient = "bias gradient"
+  /// dY, saved for a skip connection.
+  case savedGradient = "saved gradient"
 }
 
 extension ConvolutionResults<Float> {
-  /// The error of every tensor.
+  /// Returns the error of every tensor.
   public func errors(
     against exact: ConvolutionResults<Double>
   ) -> [(operation: Operation, error: ApproximationError)] {

@@ -1,14 +1,16 @@
 import Models
+import Support
 import Tensors
 
-/// One convolution with the memory of a whole batch, to be timed as a training step runs it: in spans of microbatches, on
-/// one thread, with batch normalisation before and behind.
+/// One convolution with the memory of a whole batch, timed as a training step runs it.
+///
+/// It runs on one thread, in ranges of microbatches, with a batch norm before and after.
 public final class ConvolutionTiming {
-  /// Medians of one engine.
+  /// The median times of one engine.
   public struct Times: Sendable {
-    /// A batch forward, in seconds.
+    /// Seconds per batch, forward.
     public let forward: Double
-    /// A batch's gradients of kernel and input, in seconds.
+    /// Seconds per batch, weight and input gradient together.
     public let backward: Double
   }
 
@@ -25,7 +27,7 @@ public final class ConvolutionTiming {
   private let parameterGradient: AlignedBuffer<Float>
   private let sums: AlignedBuffer<Double>
 
-  /// Allocates a batch and fills it with numbers around 0.
+  /// Allocates a batch and fills it with numbers in −0.5 … 0.5.
   public init(_ geometry: ConvolutionGeometry, batchSize: Int, microbatches: Int) {
     self.geometry = geometry
     self.batchSize = batchSize
@@ -47,22 +49,22 @@ public final class ConvolutionTiming {
     }
   }
 
-  /// The multiply-adds of a batch forward; the way back has twice as many, the stem's as many.
+  /// The multiply-adds per batch of the forward pass, by direct convolution.
   public var multiplyAdds: Int { batchSize * geometry.multiplyAdds }
-  /// The multiply-adds of the gradients of kernel and, but for the stem, input.
+  /// The multiply-adds per batch of the weight gradient and, not for the stem, the input gradient.
   public var backwardMultiplyAdds: Int { (isStem ? 1 : 2) * multiplyAdds }
-  /// The least bytes that a pass forward moves: x and the kernel read, y written.
+  /// The least bytes that a forward pass moves: it reads x and the weight and writes y.
   public var forwardByteCount: Int { x.byteCount + y.byteCount + weight.byteCount }
-  /// The least bytes that the way back moves: x, g, y and the kernel read, g′ and dW written.
+  /// The least bytes that a backward pass moves: it reads x, g, y and the weight and writes g′ and dW.
   public var backwardByteCount: Int {
     x.byteCount + gradient.byteCount + y.byteCount + inputGradient.byteCount + 2 * weight.byteCount
   }
 
-  /// Times engines in turn, so that what else the machine does meets all of them.
+  /// Times engines interleaved, so that other load on the machine affects all of them.
   ///
   /// - Parameters:
-  ///   - engines: What is timed.
-  ///   - repetitions: Batches of each, after one that is not timed.
+  ///   - engines: The engines to time.
+  ///   - repetitions: The batches per engine, after one for warm-up.
   /// - Returns: Medians, in the order of the engines.
   public func measure(_ engines: [any ConvolutionEngine], repetitions: Int) -> [Times] {
     let memories = engines.map { engine in
@@ -86,11 +88,9 @@ public final class ConvolutionTiming {
       }
     }
     return engines.indices.map {
-      Times(forward: Self.median(forward[$0]), backward: Self.median(backward[$0]))
+      Times(forward: forward[$0].median, backward: backward[$0].median)
     }
   }
-
-  private static func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
 
   private func input(_ first: Int) -> ConvolutionInput {
     ConvolutionInput(
@@ -99,7 +99,7 @@ public final class ConvolutionTiming {
         ? nil : NormalizedReLU(scale: coefficients.pointer, shift: coefficients.pointer))
   }
 
-  /// The microbatches that a thread computes at once.
+  /// The microbatches per work item.
   private func microbatches(_ engine: any ConvolutionEngine) -> MicrobatchRange {
     let count = engine.microbatchesPerWorkItem(
       geometry, imagesPerMicrobatch: imagesPerMicrobatch,
@@ -108,15 +108,15 @@ public final class ConvolutionTiming {
       imageCount: count * imagesPerMicrobatch, imagesPerMicrobatch: imagesPerMicrobatch)
   }
 
-  /// Calls `body` for every span of the batch, with its first image.
-  private func forEachSpan(
+  /// Calls `body` for every work item of the batch, with its first image.
+  private func forEachWorkItem(
     _ engine: any ConvolutionEngine, _ body: (_ microbatches: MicrobatchRange, _ first: Int) -> Void
   ) {
-    let step = microbatches(engine).imageCount
-    for first in stride(from: 0, to: batchSize, by: step) {
+    let workItems = WorkDivision(0..<batchSize, itemSize: microbatches(engine).imageCount)
+    for item in 0..<workItems.count {
+      let images = workItems[item]
       body(
-        MicrobatchRange(
-          imageCount: min(step, batchSize - first), imagesPerMicrobatch: imagesPerMicrobatch), first)
+        MicrobatchRange(imageCount: images.count, imagesPerMicrobatch: imagesPerMicrobatch), images.lowerBound)
     }
   }
 
@@ -124,7 +124,7 @@ public final class ConvolutionTiming {
     _ engine: any ConvolutionEngine, _ packed: AlignedBuffer<Float>,
     _ scratch: AlignedBuffer<Float>
   ) {
-    forEachSpan(engine) { microbatches, first in
+    forEachWorkItem(engine) { microbatches, first in
       engine.forward(
         geometry, microbatches, input: input(first), weight: weight.pointer, packed: packed.pointer,
         bias: coefficients.pointer,
@@ -138,12 +138,12 @@ public final class ConvolutionTiming {
     _ engine: any ConvolutionEngine, _ packed: AlignedBuffer<Float>,
     _ scratch: AlignedBuffer<Float>
   ) {
-    // All microbatches leave theirs in one place: nobody reads it.
-    let addresses = [UnsafeMutablePointer<Float>](
+    // All microbatches share one destination: it is never read.
+    let destinations = [UnsafeMutablePointer<Float>](
       repeating: parameterGradient.pointer, count: batchSize / imagesPerMicrobatch)
-    addresses.withUnsafeBufferPointer { addresses in
-      guard let addresses = addresses.baseAddress else { return }
-      forEachSpan(engine) { microbatches, first in
+    destinations.withUnsafeBufferPointer { destinations in
+      guard let destinations = destinations.baseAddress else { return }
+      forEachWorkItem(engine) { microbatches, first in
         let offset = first * geometry.outputCount
         engine.backward(
           geometry, microbatches, input: input(first), weight: weight.pointer, packed: packed.pointer,
@@ -152,7 +152,7 @@ public final class ConvolutionTiming {
             normalization: NormalizationBackward(
               activation: y.pointer + offset, gradientScale: coefficients.pointer,
               activationScale: coefficients.pointer, constant: coefficients.pointer)),
-          parameterGradient: ConvolutionParameterGradient(destinations: addresses, hasBias: true),
+          parameterGradient: ConvolutionParameterGradient(destinations: destinations, hasBias: true),
           inputGradient: isStem
             ? nil
             : ConvolutionInputGradient(
@@ -165,7 +165,7 @@ public final class ConvolutionTiming {
 }
 
 extension ModelGraph {
-  /// The different shapes among the network's convolutions, in forward order, with how often each occurs.
+  /// The distinct shapes of the model's convolutions, in forward order, with the number of occurrences.
   public var distinctConvolutions: [(geometry: ConvolutionGeometry, count: Int)] {
     var result: [(geometry: ConvolutionGeometry, count: Int)] = []
     for geometry in convolutions {
@@ -180,7 +180,7 @@ extension ModelGraph {
 }
 
 extension ConvolutionGeometry {
-  /// For people: `32×32, 16→32, stride 2`, with the input's extent.
+  /// A description such as `32×32, 16→32, stride 2`, with the height and width of the input.
   public var summary: String {
     "\(inputHeight)×\(inputWidth), \(inputChannels)→\(outputChannels)" + (stride == 1 ? "" : ", stride \(stride)")
   }

@@ -4,60 +4,108 @@ import Tensors
 
 /// A quick check of every path of an engine's kernels against the definition, for `doctor`.
 ///
-/// A compiler, an emulator or a machine that computes wrongly must not train. The tests try more shapes and every element;
-/// this takes a fraction of a second.
+/// It keeps a defective compiler, emulator or machine from training. It takes a fraction of a second; the tests try more
+/// shapes and bound every element.
 public struct KernelSelfCheck: Sendable {
   /// The largest error that rounding can explain; the tests hold the kernels to less.
-  public static let limit = (relativeL2: 1e-5, worst: 1e-4)
+  public static let limit = (relativeL2: 1e-5, maxOverRMS: 1e-4)
 
-  /// One way through the kernels and a shape that takes it.
+  /// One path through the kernels, with a shape and operands that take it.
   struct Path: Sendable {
     let name: String
     let example: ConvolutionExample
 
-    init(_ name: String, _ images: Int, size: Int, _ inputs: Int, _ outputs: Int, stride: Int, padding: Int) {
+    /// Creates a path.
+    ///
+    /// - Parameters:
+    ///   - name: The path in words.
+    ///   - images: N.
+    ///   - microbatch: Images per microbatch but possibly the last. If `nil`, all images are one microbatch.
+    ///   - size: H and W.
+    ///   - inputs: C.
+    ///   - outputs: K.
+    ///   - stride: The stride.
+    ///   - kernel: R and S.
+    ///   - padding: Rows and columns of zeros on every side. If `nil`, SAME padding.
+    ///   - normalizesInput: Whether batch norm and ReLU precede the convolution.
+    ///   - gradientTerms: How dY is formed and whether it is saved.
+    ///   - addsInPlace: Whether the forward pass adds its result to y.
+    init(
+      _ name: String, _ images: Int, microbatch: Int? = nil, size: Int, _ inputs: Int, _ outputs: Int,
+      stride: Int = 1, kernel: Int = 3, padding: Int? = nil, normalizesInput: Bool = true,
+      gradientTerms: ConvolutionExample.GradientTerms = .normalized, addsInPlace: Bool = false
+    ) {
       self.name = name
+      let geometry =
+        if let padding {
+          ConvolutionGeometry(
+            inputHeight: size, inputWidth: size, inputChannels: inputs, outputChannels: outputs, kernelSize: kernel,
+            stride: stride, padding: padding)
+        } else {
+          ConvolutionGeometry(
+            inputHeight: size, inputWidth: size, inputChannels: inputs, outputChannels: outputs, kernelSize: kernel,
+            stride: stride)
+        }
       example = ConvolutionExample(
-        ConvolutionGeometry(
-          inputHeight: size, inputWidth: size, inputChannels: inputs, outputChannels: outputs, kernelSize: 3,
-          stride: stride, padding: padding), imageCount: images, maps: .arbitrary)
-    }
-
-    init(_ name: String, _ images: Int, size: Int, _ inputs: Int, _ outputs: Int, stride: Int = 1, kernel: Int = 3) {
-      self.name = name
-      example = ConvolutionExample(
-        ConvolutionGeometry(
-          inputHeight: size, inputWidth: size, inputChannels: inputs, outputChannels: outputs, kernelSize: kernel,
-          stride: stride), imageCount: images, maps: .arbitrary)
+        geometry, MicrobatchRange(imageCount: images, imagesPerMicrobatch: microbatch), maps: .arbitrary,
+        normalizesInput: normalizesInput, gradientTerms: gradientTerms, addsInPlace: addsInPlace)
     }
   }
 
-  // Algorithms that work on tiles take all images at once, some at a time, or parts of an image at a time, at stride 1 and
-  // 2; direct products, which take what tiles do not cover, have whole vectors of channels or not.
-  static let paths = [
-    Path("stem", 1, size: 32, 3, 16), Path("3×3, all images at once", 2, size: 8, 64, 64),
-    Path("3×3, some images at a time", 3, size: 16, 32, 32), Path("3×3, parts of an image", 1, size: 32, 16, 32),
-    Path("3×3, stride 2, all images at once", 2, size: 16, 32, 64, stride: 2),
-    Path("3×3, stride 2, parts of an image", 1, size: 64, 16, 32, stride: 2),
-    Path("3×3, stride 2, padded on both sides", 2, size: 16, 32, 32, stride: 2, padding: 1),
-    // Kernels that are streamed, in panels of every width that they are packed in.
-    Path("3×3, large kernel", 2, size: 8, 192, 160),
-    Path("3×3, stride 2, large kernel", 1, size: 16, 192, 160, stride: 2),
-    Path("3×3 of odd sizes", 2, size: 7, 20, 24), Path("3×3, stride 2, 12×12", 2, size: 12, 32, 64, stride: 2),
-    Path("1×1", 2, size: 8, 32, 48, kernel: 1), Path("1×1, stride 2", 2, size: 8, 32, 64, stride: 2, kernel: 1),
+  // Tiled algorithms, of stride 1 and 2, take all images at once, some at a time, or parts of an image at a time. Direct
+  // products, for the shapes that tiles do not cover, have whole vectors of channels or not.
+  static let paths =
+    [
+      Path("stem", 1, size: 32, 3, 16), Path("3×3, all images at once", 2, size: 8, 64, 64),
+      Path("3×3, some images at a time", 3, size: 16, 32, 32), Path("3×3, parts of an image", 1, size: 32, 16, 32),
+      Path("3×3, stride 2, all images at once", 2, size: 16, 32, 64, stride: 2),
+      Path("3×3, stride 2, parts of an image", 1, size: 64, 16, 32, stride: 2),
+      Path("3×3, stride 2, padded on both sides", 2, size: 16, 32, 32, stride: 2, padding: 1),
+      // Weights that are streamed, in panels of every width that they are packed in.
+      Path("3×3, large weight", 2, size: 8, 192, 160),
+      Path("3×3, stride 2, large weight", 1, size: 16, 192, 160, stride: 2),
+      Path("3×3 of odd sizes", 2, size: 7, 20, 24), Path("3×3, stride 2, 12×12", 2, size: 12, 32, 64, stride: 2),
+      Path("1×1", 2, size: 8, 32, 48, kernel: 1), Path("1×1, stride 2", 2, size: 8, 32, 64, stride: 2, kernel: 1),
+    ] + microbatchPaths + operandPaths
+
+  // Ranges of several microbatches, each with its own coefficients, the last one smaller.
+  private static let microbatchPaths = [
+    Path("3×3, several microbatches at once", 5, microbatch: 2, size: 8, 32, 32),
+    Path("3×3, several microbatches, some images at a time", 5, microbatch: 3, size: 16, 32, 16),
+    Path("3×3, several microbatches, parts of an image", 2, microbatch: 1, size: 32, 16, 16),
+    Path("3×3, stride 2, several microbatches at once", 5, microbatch: 2, size: 16, 16, 32, stride: 2),
+    Path("3×3, stride 2, several microbatches, some images at a time", 4, microbatch: 3, size: 32, 16, 16, stride: 2),
+    Path("3×3 of odd sizes, several microbatches", 3, microbatch: 2, size: 7, 20, 24),
+    Path("1×1, several microbatches", 3, microbatch: 2, size: 8, 32, 48, kernel: 1),
   ]
+
+  // The operands of residual blocks: dY from every set of terms, saved or not, and sums that are formed in place. The
+  // element-wise maps have one loop for whole vectors of channels and one for other shapes.
+  private static let operandPaths = [(size: 8, "3×3"), (size: 7, "3×3 of odd sizes")].flatMap { size, name in
+    [
+      Path("\(name), plain operands", 2, size: size, 32, 16, normalizesInput: false, gradientTerms: .plain),
+      Path(
+        "\(name), saved gradient", 3, microbatch: 2, size: size, 16, 32, gradientTerms: .normalizedAndSaved),
+      Path(
+        "\(name), residual add", 3, microbatch: 2, size: size, 32, 32, gradientTerms: .residualAdd,
+        addsInPlace: true),
+      Path(
+        "\(name), saved residual add", 3, microbatch: 2, size: size, 16, 16, gradientTerms: .residualAddAndSaved,
+        addsInPlace: true),
+    ]
+  }
 
   private let exact: [ConvolutionResults<Double>]
 
-  /// Computes what every path should give.
+  /// Computes the exact results of every path.
   public init() { exact = Self.paths.map { $0.example.exactResults() } }
 
-  /// What a check that succeeded found.
+  /// The result of a check that found no mismatch.
   public struct Summary: Sendable {
     /// The largest relative L2 error of any result.
     public let largestError: Double
     /// The path and the operation with that error.
-    public let place: String
+    public let location: String
     /// The number of results that were compared.
     public let comparisonCount: Int
     let results: [ConvolutionResults<Float>]
@@ -65,40 +113,43 @@ public struct KernelSelfCheck: Sendable {
 
   /// Runs every path, forward and backward.
   ///
-  /// - Parameter engine: What is checked.
+  /// - Parameter engine: The engine to check.
   /// - Returns: The errors found.
-  /// - Throws: ``KernelMismatch`` if one is larger than rounding explains.
+  /// - Throws: ``KernelMismatch`` if an error is larger than rounding explains.
   public func callAsFunction(_ engine: any ConvolutionEngine) throws -> Summary {
-    var largest = (error: 0.0, place: "")
+    var largest = (error: 0.0, location: "")
     var count = 0
     var allResults: [ConvolutionResults<Float>] = []
     for (path, exact) in zip(Self.paths, exact) {
       let results = path.example.results(of: engine)
       for (operation, error) in results.errors(against: exact) {
-        let place = "\(path.name), \(operation.rawValue)"
-        guard error.relativeL2 <= Self.limit.relativeL2, error.worst <= Self.limit.worst else {
+        let location = "\(path.name), \(operation.rawValue)"
+        guard error.relativeL2 <= Self.limit.relativeL2, error.maxOverRMS <= Self.limit.maxOverRMS else {
           throw KernelMismatch(
-            "the \(engine.name) kernels for \(engine.instructions) compute wrongly here: \(place) is off by "
+            "the \(engine.name) kernels for \(engine.instructions) compute wrongly here: \(location) is off by "
               + "\(String(format: "%.1e", error.relativeL2)) of its size, where rounding explains "
               + "\(String(format: "%.0e", Self.limit.relativeL2)); \(KernelMismatch.remedy(engine)).")
         }
         count += 1
-        if error.relativeL2 >= largest.error { largest = (error.relativeL2, place) }
+        if error.relativeL2 >= largest.error { largest = (error.relativeL2, location) }
       }
       allResults.append(results)
     }
     return Summary(
-      largestError: largest.error, place: largest.place, comparisonCount: count,
+      largestError: largest.error, location: largest.location, comparisonCount: count,
       results: allResults)
   }
 
-  /// Compares the bits of two instruction sets.
+  /// Compares the results of two instruction sets bit by bit.
   ///
+  /// - Parameters:
+  ///   - a: An instruction set and its summary.
+  ///   - b: Another instruction set and its summary.
   /// - Throws: ``KernelMismatch`` if any result differs.
   public static func verifyBitwiseEqual(
-    _ a: (name: String, findings: Summary), _ b: (name: String, findings: Summary)
+    _ a: (name: String, summary: Summary), _ b: (name: String, summary: Summary)
   ) throws {
-    for (path, (one, other)) in zip(paths, zip(a.findings.results, b.findings.results)) {
+    for (path, (one, other)) in zip(paths, zip(a.summary.results, b.summary.results)) {
       for (mine, theirs) in zip(one.byOperation, other.byOperation)
       where mine.values.map(\.bitPattern) != theirs.values.map(\.bitPattern) {
         throw KernelMismatch(
@@ -109,14 +160,14 @@ public struct KernelSelfCheck: Sendable {
   }
 }
 
-/// Kernels that do not compute what they should.
+/// Kernels that compute wrong results.
 public struct KernelMismatch: Error, CustomStringConvertible {
-  /// Which kernels, where, by how much, and what to do.
+  /// One sentence: which kernels, in which path, by how much, and the remedy.
   public let description: String
 
   init(_ description: String) { self.description = description }
 
-  /// What is left to train with.
+  /// The engines that can still train.
   static func remedy(_ engine: any ConvolutionEngine) -> String {
     engine.name == "native"
       ? "train with another WRN_ISA or with --engine blas, and report it together with this output"
@@ -125,7 +176,7 @@ public struct KernelMismatch: Error, CustomStringConvertible {
 }
 
 extension ConvolutionKernelTable {
-  /// These kernels with one wrong number in every forward pass, to show that a check finds it.
+  /// Returns these kernels with one wrong value in every forward pass, to show that a check finds it.
   public func corruptingOneValue() -> ConvolutionKernelTable {
     replacing(forward: { [forward] geometry, microbatches, input, packed, bias, output, scratch in
       forward(geometry, microbatches, input, packed, bias, output, scratch)

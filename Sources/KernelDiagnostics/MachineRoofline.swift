@@ -1,26 +1,27 @@
+import Support
 import Tensors
 
-/// What one core can do at most, measured.
+/// The measured limits of one core: peak multiply-adds and memory bandwidth.
 public struct MachineRoofline: Sendable {
-  /// Operations a second of multiply-adds in registers, two a multiply-add.
+  /// Floating-point operations per second of multiply-adds in registers, two per multiply-add.
   public let flops: Double
-  /// Bytes a second that a = b + ½·c reads and writes in buffers that no cache holds.
+  /// Bytes per second that a = b + ½·c reads and writes, in buffers larger than the caches.
   ///
-  /// Three streams are counted; most CPUs also read the line that is about to be overwritten.
+  /// Three streams are counted; most CPUs also read each line before they overwrite it.
   public let bytesPerSecond: Double
 
   private static let repetitions = 7
   private static let floatCount = 16 << 20
 
-  /// Measures for about half a second; the best of seven counts.
+  /// Measures for about half a second and takes the best of seven repetitions.
   public init(_ kernels: RooflineKernels) {
-    // Sized by a first run to about 10 ms.
-    var turns = 1 << 16
-    let trial = Self.seconds { _ = kernels.multiplyAdd(turns) }
-    turns = max(turns, Int(Double(turns) * 0.01 / max(trial, 1e-6)))
-    let count = turns
+    // A first call determines the iterations of about 10 ms.
+    var iterations = 1 << 16
+    let trial = Self.seconds { _ = kernels.multiplyAdd(iterations) }
+    iterations = max(iterations, Int(Double(iterations) * 0.01 / max(trial, 1e-6)))
+    let count = iterations
     let calculation = Self.best {
-      if kernels.multiplyAdd(count).isNaN { preconditionFailure("1 + ½·s stays below 17") }
+      if kernels.multiplyAdd(count).isNaN { preconditionFailure("s ← 1 + ½·s converges to 2") }
     }
     flops = 2 * Double(count * kernels.multiplyAddsPerIteration) / calculation
     let buffers = (0..<3).map { _ in AlignedBuffer<Float>(count: Self.floatCount) }
@@ -37,8 +38,5 @@ public struct MachineRoofline: Sendable {
     (0..<repetitions).map { _ in seconds(body) }.min() ?? .infinity
   }
 
-  static func seconds(_ body: () -> Void) -> Double {
-    let time = ContinuousClock().measure(body).components
-    return Double(time.seconds) + Double(time.attoseconds) * 1e-18
-  }
+  static func seconds(_ body: () -> Void) -> Double { ContinuousClock().measure(body).seconds }
 }

@@ -1,11 +1,11 @@
 import Tensors
 
-/// This build of the kernels.
+/// The kernels, compiled for one instruction set.
 ///
-/// The folder is compiled once an instruction set, under a module name each. Nothing here may be touched on a CPU that
-/// lacks the set.
+/// The directory is compiled once per instruction set, as a module each. Nothing here may be used on a CPU without the
+/// set.
 public enum KernelBuild {
-  /// The build's functions.
+  /// Returns the build's functions.
   @inline(never)
   public static func kernels() -> ConvolutionKernelTable {
     ConvolutionKernelTable(
@@ -15,10 +15,10 @@ public enum KernelBuild {
   }
 }
 
-/// Which algorithm computes which convolution.
+/// The algorithm of a convolution.
 ///
-/// A function of its shape alone, never of timing, so that all ranks agree and runs repeat.
-/// `wrn-dist benchmark convolution` shows what each is worth.
+/// It is a function of the shape alone, never of timing, so that training is bitwise reproducible over ranks and runs.
+/// `wrn-dist benchmark convolution` shows the speed of each.
 private enum Algorithm: String {
   case winograd
   case polyphase
@@ -31,11 +31,11 @@ private enum Algorithm: String {
 
 private func packedWeightCount(_ g: ConvolutionGeometry) -> Int {
   switch Algorithm(g) {
-  case .winograd: return Winograd.matrices * g.inputChannels * g.outputChannels
-  case .polyphase: return Polyphase.matrices * g.inputChannels * g.outputChannels
+  case .winograd: return Winograd.weightMatrixCount * g.inputChannels * g.outputChannels
+  case .polyphase: return Polyphase.weightMatrixCount * g.inputChannels * g.outputChannels
   case .direct:
     let plan = DirectPlan(g)
-    return max(plan.forwardKernelCount, plan.backwardKernelCount)
+    return max(plan.forwardWeightCount, plan.backwardWeightCount)
   }
 }
 
@@ -44,10 +44,10 @@ private func packingTaskCount(_ g: ConvolutionGeometry) -> Int {
 }
 
 private func packWeight(
-  _ g: ConvolutionGeometry, for direction: ConvolutionDirection, part: Int,
+  _ g: ConvolutionGeometry, for direction: ConvolutionDirection, task: Int,
   _ weight: UnsafePointer<Float>, into packed: UnsafeMutablePointer<Float>
 ) {
-  let channel = 16 * part
+  let channel = 16 * task
   switch (Algorithm(g), direction) {
   case (.winograd, .forward): Winograd.transformWeight(g, channel: channel, weight, into: packed)
   case (.winograd, .backward):
@@ -56,15 +56,15 @@ private func packWeight(
     Polyphase.transformWeight(g, channel: channel, weight, into: packed)
   case (.polyphase, .backward):
     Polyphase.transformFlippedWeight(g, channel: channel, weight, into: packed)
-  case (.direct, .forward): packKernel(DirectPlan(g), weight, into: packed)
-  case (.direct, .backward): packFlippedWeight(DirectPlan(g), weight, into: packed)
+  case (.direct, .forward): DirectPlan(g).packWeight(weight, into: packed)
+  case (.direct, .backward): DirectPlan(g).packFlippedWeight(weight, into: packed)
   }
 }
 
 private func preferredImageCount(_ g: ConvolutionGeometry) -> Int {
   switch Algorithm(g) {
-  case .winograd: TiledPlan<Winograd>.imagesPerUnit(g)
-  case .polyphase: TiledPlan<Polyphase>.imagesPerUnit(g)
+  case .winograd: TiledPlan<Winograd>.imagesPerTileBlock(g)
+  case .polyphase: TiledPlan<Polyphase>.imagesPerTileBlock(g)
   case .direct: 1
   }
 }

@@ -1,20 +1,20 @@
 import Foundation
 
-/// The definition of Trax's Adam (trax/optimizers/adam.py) for one array, in Double.
+/// The reference implementation of Trax's Adam (trax/optimizers/adam.py) for one array, in Double.
 public struct ReferenceAdam {
-  /// The constants.
+  /// The hyperparameters, with Trax's defaults.
   public var (beta1, beta2, epsilon, weightDecay) = (0.9, 0.999, 1e-5, 1e-5)
-  /// m and v.
+  /// The moments m and v.
   public private(set) var moments: (first: [Double], second: [Double])
   private var step = 0
 
-  /// Starts with zero moments for `count` elements.
+  /// Creates the optimizer of `count` elements, with zero moments.
   public init(count: Int) {
     let zeros = [Double](repeating: 0, count: count)
     moments = (zeros, zeros)
   }
 
-  /// Makes one update, the first being t = 1; the bias corrections have the exponent t + 1.
+  /// Performs update t, the first being t = 1; the bias corrections have the exponent t + 1.
   public mutating func update(_ weights: inout [Double], gradients: [Double], learningRate: Double) {
     step += 1
     for (i, g) in gradients.enumerated() {

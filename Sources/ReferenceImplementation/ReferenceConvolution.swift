@@ -1,13 +1,13 @@
 import Tensors
 
-/// The definition of a convolution in plain loops, in Double.
+/// The reference implementation of a convolution: its definition as loops, in Double.
 public enum ReferenceConvolution {
   /// Returns y[n,p,q,k] = Σ x[n, p·stride + r − pad, q·stride + s − pad, c] · w[r,s,c,k] + b[k], `NPQK`.
   ///
   /// - Parameters:
   ///   - geometry: The convolution.
   ///   - x: Images, `NHWC`.
-  ///   - weight: The kernel, `RSCK`.
+  ///   - weight: `RSCK`.
   ///   - bias: K numbers.
   /// - Returns: y.
   public static func forward(
@@ -26,7 +26,7 @@ public enum ReferenceConvolution {
     return y
   }
 
-  /// Returns the gradients of x, the kernel and the bias for the gradient of y.
+  /// Returns the gradients with respect to x, the weight and the bias, given the gradient with respect to y.
   public static func backward(
     _ geometry: ConvolutionGeometry, _ x: [Double], weight: [Double], outputGradient: [Double]
   ) -> (input: [Double], weight: [Double], bias: [Double]) {
@@ -48,13 +48,13 @@ public enum ReferenceConvolution {
     return (dX, dW, dB)
   }
 
-  /// Visits every pair of an output pixel and an input pixel that the kernel joins.
+  /// Calls `body` for every pair of an output pixel and an input pixel that a tap of the weight connects.
   ///
   /// - Parameters:
   ///   - g: The convolution.
   ///   - images: N.
-  ///   - body: Gets the first channel of the output pixel, of the input pixel, and of the kernel's tap.
-  private static func forEachTap(
+  ///   - body: Gets the index of the first channel of the output pixel, of the input pixel, and of the tap.
+  package static func forEachTap(
     _ g: ConvolutionGeometry, images: Int, _ body: (_ output: Int, _ input: Int, _ tap: Int) -> Void
   ) {
     for n in 0..<images {

@@ -1,24 +1,24 @@
 import Foundation
 
-/// The definition of batch normalisation (Ioffe and Szegedy, arXiv:1502.03167, algorithm 1) in plain loops, in Double.
+/// The reference implementation of batch norm (Ioffe and Szegedy, arXiv:1502.03167, algorithm 1), in Double.
 ///
 /// Activations are `[…, C]`: the channel is the last index.
 public struct ReferenceBatchNormalization {
-  /// Trax's default, inside the root.
+  /// Trax's default, added to the variance.
   public static let epsilon = 1e-5
 
-  /// The mean of each channel.
+  /// The mean per channel.
   public let mean: [Double]
-  /// The biased variance of each channel.
+  /// The biased variance per channel.
   public let variance: [Double]
 
-  /// Uses given statistics.
+  /// Creates a batch norm with given statistics.
   public init(mean: [Double], variance: [Double]) {
     self.mean = mean
     self.variance = variance
   }
 
-  /// Takes the statistics of a batch.
+  /// Computes the statistics of a batch.
   public init(of x: [Double], channels: Int) {
     let count = Double(x.count / channels)
     var mean = [Double](repeating: 0, count: channels)
@@ -46,7 +46,7 @@ public struct ReferenceBatchNormalization {
     }
   }
 
-  /// Returns the gradients of x, scale and shift, where the statistics are those of x.
+  /// Returns the gradients with respect to x, scale and shift, where the statistics are those of x.
   public func backward(
     _ x: [Double], scale: [Double], outputGradient: [Double]
   ) -> (input: [Double], scale: [Double], shift: [Double]) {
@@ -68,9 +68,9 @@ public struct ReferenceBatchNormalization {
   }
 }
 
-/// The definitions of what follows a network's last group, in plain loops, in Double.
+/// The reference implementation of the classifier head: pooling, dense layer and loss, in Double.
 public enum ReferenceClassifier {
-  /// Returns the mean of each channel over an image's pixels, `NHWC` to `NC`.
+  /// Returns the mean per image and channel, `NHWC` to `NC`.
   public static func averagePool(_ x: [Double], pixels: Int, channels: Int) -> [Double] {
     var y = [Double](repeating: 0, count: x.count / pixels)
     for (i, value) in x.enumerated() {
@@ -79,7 +79,7 @@ public enum ReferenceClassifier {
     return y
   }
 
-  /// Returns the gradient of the pixels for the gradient of the means.
+  /// Returns the gradient with respect to the pixels, given that with respect to the means.
   public static func averagePoolBackward(
     _ outputGradient: [Double], pixels: Int, channels: Int
   ) -> [Double] {
@@ -88,7 +88,7 @@ public enum ReferenceClassifier {
     }
   }
 
-  /// Returns x·W + b, `[N, inputs]` to `[N, outputs]`; the kernel is `[inputs, outputs]`.
+  /// Returns x·W + b, `[N, inputs]` to `[N, outputs]`; W is `[inputs, outputs]`.
   public static func dense(_ x: [Double], weight: [Double], bias: [Double]) -> [Double] {
     let inputs = weight.count / bias.count
     return (0..<x.count / inputs * bias.count).map { i in
@@ -97,7 +97,7 @@ public enum ReferenceClassifier {
     }
   }
 
-  /// Returns the gradients of a dense layer's input, kernel and bias.
+  /// Returns the gradients with respect to a dense layer's input, weight and bias.
   public static func denseBackward(
     _ x: [Double], weight: [Double], outputGradient: [Double], outputs: Int
   ) -> (input: [Double], weight: [Double], bias: [Double]) {
@@ -118,7 +118,7 @@ public enum ReferenceClassifier {
     return (dX, dW, dB)
   }
 
-  /// Returns the mean of −log softmax(logits)[label] and its gradient with respect to the logits.
+  /// Returns the mean of −log softmax(logits)[label], and its gradient with respect to the logits.
   public static func crossEntropy(
     _ logits: [Double], labels: [Int]
   ) -> (loss: Double, gradient: [Double]) {

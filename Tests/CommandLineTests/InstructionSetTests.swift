@@ -48,7 +48,7 @@ import Testing
         #expect(output.errorLines.count == 1, "\(output.standardError)")
         #expect(
           output.errorLines.first?.contains(
-            "WRN_ISA=avx1024 is no instruction set that kernels are built for; unset it")
+            "WRN_ISA=avx1024 is not an instruction set that kernels are built for; unset it")
             == true)
         #expect(folder.names("out").isEmpty)
       }

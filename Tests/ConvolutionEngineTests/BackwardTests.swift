@@ -4,18 +4,18 @@ import Tensors
 import TestSupport
 import Testing
 
-/// Every engine's backward pass against the definition, with every kind of operand.
+/// The backward pass of every engine, compared with the reference implementation, for every kind of operand.
 @Suite struct BackwardTests {
-  /// What the output's gradient is made of, and where it is kept.
-  enum Source: Sendable { case plain, normalized, normalizedPlusAddend, keptInPlaceOfAddend }
+  /// The terms of the output gradient, and where it is saved.
+  enum Source: Sendable { case plain, normalized, normalizedPlusAddend, savedInPlaceOfAddend }
 
   @Test(arguments: ConvolutionCase.all, TestedEngine.all)
   func everyElement(shape: ConvolutionCase, engine: TestedEngine) {
-    // Every kind of gradient meets some kind of input; all pairs would be twelve.
+    // Every kind of gradient with some kind of input; all pairs would be twelve.
     check(shape, engine, .plain, normalizes: false, wantsInput: true)
     check(shape, engine, .normalized, normalizes: true, wantsInput: true)
     check(shape, engine, .normalizedPlusAddend, normalizes: false, wantsInput: false)
-    check(shape, engine, .keptInPlaceOfAddend, normalizes: true, wantsInput: true)
+    check(shape, engine, .savedInPlaceOfAddend, normalizes: true, wantsInput: true)
   }
 
   private func check(
@@ -59,7 +59,7 @@ import Testing
     let (dW, dB) = (parameters.elements.prefix(g.weightCount), parameters.elements.suffix(g.outputChannels))
     expectClose(Array(dW), exact.weight, terms: terms.weight, isMixed: engine.mixes(g), "dW")
     expectClose(Array(dB), exact.bias, terms: terms.bias, "dB")
-    if let kept = gradient.kept { expectClose(kept, dY, terms: gradient.terms, "dY") }
+    if let saved = gradient.saved { expectClose(saved, dY, terms: gradient.terms, "dY") }
     guard wantsInput else { return }
     let masked = exact.input.enumerated().map { !normalizes || z[$0] > 0 ? $1 : 0 }
     expectClose(dX.elements, masked, terms: terms.input, isMixed: engine.mixes(g), "dX")
@@ -68,7 +68,48 @@ import Testing
     }
   }
 
-  /// Σg' and Σg'·(x − mean) are those of the fp32 values written.
+  /// A ReLU masks where its argument is at most 0, as PyTorch's threshold_backward does; NaN is not.
+  @Test(arguments: TestedEngine.all, [ConvolutionCase(1, size: 4, 2, 3), ConvolutionCase(1, size: 8, 16, 16)])
+  func theGradientPassesWhereTheArgumentIsNotANumber(engine: TestedEngine, shape: ConvolutionCase) {
+    var x = shape.x.map { abs($0) + 1 }
+    (x[5], x[6], x[7]) = (.nan, -1, 0)
+    let unmasked = inputGradient(engine, shape, x, normalizes: false)
+    let masked = inputGradient(engine, shape, x, normalizes: true)
+    #expect(unmasked.allSatisfy { $0.isFinite && $0 != 0 })
+    for i in x.indices { #expect(masked[i] == (i == 6 || i == 7 ? 0 : unmasked[i]), "\(i)") }
+  }
+
+  /// Returns dX, or g' for z = max(0, 1·x + 0).
+  private func inputGradient(
+    _ engine: TestedEngine, _ shape: ConvolutionCase, _ x: [Float], normalizes: Bool
+  ) -> [Float] {
+    let g = shape.geometry
+    let (input, weight, scratch) = (GuardedBuffer(x), GuardedBuffer(shape.weight), engine.scratch(shape))
+    let packed = engine.packed(shape, weight, for: .backward)
+    let scale = GuardedBuffer([Float](repeating: 1, count: g.inputChannels))
+    let zeros = GuardedBuffer([Float](repeating: 0, count: g.inputChannels))
+    let gradient = GuardedBuffer(shape.numbers("g", shape.outputCount))
+    let parameters = GuardedBuffer([Float](repeating: .nan, count: g.weightCount + g.outputChannels))
+    let dX = GuardedBuffer([Float](repeating: .nan, count: x.count))
+    let sums = GuardedBuffer([Double](repeating: .nan, count: 2 * g.inputChannels))
+    withUnsafePointer(to: parameters.pointer) { addresses in
+      engine.engine.backward(
+        g, MicrobatchRange(imageCount: shape.images),
+        input: ConvolutionInput(
+          activation: input.pointer,
+          normalization: normalizes ? NormalizedReLU(scale: scale.pointer, shift: zeros.pointer) : nil),
+        weight: weight.pointer, packed: packed.pointer,
+        outputGradient: ConvolutionOutputGradient(gradient: gradient.pointer),
+        parameterGradient: ConvolutionParameterGradient(destinations: addresses, hasBias: true),
+        inputGradient: ConvolutionInputGradient(
+          gradient: dX.pointer, mean: normalizes ? UnsafePointer(zeros.pointer) : nil,
+          sums: normalizes ? sums.pointer : nil),
+        scratch: scratch.pointer)
+    }
+    return dX.elements
+  }
+
+  /// Expects Σg' and Σg'·(x − mean) of the fp32 values written.
   private func expectSums(_ sums: [Double], _ g: [Float], _ x: [Float], _ mean: [Float], channels: Int) {
     for c in 0..<channels {
       let indices = Array(stride(from: c, to: g.count, by: channels))
@@ -81,11 +122,11 @@ import Testing
   }
 }
 
-/// A gradient of the output in one of its forms, and what it should come to.
+/// An output gradient with some of its terms, and its exact value.
 private struct OutputGradient {
   let operand: ConvolutionOutputGradient
   let exact: [Double]
-  /// The absolute values that each element is the sum of.
+  /// The sum of the absolute values of the terms of each element.
   let terms: [Double]
   private let all: [GuardedBuffer<Float>]
   private let stored: GuardedBuffer<Float>?
@@ -94,8 +135,8 @@ private struct OutputGradient {
     let (count, channels) = (shape.outputCount, shape.geometry.outputChannels)
     let buffers = ["g", "y", "addend"].map { GuardedBuffer(shape.numbers($0, count)) }
     let maps = ["ca", "cb", "cc"].map { GuardedBuffer(shape.numbers($0, channels)) }
-    let hasAddend = source == .normalizedPlusAddend || source == .keptInPlaceOfAddend
-    let parts = (0..<count).map { i -> [Double] in
+    let hasAddend = source == .normalizedPlusAddend || source == .savedInPlaceOfAddend
+    let summands = (0..<count).map { i -> [Double] in
       let c = i % channels
       let value =
         source == .plain
@@ -106,10 +147,10 @@ private struct OutputGradient {
         ]
       return value + (hasAddend ? [Double(buffers[2].elements[i])] : [])
     }
-    exact = parts.map { $0.reduce(0, +) }
-    terms = parts.map { $0.reduce(0) { $0 + abs($1) } }
+    exact = summands.map { $0.reduce(0, +) }
+    terms = summands.map { $0.reduce(0) { $0 + abs($1) } }
     let fresh = GuardedBuffer([Float](repeating: .nan, count: count))
-    stored = source == .keptInPlaceOfAddend ? buffers[2] : source == .normalized ? fresh : nil
+    stored = source == .savedInPlaceOfAddend ? buffers[2] : source == .normalized ? fresh : nil
     all = buffers + maps + [fresh]
     operand = ConvolutionOutputGradient(
       gradient: buffers[0].pointer,
@@ -122,5 +163,5 @@ private struct OutputGradient {
   }
 
   var isIntact: Bool { all.allSatisfy(\.isIntact) }
-  var kept: [Float]? { stored?.elements }
+  var saved: [Float]? { stored?.elements }
 }

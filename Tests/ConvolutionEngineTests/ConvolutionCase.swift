@@ -4,7 +4,7 @@ import Tensors
 import TestSupport
 import Testing
 
-/// One convolution with made-up operands.
+/// One convolution with generated operands.
 struct ConvolutionCase: CustomTestStringConvertible, Sendable {
   let geometry: ConvolutionGeometry
   let images: Int
@@ -30,7 +30,7 @@ struct ConvolutionCase: CustomTestStringConvertible, Sendable {
       + "padding \(g.paddingBefore)"
   }
 
-  /// The shapes of the networks, and odd ones: a single pixel, prime widths, one channel, 1×1 kernels.
+  /// The shapes of Wide ResNets, and unusual ones: a single pixel, prime widths, one channel, 1×1 kernels.
   static let all = [
     ConvolutionCase(2, size: 32, 3, 16), ConvolutionCase(3, size: 32, 16, 16),
     ConvolutionCase(2, size: 32, 16, 32, stride: 2), ConvolutionCase(5, size: 16, 32, 32),
@@ -39,10 +39,10 @@ struct ConvolutionCase: CustomTestStringConvertible, Sendable {
     ConvolutionCase(3, size: 2, 17, 1), ConvolutionCase(1, size: 5, 1, 17, stride: 2),
     ConvolutionCase(2, size: 7, 4, 6, kernel: 1), ConvolutionCase(2, size: 6, 4, 6, stride: 2, kernel: 1),
     ConvolutionCase(1, size: 9, 2, 3, kernel: 5),
-    // Winograd's units: some rows of an image, several images and a rest, one unit in all, slices of 64 + 32 + 16 channels.
+    // Tile blocks: some rows of an image, several images and a rest, one block in all; channel blocks of 64 + 32 + 16.
     ConvolutionCase(1, size: 32, 16, 32), ConvolutionCase(9, size: 8, 32, 16), ConvolutionCase(3, size: 8, 48, 112),
     ConvolutionCase(3, size: 16, 64, 32), ConvolutionCase(1, size: 4, 80, 16), ConvolutionCase(2, size: 12, 16, 48),
-    // Phases of stride 2, with padding on both sides, too.
+    // Polyphase, also with padding on both sides.
     ConvolutionCase(3, size: 16, 32, 64, stride: 2), ConvolutionCase(9, size: 8, 48, 112, stride: 2),
     ConvolutionCase(1, size: 64, 16, 16, stride: 2), ConvolutionCase(2, size: 32, 16, 32, stride: 2, padding: 1),
     ConvolutionCase(9, size: 8, 32, 64, stride: 2, padding: 1),
@@ -53,7 +53,7 @@ struct ConvolutionCase: CustomTestStringConvertible, Sendable {
     ConvolutionCase(1, size: 7, 20, 16, stride: 3), ConvolutionCase(1, size: 8, 16, 20, stride: 2, kernel: 4),
   ]
 
-  /// Numbers in −1 … 1 that depend on a name alone.
+  /// Returns numbers in −1 … 1, times `scale`, plus `offset`, that depend on the name only.
   func numbers(_ name: String, _ count: Int, scale: Double = 1, offset: Double = 0) -> [Float] {
     let stream = RandomStream(seed: 1, purpose: name)
     return (0..<count).map { Float(offset + scale * (2 * stream.uniform(UInt64($0)) - 1)) }
@@ -65,14 +65,14 @@ struct ConvolutionCase: CustomTestStringConvertible, Sendable {
   var outputCount: Int { images * geometry.outputCount }
 }
 
-/// Doubles of the same values.
+/// Returns the same values as Doubles.
 func doubles(_ values: [Float]) -> [Double] { values.map(Double.init) }
 
-/// Compares every element; `terms` is the sum of the absolute values that an element is the sum of.
+/// Compares every element; `terms` has the sum of the absolute values of its terms.
 ///
-/// fp32 sums of up to 1,200 products were found within 3e-7 of their terms; wrong indexing is off by the terms themselves.
-/// Winograd's algorithm mixes the elements of a tile, so small ones share the error of their larger neighbours: with
-/// `isMixed`, the largest terms of the tensor count as well.
+/// fp32 sums of up to 1,200 products were within 3e-7 of their terms; wrong indices are off by the terms themselves.
+/// Winograd's algorithm mixes the elements of a tile, so small ones share the error of their larger neighbors. With
+/// `isMixed`, the largest terms of the tensor are added.
 func expectClose(
   _ found: [Float], _ exact: [Double], terms: [Double], limit: Double = 1e-6, isMixed: Bool = false, _ name: String,
   sourceLocation: SourceLocation = #_sourceLocation

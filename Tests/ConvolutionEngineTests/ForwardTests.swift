@@ -4,9 +4,9 @@ import Tensors
 import TestSupport
 import Testing
 
-/// Every engine's forward pass against the definition, with every kind of operand.
+/// The forward pass of every engine, compared with the reference implementation, for every kind of operand.
 @Suite struct ForwardTests {
-  /// What is added to the output.
+  /// The tensor that is added to the output.
   enum Addend: Sendable { case none, other, output }
 
   @Test(arguments: ConvolutionCase.all, TestedEngine.all)
@@ -43,7 +43,7 @@ import Testing
     for buffer in [x, weight, packed, scratch, bias, scale, shift, other, y] { #expect(buffer.isIntact) }
     #expect(sums.isIntact && x.elements == shape.x && weight.elements == shape.weight)
 
-    // z in fp32, as the engine forms it, so that no ReLU falls on the other side.
+    // z in fp32, rounded as the engine rounds it, so that every ReLU has the same sign.
     let z = engine.normalized(
       x.elements, normalizes ? (scale.elements, shift.elements) : nil, channels: g.inputChannels)
     let added = addend == .none ? [Double](repeating: 0, count: shape.outputCount) : doubles(other.elements)
@@ -60,7 +60,7 @@ import Testing
     expectSums(sums.elements, of: y.elements, channels: g.outputChannels)
   }
 
-  /// The sums are those of the fp32 values written.
+  /// Expects the sums of the fp32 values written.
   private func expectSums(_ sums: [Double], of y: [Float], channels: Int) {
     for c in 0..<channels {
       let values = stride(from: c, to: y.count, by: channels).map { Double(y[$0]) }
@@ -71,7 +71,7 @@ import Testing
   }
 
   @Test(arguments: TestedEngine.all, [2, 16])
-  func notANumberGoesThrough(engine: TestedEngine, channels: Int) {
+  func nanPropagates(engine: TestedEngine, channels: Int) {
     let shape = ConvolutionCase(1, size: 4, channels, channels)
     var x = shape.x
     x[5] = .nan

@@ -3,7 +3,7 @@ import Tensors
 import TestSupport
 import Testing
 
-/// How many microbatches a call computes changes nothing: each gets the bits of a call of its own.
+/// The number of microbatches per call does not affect results: each has the bits of a call for itself.
 @Suite struct MicrobatchRangeTests {
   /// Microbatches of `perMicrobatch` images, the last with what is left.
   struct Case: CustomTestStringConvertible, Sendable {
@@ -13,18 +13,18 @@ import Testing
   }
 
   static let cases = [
-    // Parts of an image, an image at a time, some images of a microbatch, whole microbatches one or several at a time.
+    // Image blocks: rows of one image, one image, some images of a microbatch, one or several whole microbatches.
     Case(shape: ConvolutionCase(3, size: 32, 16, 32), perMicrobatch: 1),
     Case(shape: ConvolutionCase(5, size: 16, 32, 32), perMicrobatch: 3),
     Case(shape: ConvolutionCase(23, size: 8, 32, 16), perMicrobatch: 10),
     Case(shape: ConvolutionCase(11, size: 8, 32, 32), perMicrobatch: 4),
     Case(shape: ConvolutionCase(7, size: 8, 16, 32), perMicrobatch: 2),
     Case(shape: ConvolutionCase(11, size: 8, 32, 32), perMicrobatch: 3),
-    // The same at stride 2, where positions share a kernel and the order of tiles decides the bits of its gradient.
+    // The same at stride 2, where positions share a weight matrix: the order of tiles determines its gradient's bits.
     Case(shape: ConvolutionCase(5, size: 32, 16, 32, stride: 2), perMicrobatch: 3),
     Case(shape: ConvolutionCase(23, size: 16, 32, 16, stride: 2), perMicrobatch: 10),
     Case(shape: ConvolutionCase(7, size: 16, 16, 32, stride: 2, padding: 1), perMicrobatch: 2),
-    // Kernels so large that units are of 64 tiles.
+    // Weights so large that tile blocks have 64 tiles.
     Case(shape: ConvolutionCase(21, size: 8, 160, 192), perMicrobatch: 4),
     Case(shape: ConvolutionCase(21, size: 16, 160, 192, stride: 2), perMicrobatch: 4),
     Case(shape: ConvolutionCase(5, size: 16, 176, 176), perMicrobatch: 2),
@@ -47,7 +47,7 @@ import Testing
     }
   }
 
-  /// Computes both passes; every microbatch has coefficients of its own, or the input is taken as it is.
+  /// Computes both passes, with coefficients per microbatch, or with inputs that are not normalized.
   private func results(
     _ shape: ConvolutionCase, _ all: MicrobatchRange, _ engine: TestedEngine, microbatchesPerCall: Int,
     _ normalizes: Bool
@@ -63,7 +63,7 @@ import Testing
     let maps = ["ca", "cb", "cc"].map { numbers($0, count * filters) }
     let (gradient, activation) = (numbers("g", shape.outputCount), numbers("y", shape.outputCount))
     let addend = numbers("addend", shape.outputCount)
-    let (y, stored, dX) = (unset(shape.outputCount), unset(shape.outputCount), unset(shape.x.count))
+    let (y, saved, dX) = (unset(shape.outputCount), unset(shape.outputCount), unset(shape.x.count))
     let parameters = (0..<count).map { _ in unset(g.weightCount + filters) }
     let outputSums = GuardedBuffer([Double](repeating: .nan, count: count * 2 * filters))
     let inputSums = GuardedBuffer([Double](repeating: .nan, count: count * 2 * channels))
@@ -71,8 +71,8 @@ import Testing
       imageCount: min(microbatchesPerCall * all.imagesPerMicrobatch, all.imageCount),
       imagesPerMicrobatch: all.imagesPerMicrobatch)
     let scratch = unset(engine.engine.scratchCount(g, longest))
-    let kernel = engine.packed(shape, weight, for: .forward)
-    let turnedKernel = engine.packed(shape, weight, for: .backward)
+    let packedWeight = engine.packed(shape, weight, for: .forward)
+    let flippedWeight = engine.packed(shape, weight, for: .backward)
 
     for m in stride(from: 0, to: count, by: microbatchesPerCall) {
       let first = m * all.imagesPerMicrobatch
@@ -87,7 +87,7 @@ import Testing
             scale: scale.pointer + m * channels, shift: shift.pointer + m * channels, microbatchStride: channels)
           : nil)
       engine.engine.forward(
-        g, microbatches, input: input, weight: weight.pointer, packed: kernel.pointer, bias: bias.pointer,
+        g, microbatches, input: input, weight: weight.pointer, packed: packedWeight.pointer, bias: bias.pointer,
         output: ConvolutionOutput(
           activation: y.pointer + outputs, addend: addend.pointer + outputs,
           sums: outputSums.pointer + m * 2 * filters),
@@ -95,14 +95,14 @@ import Testing
       parameters[m...last].map(\.pointer).withUnsafeBufferPointer { addresses in
         guard let addresses = addresses.baseAddress else { return }
         engine.engine.backward(
-          g, microbatches, input: input, weight: weight.pointer, packed: turnedKernel.pointer,
+          g, microbatches, input: input, weight: weight.pointer, packed: flippedWeight.pointer,
           outputGradient: ConvolutionOutputGradient(
             gradient: gradient.pointer + outputs,
             normalization: NormalizationBackward(
               activation: activation.pointer + outputs, gradientScale: maps[0].pointer + m * filters,
               activationScale: maps[1].pointer + m * filters, constant: maps[2].pointer + m * filters,
               microbatchStride: filters),
-            addend: addend.pointer + outputs, savedGradient: stored.pointer + outputs),
+            addend: addend.pointer + outputs, savedGradient: saved.pointer + outputs),
           parameterGradient: ConvolutionParameterGradient(destinations: addresses, hasBias: true),
           inputGradient: normalizes
             ? ConvolutionInputGradient(
@@ -112,11 +112,11 @@ import Testing
           scratch: scratch.pointer)
       }
     }
-    for buffer in [y, stored, dX, scratch, kernel, turnedKernel] + parameters { #expect(buffer.isIntact) }
+    for buffer in [y, saved, dX, scratch, packedWeight, flippedWeight] + parameters { #expect(buffer.isIntact) }
     #expect(outputSums.isIntact && inputSums.isIntact)
-    let isWritten = ([y, stored, dX] + parameters).allSatisfy { $0.elements.allSatisfy(\.isFinite) }
+    let isWritten = ([y, saved, dX] + parameters).allSatisfy { $0.elements.allSatisfy(\.isFinite) }
     #expect(isWritten, "no element is left as it was")
-    let tensors = [("y", y), ("dY", stored), ("dX", dX)] + parameters.enumerated().map { ("dW, dB \($0)", $1) }
+    let tensors = [("y", y), ("dY", saved), ("dX", dX)] + parameters.enumerated().map { ("dW, dB \($0)", $1) }
     return tensors.map { name, buffer in (name, buffer.elements.map { UInt64($0.bitPattern) }) }
       + [("Σ of y", outputSums), ("Σ of dX", inputSums)].map { ($0, $1.elements.map(\.bitPattern)) }
   }

@@ -3,13 +3,13 @@ import Tensors
 import TestSupport
 import Testing
 
-/// An engine, with what differs between engines in their tests.
+/// An engine, and the properties in which engines differ.
 struct TestedEngine: CustomTestStringConvertible, Sendable {
   let engine: any ConvolutionEngine
   /// Whether z is formed by one fused multiply-add.
   private let isFused: Bool
 
-  /// The portable engine, and the native one on every instruction set that this CPU has.
+  /// The portable engine, and the native one with every instruction set that this CPU supports.
   static let all: [TestedEngine] =
     [TestedEngine(engine: BLASConvolutionEngine(), isFused: false)]
     + InstructionSet.allCases.filter(\.isSupported).map {
@@ -18,19 +18,19 @@ struct TestedEngine: CustomTestStringConvertible, Sendable {
 
   var testDescription: String { "\(engine.name) \(engine.instructions)" }
 
-  /// Whether an output shares rounding errors with its neighbours.
+  /// Returns whether outputs share rounding errors with their neighbors.
   func mixes(_ geometry: ConvolutionGeometry) -> Bool {
     let algorithm = (engine as? NativeConvolutionEngine)?.algorithm(geometry)
     return algorithm == "winograd" || algorithm == "polyphase"
   }
 
-  /// Scratch memory for a convolution.
+  /// Returns scratch memory for a convolution.
   func scratch(_ shape: ConvolutionCase) -> GuardedBuffer<Float> {
     GuardedBuffer(
       [Float](repeating: .nan, count: engine.scratchCount(shape.geometry, MicrobatchRange(imageCount: shape.images))))
   }
 
-  /// The kernel in the engine's own form.
+  /// Returns the packed weight.
   func packed(
     _ shape: ConvolutionCase, _ weight: GuardedBuffer<Float>, for direction: ConvolutionDirection
   ) -> GuardedBuffer<Float> {
@@ -40,7 +40,7 @@ struct TestedEngine: CustomTestStringConvertible, Sendable {
     return packed
   }
 
-  /// z in fp32, with the engine's own rounding, so that no ReLU falls on the other side.
+  /// Returns z in fp32, rounded as the engine rounds it, so that every ReLU has the same sign.
   func normalized(
     _ x: [Float], _ map: (scale: [Float], shift: [Float])?, channels: Int
   ) -> [Float] {

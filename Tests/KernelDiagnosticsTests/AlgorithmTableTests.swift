@@ -2,7 +2,7 @@ import KernelDiagnostics
 import Models
 import Testing
 
-/// Which algorithm computes which convolution: a table that may change only on purpose, and never with the machine.
+/// The algorithm of each convolution: a table that changes only on purpose, and never with the machine.
 @Suite struct AlgorithmTableTests {
   /// The table of WRN-d-k for any depth: shape by shape in forward order.
   private static func expected(_ k: Int) -> [String] {

@@ -3,7 +3,7 @@ import Models
 import Tensors
 import Testing
 
-/// The check that `doctor` runs: it passes here, and it notices kernels that compute wrongly.
+/// The check that `doctor` runs: it passes on this machine, and it finds kernels with wrong results.
 @Suite struct KernelSelfCheckTests {
   private static let check = KernelSelfCheck()
   private static let sets = InstructionSet.allCases.filter(\.isSupported)
@@ -12,32 +12,32 @@ import Testing
     let engines: [any ConvolutionEngine] =
       [BLASConvolutionEngine()] + Self.sets.map { NativeConvolutionEngine($0) }
     for engine in engines {
-      let findings = try Self.check(engine)
-      // Thirteen paths with six results each; the stem has no gradient of its input.
-      #expect(findings.comparisonCount == 76)
-      #expect(findings.largestError < 2e-6, "\(engine.instructions): \(findings.place)")
-      #expect(findings.largestError > 1e-9, "fp32 rounds")
+      let summary = try Self.check(engine)
+      // Six results of each of 13 + 7 paths, but for the stem's input gradient; 5 + 7 + 6 + 7 of each set of operands.
+      #expect(summary.comparisonCount == 76 + 42 + 2 * 25)
+      #expect(summary.largestError < 2e-6, "\(engine.instructions): \(summary.location)")
+      #expect(summary.largestError > 1e-9, "fp32 rounds")
     }
   }
 
-  @Test func instructionSetsAgreeToTheBit() throws {
-    let findings = try Self.sets.map { ($0.rawValue, try Self.check(NativeConvolutionEngine($0))) }
-    for other in findings.dropFirst() {
-      try KernelSelfCheck.verifyBitwiseEqual(findings[0], other)
+  @Test func instructionSetsAreBitwiseEqual() throws {
+    let summaries = try Self.sets.map { ($0.rawValue, try Self.check(NativeConvolutionEngine($0))) }
+    for other in summaries.dropFirst() {
+      try KernelSelfCheck.verifyBitwiseEqual(summaries[0], other)
     }
   }
 
-  /// What a defect does to the numbers of a pass.
-  enum Defect: CaseIterable, Sendable { case forward, weightGradient, inputGradient, biasGradient, sums, notANumber }
+  /// A wrong value among the results of a pass.
+  enum Defect: CaseIterable, Sendable { case forward, weightGradient, inputGradient, biasGradient, sums, nan }
 
-  /// A table whose functions call the real ones and then spoil a single number.
+  /// Returns a table whose functions call the real ones and then corrupt one value.
   private static func broken(_ good: ConvolutionKernelTable, _ defect: Defect) -> ConvolutionKernelTable {
     good.replacing(
       forward: { geometry, microbatches, input, packed, bias, output, scratch in
         good.forward(geometry, microbatches, input, packed, bias, output, scratch)
         switch defect {
         case .forward: output.activation[17] += 0.01
-        case .notANumber: output.activation[3] = .nan
+        case .nan: output.activation[3] = .nan
         case .sums: output.sums?[1] += 1
         default: break
         }
@@ -65,12 +65,82 @@ import Testing
     }
   }
 
-  @Test func otherBitsAreFound() throws {
+  /// A defect that only operands of one kind reveal.
+  enum OperandDefect: CaseIterable, Sendable {
+    case coefficientsOfTheFirstMicrobatch, gradientCoefficientsOfTheFirstMicrobatch, meansOfTheFirstMicrobatch
+    case onlyTheFirstMicrobatch, oneDestinationForAllMicrobatches
+    case addendClearedWithTheOutput, savedGradientMissing, savedGradientWithoutTheAddend, gradientAddendIgnored
+    case inputGradientNotInPlace
+  }
+
+  /// Returns a table whose functions call the real ones with operands changed as a defect would.
+  private static func broken(_ good: ConvolutionKernelTable, _ defect: OperandDefect) -> ConvolutionKernelTable {
+    good.replacing(
+      forward: { geometry, microbatches, input, packed, bias, output, scratch in
+        var (input, range) = (input, microbatches)
+        switch defect {
+        case .coefficientsOfTheFirstMicrobatch:
+          let map = input.normalization.map { NormalizedReLU(scale: $0.scale, shift: $0.shift) }
+          input = ConvolutionInput(activation: input.activation, normalization: map)
+        case .onlyTheFirstMicrobatch:
+          range = MicrobatchRange(imageCount: microbatches.imagesPerMicrobatch)
+        case .addendClearedWithTheOutput where output.addend == UnsafePointer(output.activation):
+          output.activation.update(repeating: 0, count: microbatches.imageCount * geometry.outputCount)
+        default: break
+        }
+        good.forward(geometry, range, input, packed, bias, output, scratch)
+      },
+      backward: { geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch in
+        var (gradient, inputGradient, map) = (gradient, inputGradient, gradient.normalization)
+        var (addend, stored) = (gradient.addend, gradient.savedGradient)
+        switch defect {
+        case .gradientCoefficientsOfTheFirstMicrobatch:
+          map = map.map {
+            NormalizationBackward(
+              activation: $0.activation, gradientScale: $0.gradientScale, activationScale: $0.activationScale,
+              constant: $0.constant)
+          }
+        case .inputGradientNotInPlace where input.normalization == nil: inputGradient = nil
+        case .meansOfTheFirstMicrobatch:
+          inputGradient = inputGradient.map {
+            ConvolutionInputGradient(gradient: $0.gradient, mean: $0.mean, sums: $0.sums)
+          }
+        case .savedGradientMissing: stored = nil
+        case .savedGradientWithoutTheAddend where stored != nil: addend = nil
+        case .gradientAddendIgnored where stored == nil: addend = nil
+        default: break
+        }
+        gradient = ConvolutionOutputGradient(
+          gradient: gradient.gradient, normalization: map, addend: addend, savedGradient: stored)
+        guard defect == .oneDestinationForAllMicrobatches else {
+          return good.backward(geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch)
+        }
+        let destinations = (0..<microbatches.microbatchCount).map { _ in parameters.weight(0) }
+        destinations.withUnsafeBufferPointer { destinations in
+          guard let destinations = destinations.baseAddress else { return }
+          good.backward(
+            geometry, microbatches, input, packed, gradient,
+            ConvolutionParameterGradient(destinations: destinations, hasBias: parameters.hasBias), inputGradient,
+            scratch)
+        }
+      })
+  }
+
+  @Test(arguments: OperandDefect.allCases)
+  func aKernelThatIsWrongForSomeOperandsIsFound(defect: OperandDefect) throws {
+    for instructionSet in Self.sets {
+      let engine = NativeConvolutionEngine(
+        instructionSet, kernels: Self.broken(instructionSet.kernels, defect))
+      #expect(throws: KernelMismatch.self) { try Self.check(engine) }
+    }
+  }
+
+  @Test func differentBitsAreFound() throws {
     guard let instructionSet = Self.sets.first else { return }
-    let findings = try Self.check(NativeConvolutionEngine(instructionSet))
+    let summary = try Self.check(NativeConvolutionEngine(instructionSet))
     let portable = try Self.check(BLASConvolutionEngine())
     #expect(throws: KernelMismatch.self) {
-      try KernelSelfCheck.verifyBitwiseEqual(("a", findings), ("b", portable))
+      try KernelSelfCheck.verifyBitwiseEqual(("a", summary), ("b", portable))
     }
   }
 }

@@ -1,18 +1,18 @@
 import Tensors
 
-// Convolution of any shape as products of matrices whose rows are pixels of a padded image: nothing is unfolded, because
-// the R rows of S·C numbers that an output pixel sees are contiguous in `NHWC`.
+// Convolutions of any shape as matrix products whose rows are pixels of a padded image. Nothing is unfolded: each of the R
+// rows of S·C numbers that an output pixel depends on is contiguous in `NHWC`.
 
 /// Computes y = conv(z, weight) + bias (+ addend) and its sums for one microbatch.
 ///
 /// - Parameters:
 ///   - geometry: The convolution.
 ///   - imageCount: N.
-///   - input: x, `NHWC`, and how z comes from it.
-///   - packed: The kernel, as ``packKernel(_:_:into:)`` left it.
-///   - bias: K numbers, or nil.
+///   - input: x, `NHWC`, and the map from x to z.
+///   - packed: The weight, as ``DirectPlan/packWeight(_:into:)`` writes it.
+///   - bias: K numbers. If `nil`, there is no bias.
 ///   - output: y, `NPQK`; the addend may be y itself.
-///   - scratch: ``DirectScratch/count`` floats.
+///   - scratch: ``DirectScratch/count`` floats, overwritten.
 func directForward(
   _ geometry: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
   packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?, output: ConvolutionOutput,
@@ -24,17 +24,17 @@ func directForward(
   memory.input.clear(channels: g.inputChannels)
   output.sums?.update(repeating: 0, count: 2 * g.outputChannels)
   let panel = PackedGEMM.panelWidth(columns: plan.filters)
-  let segment = g.kernelSize * g.inputChannels
-  let product = GEMMShape(
-    segments: g.kernelSize, segmentStrideA: memory.input.rowStride,
-    segmentStrideB: segment * panel, depth: segment, rowStrideA: g.stride * g.inputChannels,
+  let depth = g.kernelSize * g.inputChannels
+  let shape = GEMMShape(
+    outerDepth: g.kernelSize, outerStrideA: memory.input.rowStride,
+    outerStrideB: depth * panel, depth: depth, rowStrideA: g.stride * g.inputChannels,
     depthStrideA: 1, depthStrideB: panel, rowStrideC: plan.filters)
   for n in 0..<imageCount {
     applyInputPrologue(
       input, offset: n * g.inputCount, into: memory.input, channels: g.inputChannels)
     for p in 0..<g.outputHeight {
       PackedGEMM.multiply(
-        product, rows: g.outputWidth, columns: plan.filters,
+        shape, rows: g.outputWidth, columns: plan.filters,
         memory.input.start + p * g.stride * memory.input.rowStride, packed,
         panelStrideB: plan.depth * panel, memory.product + p * g.outputWidth * plan.filters)
     }
@@ -47,18 +47,18 @@ func directForward(
   }
 }
 
-/// Computes the gradients of the kernel, the bias and the input for one microbatch.
+/// Computes the gradients of the weight, the bias and the input for one microbatch.
 ///
 /// - Parameters:
 ///   - geometry: The convolution.
 ///   - imageCount: N.
-///   - input: What the forward pass read.
-///   - packed: The kernel, as ``packFlippedWeight(_:_:into:)`` left it.
+///   - input: The operand of the forward pass.
+///   - packed: The weight, as ``DirectPlan/packFlippedWeight(_:into:)`` writes it.
 ///   - outputGradient: dY, `NPQK`.
 ///   - weightGradient: dW, `RSCK`, overwritten.
-///   - biasGradient: The sum of dY per channel, overwritten; nil without a bias.
-///   - inputGradient: Where the input's gradient goes, or nil.
-///   - scratch: ``DirectScratch/count`` floats.
+///   - biasGradient: The sum of dY per channel, overwritten. If `nil`, there is no bias.
+///   - inputGradient: The destination of the input gradient, overwritten. If `nil`, it is not computed.
+///   - scratch: ``DirectScratch/count`` floats, overwritten.
 func directBackward(
   _ geometry: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
   packed: UnsafePointer<Float>, outputGradient: ConvolutionOutputGradient,
@@ -73,14 +73,14 @@ func directBackward(
   biasGradient?.update(repeating: 0, count: g.outputChannels)
   inputGradient?.sums?.update(repeating: 0, count: 2 * g.inputChannels)
   let isPadded = plan.filters != g.outputChannels
-  let kernelGradient = isPadded ? memory.kernelGradient : weightGradient
+  let target = isPadded ? memory.paddedWeightGradient : weightGradient
   for n in 0..<imageCount {
     applyInputPrologue(
       input, offset: n * g.inputCount, into: memory.input, channels: g.inputChannels)
     applyOutputGradientPrologue(
       outputGradient, offset: n * g.outputCount, into: memory.outputGradient,
       channels: g.outputChannels, biasGradient: biasGradient)
-    addKernelGradient(plan, memory, into: kernelGradient, accumulates: n > 0)
+    multiplyWeightGradient(plan, memory, into: target, accumulates: n > 0)
     guard let inputGradient else { continue }
     let isWhole = plan.channels == g.inputChannels
     let offset = n * g.inputCount
@@ -94,36 +94,36 @@ func directBackward(
       width: g.inputWidth, channels: g.inputChannels)
   }
   if isPadded {
-    removeChannelPadding(kernelGradient, rows: plan.depth, from: plan.filters, to: g.outputChannels)
-    weightGradient.update(from: kernelGradient, count: g.weightCount)
+    removeChannelPadding(target, rows: plan.depth, from: plan.filters, to: g.outputChannels)
+    weightGradient.update(from: target, count: g.weightCount)
   }
 }
 
-/// dW (+)= the products of one image's input and output gradient, a kernel row at a time.
-private func addKernelGradient(
+/// Computes dW (+)= the products of one image's input and output gradient, one row of taps at a time.
+private func multiplyWeightGradient(
   _ plan: DirectPlan, _ memory: DirectScratch, into target: UnsafeMutablePointer<Float>,
   accumulates: Bool
 ) {
   let g = plan.geometry
   let rows = g.kernelSize * g.inputChannels
-  let product = GEMMShape(
-    segments: g.outputHeight, segmentStrideA: g.stride * memory.input.rowStride,
-    segmentStrideB: memory.outputGradient.rowStride, depth: g.outputWidth, rowStrideA: 1,
+  let shape = GEMMShape(
+    outerDepth: g.outputHeight, outerStrideA: g.stride * memory.input.rowStride,
+    outerStrideB: memory.outputGradient.rowStride, depth: g.outputWidth, rowStrideA: 1,
     depthStrideA: g.stride * g.inputChannels, depthStrideB: plan.filters,
     rowStrideC: plan.filters, accumulates: accumulates)
   for r in 0..<g.kernelSize {
     PackedGEMM.multiply(
-      product, rows: rows, columns: plan.filters, memory.input.start + r * memory.input.rowStride,
+      shape, rows: rows, columns: plan.filters, memory.input.start + r * memory.input.rowStride,
       memory.outputGradient.row(0),
       panelStrideB: PackedGEMM.panelWidth(columns: plan.filters),
       target + r * rows * plan.filters)
   }
 }
 
-/// dZ of one image: for every phase, each input pixel is a product of the output gradients around it and the taps that
-/// reach it.
+/// Computes dZ of one image, phase by phase: each input pixel is a product of the output gradients around it and the taps
+/// that reach it.
 private func multiplyPhases(
-  _ plan: DirectPlan, _ memory: DirectScratch, _ kernel: UnsafePointer<Float>,
+  _ plan: DirectPlan, _ memory: DirectScratch, _ packed: UnsafePointer<Float>,
   into target: UnsafeMutablePointer<Float>
 ) {
   let g = plan.geometry
@@ -131,25 +131,25 @@ private func multiplyPhases(
   let panel = PackedGEMM.panelWidth(columns: plan.channels)
   plan.forEachPhase { phaseRow, phaseColumn, offset in
     let (tapRows, tapColumns) = (plan.taps(phaseRow), plan.taps(phaseColumn))
-    let segment = tapColumns * plan.filters
-    let product = GEMMShape(
-      segments: tapRows, segmentStrideA: gradient.rowStride, segmentStrideB: segment * panel,
-      depth: segment, rowStrideA: plan.filters, depthStrideA: 1, depthStrideB: panel,
+    let depth = tapColumns * plan.filters
+    let shape = GEMMShape(
+      outerDepth: tapRows, outerStrideA: gradient.rowStride, outerStrideB: depth * panel,
+      depth: depth, rowStrideA: plan.filters, depthStrideA: 1, depthStrideB: panel,
       rowStrideC: g.stride * plan.channels)
-    let w = plan.firstPosition(phaseColumn)
+    let w = plan.firstPixel(phaseColumn)
     let q = plan.outputPosition(w, phase: phaseColumn) - (tapColumns - 1)
-    for h in stride(from: plan.firstPosition(phaseRow), to: g.inputHeight, by: g.stride) {
+    for h in stride(from: plan.firstPixel(phaseRow), to: g.inputHeight, by: g.stride) {
       let p = plan.outputPosition(h, phase: phaseRow) - (tapRows - 1)
       PackedGEMM.multiply(
-        product, rows: max(0, (g.inputWidth - w + g.stride - 1) / g.stride),
-        columns: plan.channels, gradient.row(p) + q * plan.filters, kernel + offset,
-        panelStrideB: tapRows * segment * panel,
+        shape, rows: max(0, (g.inputWidth - w + g.stride - 1) / g.stride),
+        columns: plan.channels, gradient.row(p) + q * plan.filters, packed + offset,
+        panelStrideB: tapRows * depth * panel,
         target + (h * g.inputWidth + w) * plan.channels)
     }
   }
 }
 
-/// Drops the channels that pad each row of a matrix, in place.
+/// Removes the channels that pad each row of a matrix, in place.
 private func removeChannelPadding(
   _ rows: UnsafeMutablePointer<Float>, rows count: Int, from padded: Int, to channels: Int
 ) {

@@ -1,15 +1,15 @@
 import Tensors
 
-/// How a convolution of any shape is computed as products of matrices without unfolding anything.
+/// The sizes of a direct convolution: one of any shape, computed as matrix products without unfolding its input.
 ///
-/// Channels count up to the next multiple of 16, so that all products have whole vectors.
+/// Channels are padded to a multiple of 16, so that all products have whole vectors.
 struct DirectPlan {
   let geometry: ConvolutionGeometry
-  /// Filters in whole vectors.
+  /// The filters, padded to whole vectors.
   let filters: Int
-  /// Input channels in whole vectors, as the input's gradient has them.
+  /// The input channels, padded to whole vectors, of the input gradient.
   let channels: Int
-  /// Rows and columns of zeros before the output gradient on the way back.
+  /// The rows and columns of zeros before the output gradient in the backward pass.
   let gradientBorderBefore: Int
 
   init(_ geometry: ConvolutionGeometry) {
@@ -19,25 +19,25 @@ struct DirectPlan {
     gradientBorderBefore = (geometry.kernelSize - 1) / geometry.stride
   }
 
-  /// R·S·C, the terms of one output.
+  /// R·S·C, the depth of the forward pass's products.
   var depth: Int { geometry.kernelSize * geometry.kernelSize * geometry.inputChannels }
-  /// Floats of the kernel packed for the way forward, `[panels, R·S·C, panel]`.
-  var forwardKernelCount: Int { depth * filters }
-  /// Floats of the kernel packed for the way back, phase by phase.
-  var backwardKernelCount: Int {
+  /// The floats of the weight packed for the forward pass, `[panels, R·S·C, panel]`.
+  var forwardWeightCount: Int { depth * filters }
+  /// The floats of the flipped weight packed for the backward pass, phase by phase.
+  var backwardWeightCount: Int {
     geometry.kernelSize * geometry.kernelSize * filters * channels
   }
 
-  /// The taps of one axis that reach input positions of a phase: phase, phase + stride, … below R.
+  /// Returns the number of taps of one axis that reach input pixels of a phase: phase, phase + stride, … below R.
   func taps(_ phase: Int) -> Int {
     max(0, (geometry.kernelSize - phase + geometry.stride - 1) / geometry.stride)
   }
 
-  /// Calls `body` for each phase of the two axes with the place of its packed kernel, `[panels, taps, taps, K, panel]`.
+  /// Calls `body` for each phase of the two axes with the offset of its packed weight, `[panels, taps, taps, K, panel]`.
   ///
-  /// With stride s, the input positions h for which (h + padding) mod s is the same are reached by the same taps.
+  /// With stride s, input pixels h with the same (h + padding) mod s are one phase: the same taps reach them.
   @inline(__always)
-  func forEachPhase(_ body: (_ row: Int, _ column: Int, _ kernelOffset: Int) -> Void) {
+  func forEachPhase(_ body: (_ row: Int, _ column: Int, _ weightOffset: Int) -> Void) {
     var offset = 0
     for row in 0..<geometry.stride {
       for column in 0..<geometry.stride {
@@ -47,35 +47,35 @@ struct DirectPlan {
     }
   }
 
-  /// The first input position of a phase.
-  func firstPosition(_ phase: Int) -> Int {
+  /// Returns the first input pixel of a phase, along one axis.
+  func firstPixel(_ phase: Int) -> Int {
     let rest = (phase - geometry.paddingBefore) % geometry.stride
     return rest < 0 ? rest + geometry.stride : rest
   }
 
-  /// The output position that the first tap of a phase joins with an input position.
+  /// Returns the output pixel to which the first tap of a phase maps input pixel `position`, along one axis.
   func outputPosition(_ position: Int, phase: Int) -> Int {
     (position + geometry.paddingBefore - phase) / geometry.stride
   }
 }
 
-/// Where the numbers of one image lie in a worker's scratch memory.
+/// The arrays of one image in a worker's scratch memory.
 struct DirectScratch {
-  /// The padded input, z.
+  /// z, the padded input.
   let input: PaddedImage
-  /// The padded output gradient, dY, with whole vectors of channels.
+  /// dY, the padded output gradient, with whole vectors of channels.
   let outputGradient: PaddedImage
-  /// y or dZ as the products leave them, with whole vectors of channels.
+  /// y or dZ as the products write them, with whole vectors of channels.
   let product: UnsafeMutablePointer<Float>
-  /// dW with whole vectors of filters.
-  let kernelGradient: UnsafeMutablePointer<Float>
-  /// The floats of all of these.
+  /// dW with whole vectors of filters; empty if K is a multiple of 16.
+  let paddedWeightGradient: UnsafeMutablePointer<Float>
+  /// The floats of all arrays together.
   let count: Int
 
-  /// Divides scratch memory; with nil, only counts.
+  /// Divides scratch memory; if `start` is `nil`, only ``count`` may be used.
   init(_ plan: DirectPlan, at start: UnsafeMutablePointer<Float>?) {
     let g = plan.geometry
-    // To count, places are formed from an address that nobody reads.
+    // Counting needs the distances between addresses only: the placeholder is never dereferenced.
     let base = start ?? UnsafeMutablePointer(bitPattern: 64).unsafelyUnwrapped
     func reach(_ outputs: Int, _ inputs: Int) -> Int {
       (outputs - 1) * g.stride + g.kernelSize - g.paddingBefore - inputs
@@ -92,75 +92,69 @@ struct DirectScratch {
       pixelStride: plan.filters, before: plan.gradientBorderBefore,
       after: max(0, excess(g.inputHeight, g.outputHeight), excess(g.inputWidth, g.outputWidth)))
     product = outputGradient.start + outputGradient.count
-    kernelGradient =
+    paddedWeightGradient =
       product
       + max(
         g.outputHeight * g.outputWidth * plan.filters, g.inputHeight * g.inputWidth * plan.channels)
     let padded = plan.filters == g.outputChannels ? 0 : plan.depth * plan.filters
-    count = (kernelGradient - base) + padded
+    count = (paddedWeightGradient - base) + padded
   }
 }
 
-/// Packs a kernel for the products of the direct convolution on the way forward.
-///
-/// - Parameters:
-///   - plan: The convolution.
-///   - weight: `RSCK`.
-///   - target: ``DirectPlan/forwardKernelCount`` floats.
-func packKernel(
-  _ plan: DirectPlan, _ weight: UnsafePointer<Float>, into target: UnsafeMutablePointer<Float>
-) {
-  let g = plan.geometry
-  if plan.filters != g.outputChannels {
-    target.update(repeating: 0, count: plan.forwardKernelCount)
-  }
-  let panel = PackedGEMM.panelWidth(columns: plan.filters)
-  for row in 0..<plan.depth {
-    for k in 0..<g.outputChannels {
-      target[(k / panel) &* plan.depth &* panel &+ row &* panel &+ k % panel] =
-        weight[row &* g.outputChannels &+ k]
+extension DirectPlan {
+  /// Packs a weight for the products of the forward pass.
+  ///
+  /// - Parameters:
+  ///   - weight: `RSCK`.
+  ///   - target: ``forwardWeightCount`` floats.
+  func packWeight(_ weight: UnsafePointer<Float>, into target: UnsafeMutablePointer<Float>) {
+    let g = geometry
+    if filters != g.outputChannels {
+      target.update(repeating: 0, count: forwardWeightCount)
     }
-  }
-}
-
-/// Packs a kernel for the products of the way back, phase by phase.
-///
-/// - Parameters:
-///   - plan: The convolution.
-///   - weight: `RSCK`.
-///   - target: ``DirectPlan/backwardKernelCount`` floats.
-func packFlippedWeight(
-  _ plan: DirectPlan, _ weight: UnsafePointer<Float>, into target: UnsafeMutablePointer<Float>
-) {
-  let g = plan.geometry
-  if plan.filters != g.outputChannels || plan.channels != g.inputChannels {
-    target.update(repeating: 0, count: plan.backwardKernelCount)
-  }
-  plan.forEachPhase { phaseRow, phaseColumn, offset in
-    let (rows, columns) = (plan.taps(phaseRow), plan.taps(phaseColumn))
-    for i in 0..<rows {
-      for j in 0..<columns {
-        // The last tap first: it joins the earliest output position.
-        let r = phaseRow + (rows - 1 - i) * g.stride
-        let s = phaseColumn + (columns - 1 - j) * g.stride
-        turn(
-          weight + (r * g.kernelSize + s) * g.inputChannels * g.outputChannels, plan,
-          into: target + offset, firstRow: (i * columns + j) * plan.filters,
-          depth: rows * columns * plan.filters)
+    let panel = PackedGEMM.panelWidth(columns: filters)
+    for row in 0..<depth {
+      for k in 0..<g.outputChannels {
+        target[(k / panel) &* depth &* panel &+ row &* panel &+ k % panel] =
+          weight[row &* g.outputChannels &+ k]
       }
     }
   }
-}
 
-/// Writes one tap's `[C, K]` as rows `[K, C]` of a packed matrix.
-private func turn(
-  _ tap: UnsafePointer<Float>, _ plan: DirectPlan, into target: UnsafeMutablePointer<Float>,
-  firstRow: Int, depth: Int
-) {
-  let (channels, filters) = (plan.geometry.inputChannels, plan.geometry.outputChannels)
-  let panel = PackedGEMM.panelWidth(columns: plan.channels)
-  for c in 0..<channels {
-    let column = target + ((c / panel) * depth * panel + firstRow * panel + c % panel)
-    for k in 0..<filters { column[k &* panel] = tap[c &* filters &+ k] }
+  /// Packs the flipped weight for the products of the backward pass, phase by phase.
+  ///
+  /// - Parameters:
+  ///   - weight: `RSCK`.
+  ///   - target: ``backwardWeightCount`` floats.
+  func packFlippedWeight(_ weight: UnsafePointer<Float>, into target: UnsafeMutablePointer<Float>) {
+    let g = geometry
+    if filters != g.outputChannels || channels != g.inputChannels {
+      target.update(repeating: 0, count: backwardWeightCount)
+    }
+    forEachPhase { phaseRow, phaseColumn, offset in
+      let (rows, columns) = (taps(phaseRow), taps(phaseColumn))
+      for i in 0..<rows {
+        for j in 0..<columns {
+          // The last tap first: it belongs to the earliest output pixel.
+          let r = phaseRow + (rows - 1 - i) * g.stride
+          let s = phaseColumn + (columns - 1 - j) * g.stride
+          transpose(
+            weight + (r * g.kernelSize + s) * g.inputChannels * g.outputChannels,
+            into: target + offset, firstRow: (i * columns + j) * filters,
+            depth: rows * columns * filters)
+        }
+      }
+    }
+  }
+
+  /// Writes one tap's `[C, K]` as rows `[K, C]` of a packed matrix.
+  private func transpose(
+    _ tap: UnsafePointer<Float>, into target: UnsafeMutablePointer<Float>, firstRow: Int, depth: Int
+  ) {
+    let panel = PackedGEMM.panelWidth(columns: channels)
+    for c in 0..<geometry.inputChannels {
+      let column = target + ((c / panel) * depth * panel + firstRow * panel + c % panel)
+      for k in 0..<geometry.outputChannels { column[k &* panel] = tap[c &* geometry.outputChannels &+ k] }
+    }
   }
 }

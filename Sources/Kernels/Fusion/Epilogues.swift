@@ -1,14 +1,14 @@
 import Tensors
 
-// What follows a convolution, in one linear pass over the rows it has just written.
+// The fused epilogues of a convolution: one sweep over the rows that its GEMM or output transform has just written.
 
-/// Writes some rows of y = product + bias (+ addend), and adds Σy and Σy² per channel if asked.
+/// Writes rows of y = product + bias (+ addend), and adds Σy and Σy² per channel to the sums if there are any.
 ///
 /// - Parameters:
-///   - output: y, what is added to it, and where the sums go.
-///   - bias: K numbers, or nil.
-///   - product: The rows as the convolution left them.
-///   - offset: Where the first row starts in the tensors.
+///   - output: y, its addend and its sums.
+///   - bias: K numbers. If `nil`, there is no bias.
+///   - product: The rows as the convolution left them, `[rows, Q, K]`.
+///   - offset: The index of the first row's first element in the tensors.
 ///   - rows: The number of rows.
 ///   - width: Q.
 ///   - channels: K.
@@ -17,19 +17,19 @@ func applyOutputEpilogue(
   width: Int, channels: Int
 ) {
   guard ChannelBlock.covers(channels: channels, imageWidth: width) else {
-    finishOutputScalar(
+    applyOutputEpilogueScalar(
       output, bias: bias, product: product, offset: offset, count: rows * width * channels, channels: channels)
     return
   }
   let rowCount = width * channels
   let (y, addend) = (output.activation + offset, output.addend.map { $0 + offset })
-  forEachChannelBlock(channels: channels, imageWidth: width) { slice in
-    let shift = bias.map { slice.coefficients($0) } ?? VectorX4()
-    let (offsets, step, groups) = (slice.offsets, slice.step, slice.groupsPerRow)
+  forEachChannelBlock(channels: channels, imageWidth: width) { block in
+    let shift = bias.map { block.coefficients($0) } ?? VectorX4()
+    let (offsets, step, steps) = (block.offsets, block.pixelBlockStride, block.pixelBlocksPerRow)
     var (sums, squares) = (VectorX4(), VectorX4())
     for row in 0..<rows {
       var i = row &* rowCount
-      for _ in 0..<groups {
+      for _ in 0..<steps {
         var value = VectorX4(product + i, offsets) + shift
         if let addend { value = value + VectorX4(addend + i, offsets) }
         value.store(y + i, offsets)
@@ -37,16 +37,16 @@ func applyOutputEpilogue(
         squares = squares.addingProduct(value, value)
         i &+= step
       }
-      if let totals = output.sums, (row + 1).isMultiple(of: slice.rowsPerFlush) || row == rows - 1 {
-        slice.add(sums, to: totals)
-        slice.add(squares, to: totals + channels)
+      if let totals = output.sums, (row + 1).isMultiple(of: block.rowsPerFlush) || row == rows - 1 {
+        block.add(sums, to: totals)
+        block.add(squares, to: totals + channels)
         (sums, squares) = (VectorX4(), VectorX4())
       }
     }
   }
 }
 
-private func finishOutputScalar(
+private func applyOutputEpilogueScalar(
   _ output: ConvolutionOutput, bias: UnsafePointer<Float>?, product: UnsafePointer<Float>, offset: Int, count: Int,
   channels: Int
 ) {
@@ -59,7 +59,7 @@ private func finishOutputScalar(
   }
 }
 
-/// Where a convolution may leave rows of dZ: the gradient's own place if nothing is left to do to them.
+/// Returns where a convolution writes rows of dZ: the gradient itself if no epilogue follows, scratch memory otherwise.
 func inPlaceTarget(
   _ target: ConvolutionInputGradient, _ input: ConvolutionInput, offset: Int,
   orElse scratch: UnsafeMutablePointer<Float>
@@ -67,16 +67,15 @@ func inPlaceTarget(
   input.normalization == nil ? target.gradient + offset : scratch
 }
 
-/// Writes some rows of the input's gradient: dX as it is, or g' = scale·x + shift > 0 ? dZ : 0 together with Σg' and
-/// Σg'·(x − mean).
+/// Writes rows of the input gradient: dX as it is, or g' = scale·x + shift <= 0 ? 0 : dZ with Σg' and Σg'·(x − mean).
 ///
 /// The mean is subtracted inside the sum, so nothing cancels.
 ///
 /// - Parameters:
-///   - target: Where the gradient and the sums go.
-///   - input: x and how z came from it.
-///   - product: The rows as the convolution left them, dZ.
-///   - offset: Where the first row starts in the tensors.
+///   - target: The gradient, its means and its sums.
+///   - input: x and the map from x to z.
+///   - product: The rows as the convolution left them, dZ, `[rows, W, C]`.
+///   - offset: The index of the first row's first element in the tensors.
 ///   - rows: The number of rows.
 ///   - width: W.
 ///   - channels: C.
@@ -93,31 +92,31 @@ func applyInputGradientEpilogue(
   guard ChannelBlock.covers(channels: channels, imageWidth: width) else {
     for i in 0..<rows * rowCount {
       let c = i % channels
-      let masked = map.shift[c].addingProduct(map.scale[c], x[i]) > 0 ? product[i] : 0
+      let masked = map.shift[c].addingProduct(map.scale[c], x[i]) <= 0 ? 0 : product[i]
       g[i] = masked
       totals[c] += Double(masked)
       totals[channels + c] += Double(masked) * (Double(x[i]) - Double(mean[c]))
     }
     return
   }
-  forEachChannelBlock(channels: channels, imageWidth: width) { slice in
-    let (scale, shift) = (slice.coefficients(map.scale), slice.coefficients(map.shift))
-    let means = slice.coefficients(mean)
-    let (offsets, step, groups) = (slice.offsets, slice.step, slice.groupsPerRow)
+  forEachChannelBlock(channels: channels, imageWidth: width) { block in
+    let (scale, shift) = (block.coefficients(map.scale), block.coefficients(map.shift))
+    let means = block.coefficients(mean)
+    let (offsets, step, steps) = (block.offsets, block.pixelBlockStride, block.pixelBlocksPerRow)
     var (sums, products) = (VectorX4(), VectorX4())
     for row in 0..<rows {
       var i = row &* rowCount
-      for _ in 0..<groups {
+      for _ in 0..<steps {
         let value = VectorX4(x + i, offsets)
-        let masked = VectorX4(product + i, offsets).passed(where: shift.addingProduct(scale, value))
+        let masked = VectorX4(product + i, offsets).masked(by: shift.addingProduct(scale, value))
         masked.store(g + i, offsets)
         sums = sums + masked
         products = products.addingProduct(masked, value - means)
         i &+= step
       }
-      if (row + 1).isMultiple(of: slice.rowsPerFlush) || row == rows - 1 {
-        slice.add(sums, to: totals)
-        slice.add(products, to: totals + channels)
+      if (row + 1).isMultiple(of: block.rowsPerFlush) || row == rows - 1 {
+        block.add(sums, to: totals)
+        block.add(products, to: totals + channels)
         (sums, products) = (VectorX4(), VectorX4())
       }
     }

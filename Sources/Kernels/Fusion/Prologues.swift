@@ -1,13 +1,13 @@
 import Tensors
 
-// What a convolution reads, brought into padded scratch memory in one linear pass over an image.
+// The fused prologues of a convolution: one sweep over an image writes its operand into padded scratch memory.
 
 /// Writes z = max(0, scale·x + shift), or x itself, into a padded image.
 ///
 /// - Parameters:
-///   - input: x and how z comes from it.
-///   - offset: The first element of the image in x.
-///   - image: Where z goes; its border is left alone.
+///   - input: x and the map from x to z.
+///   - offset: The index of the image's first element in x.
+///   - image: The destination; its border is left unchanged.
 ///   - channels: C.
 func applyInputPrologue(
   _ input: ConvolutionInput, offset: Int, into image: PaddedImage, channels: Int
@@ -28,13 +28,13 @@ func applyInputPrologue(
     }
     return
   }
-  forEachChannelBlock(channels: channels, imageWidth: image.width) { slice in
-    let (scale, shift) = (slice.coefficients(map.scale), slice.coefficients(map.shift))
-    let (offsets, step, groups) = (slice.offsets, slice.step, slice.groupsPerRow)
+  forEachChannelBlock(channels: channels, imageWidth: image.width) { block in
+    let (scale, shift) = (block.coefficients(map.scale), block.coefficients(map.shift))
+    let (offsets, step, steps) = (block.offsets, block.pixelBlockStride, block.pixelBlocksPerRow)
     for y in 0..<image.height {
       var (source, target) = (x + y &* rowCount, image.row(y))
-      for _ in 0..<groups {
-        shift.addingProduct(scale, VectorX4(source, offsets)).rectified.store(target, offsets)
+      for _ in 0..<steps {
+        shift.addingProduct(scale, VectorX4(source, offsets)).relu.store(target, offsets)
         source += step
         target += step
       }
@@ -42,41 +42,41 @@ func applyInputPrologue(
   }
 }
 
-/// Writes dY = (ca·g + cb·y + cc, or g) (+ addend) into a padded image, keeps it for a skip connection and adds it up per
-/// channel if asked.
+/// Writes dY = (ca·g + cb·y + cc, or g) (+ addend) into a padded image, saves it and adds it to the bias gradient if
+/// there are destinations for these.
 ///
 /// - Parameters:
-///   - operand: What dY comes from.
-///   - offset: The first element of the image in all its tensors.
-///   - image: Where dY goes; its border is left alone.
+///   - operand: The terms of dY, and where dY is saved.
+///   - offset: The index of the image's first element in all its tensors.
+///   - image: The destination; its border is left unchanged.
 ///   - channels: K.
-///   - biasGradient: K sums that dY is added to; nil without a bias.
+///   - biasGradient: K sums that dY is added to. If `nil`, there is no bias.
 func applyOutputGradientPrologue(
   _ operand: ConvolutionOutputGradient, offset: Int, into image: PaddedImage, channels: Int,
   biasGradient: UnsafeMutablePointer<Float>?
 ) {
   guard ChannelBlock.covers(channels: channels, imageWidth: image.width) else {
-    writeOutputGradientScalar(
+    applyOutputGradientPrologueScalar(
       operand, offset: offset, into: image, channels: channels, biasGradient: biasGradient)
     return
   }
-  forEachChannelBlock(channels: channels, imageWidth: image.width) { slice in
-    let pass = OutputGradientPass(
-      operand, offset: offset, image: image, channels: channels, slice: slice,
+  forEachChannelBlock(channels: channels, imageWidth: image.width) { block in
+    let prologue = OutputGradientPrologue(
+      operand, offset: offset, image: image, channels: channels, block: block,
       biasGradient: biasGradient)
-    // The forms that a step has, each with a loop of its own: what is nil for all pixels is not asked for at each.
+    // One loop for each set of operands that a step has: no pixel tests for those that are `nil`.
     switch (operand.normalization?.activation, operand.addend, operand.savedGradient) {
-    case (nil, nil, nil): pass.run(y: nil, addend: nil, stored: nil)
-    case (let y?, nil, nil): pass.run(y: y, addend: nil, stored: nil)
-    case (let y?, nil, let stored?): pass.run(y: y, addend: nil, stored: stored)
-    case (let y?, let addend?, let stored?): pass.run(y: y, addend: addend, stored: stored)
-    case (let y, let addend, let stored): pass.run(y: y, addend: addend, stored: stored)
+    case (nil, nil, nil): prologue.apply(y: nil, addend: nil, saved: nil)
+    case (let y?, nil, nil): prologue.apply(y: y, addend: nil, saved: nil)
+    case (let y?, nil, let saved?): prologue.apply(y: y, addend: nil, saved: saved)
+    case (let y?, let addend?, let saved?): prologue.apply(y: y, addend: addend, saved: saved)
+    case (let y, let addend, let saved): prologue.apply(y: y, addend: addend, saved: saved)
     }
   }
 }
 
-/// ``applyOutputGradientPrologue(_:offset:into:channels:biasGradient:)`` for one slice of channels.
-private struct OutputGradientPass {
+/// ``applyOutputGradientPrologue(_:offset:into:channels:biasGradient:)`` for one block of channels.
+private struct OutputGradientPrologue {
   private let gradient: UnsafePointer<Float>
   private let ca: VectorX4
   private let cb: VectorX4
@@ -84,53 +84,53 @@ private struct OutputGradientPass {
   private let offset: Int
   private let image: PaddedImage
   private let rowCount: Int
-  private let slice: ChannelBlock
+  private let block: ChannelBlock
   private let biasGradient: UnsafeMutablePointer<Float>?
 
   init(
     _ operand: ConvolutionOutputGradient, offset: Int, image: PaddedImage, channels: Int,
-    slice: ChannelBlock, biasGradient: UnsafeMutablePointer<Float>?
+    block: ChannelBlock, biasGradient: UnsafeMutablePointer<Float>?
   ) {
     gradient = operand.gradient
     let map = operand.normalization
-    ca = map.map { slice.coefficients($0.gradientScale) } ?? VectorX4()
-    cb = map.map { slice.coefficients($0.activationScale) } ?? VectorX4()
-    cc = map.map { slice.coefficients($0.constant) } ?? VectorX4()
+    ca = map.map { block.coefficients($0.gradientScale) } ?? VectorX4()
+    cb = map.map { block.coefficients($0.activationScale) } ?? VectorX4()
+    cc = map.map { block.coefficients($0.constant) } ?? VectorX4()
     self.offset = offset
     self.image = image
     rowCount = image.width * channels
-    self.slice = slice
+    self.block = block
     self.biasGradient = biasGradient
   }
 
   @inline(__always)
-  func run(
-    y: UnsafePointer<Float>?, addend: UnsafePointer<Float>?, stored: UnsafeMutablePointer<Float>?
+  func apply(
+    y: UnsafePointer<Float>?, addend: UnsafePointer<Float>?, saved: UnsafeMutablePointer<Float>?
   ) {
     let (ca, cb, cc, gradient) = (ca, cb, cc, gradient)
-    let (offsets, step, groups) = (slice.offsets, slice.step, slice.groupsPerRow)
+    let (offsets, step, steps) = (block.offsets, block.pixelBlockStride, block.pixelBlocksPerRow)
     var sums = VectorX4()
     for row in 0..<image.height {
       var (i, target) = (offset &+ row &* rowCount, image.row(row))
-      for _ in 0..<groups {
+      for _ in 0..<steps {
         var value = VectorX4(gradient + i, offsets)
         if let y { value = cc.addingProduct(cb, VectorX4(y + i, offsets)).addingProduct(ca, value) }
         if let addend { value = value + VectorX4(addend + i, offsets) }
-        if let stored { value.store(stored + i, offsets) }
+        if let saved { value.store(saved + i, offsets) }
         value.store(target, offsets)
         sums = sums + value
         i &+= step
         target += step
       }
-      if let biasGradient, (row + 1).isMultiple(of: slice.rowsPerFlush) || row == image.height - 1 {
-        slice.add(sums, to: biasGradient)
+      if let biasGradient, (row + 1).isMultiple(of: block.rowsPerFlush) || row == image.height - 1 {
+        block.add(sums, to: biasGradient)
         sums = VectorX4()
       }
     }
   }
 }
 
-private func writeOutputGradientScalar(
+private func applyOutputGradientPrologueScalar(
   _ operand: ConvolutionOutputGradient, offset: Int, into image: PaddedImage, channels: Int,
   biasGradient: UnsafeMutablePointer<Float>?
 ) {

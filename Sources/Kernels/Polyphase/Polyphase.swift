@@ -1,17 +1,17 @@
 import Tensors
 
-/// Winograd's algorithm on the phases of the input, for 3×3 kernels of stride 2.
+/// Winograd's algorithm on the phases of the input, for 3×3 convolutions of stride 2.
 ///
-/// Along one axis an output p sees input positions 2p, 2p + 1 and 2p + 2. Those of even position are a convolution with
-/// two taps, w₀ and w₂, done for four outputs by F(4, 2) with five products; those of odd position have one tap, w₁, and
-/// four products. In two dimensions that makes 25 + 20 + 20 + 16 = 81 products for 4×4 outputs instead of 144.
+/// Along one axis, output p depends on input pixels 2p, 2p + 1 and 2p + 2. The even ones are a convolution with two taps,
+/// w₀ and w₂: F(4, 2) computes four outputs with five products. The odd ones have one tap, w₁, and four products. In two
+/// dimensions that makes 25 + 20 + 20 + 16 = 81 products for 4×4 outputs instead of 144.
 ///
-/// The 81 positions follow one another in four families: 5×5 (both axes even), 5×4 (rows even; columns odd,
-/// untransformed), 4×5 (stored column by column, 5 columns of 4) and 4×4. Where an axis is untransformed its positions
-/// share one kernel matrix, so there are 36 of these.
+/// The 81 positions are in four families, one after another: 5×5 (both axes even), 5×4 (rows even; columns odd,
+/// untransformed), 4×5 (stored column by column, 5 columns of 4) and 4×4. Where an axis is untransformed, its positions
+/// share one weight matrix, so there are 36 of these.
 enum Polyphase: TiledAlgorithm {
-  static var positions: Int { 81 }
-  static var matrices: Int { 36 }
+  static var positionCount: Int { 81 }
+  static var weightMatrixCount: Int { 36 }
   static var stride: Int { 2 }
 
   @inline(__always)
@@ -30,119 +30,80 @@ enum Polyphase: TiledAlgorithm {
       && g.inputChannels.isMultiple(of: 16) && g.outputChannels.isMultiple(of: 16)
   }
 
-  /// A tile's window is one row and column larger than the tile: at the end, or at the beginning if zeros come before.
+  /// A tile's window has one more row and column than the tile: at its end, or at its start if zeros come before.
   static func borders(_ g: ConvolutionGeometry) -> (input: Border, outputGradient: Border) {
     let before = g.paddingBefore
     return (
       Border(before: before, after: 1 - before), Border(before: 1 - before, after: before)
     )
   }
-
-  static func transformInput(
-    _ unit: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
-  ) { polyphaseInput(unit, image, into: target) }
-
-  static func transformOutput(
-    _ unit: TileBlock, _ source: UnsafePointer<Float>, channels: Int,
-    into target: UnsafeMutablePointer<Float>
-  ) { polyphaseOutput(unit, source, channels: channels, into: target) }
-
-  static func transformOutputGradient(
-    _ unit: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
-  ) { polyphaseGradient(unit, image, into: target) }
-
-  static func transformOutputGradientWindow(
-    _ unit: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>
-  ) { polyphaseGradientWindow(unit, image, into: target) }
-
-  static func transformInputGradient(
-    _ unit: TileBlock, _ source: UnsafePointer<Float>, channels: Int, _ g: ConvolutionGeometry,
-    into target: UnsafeMutablePointer<Float>
-  ) {
-    polyphaseInputGradient(
-      unit, source, channels: channels, evenPhase: g.paddingBefore, into: target)
-  }
-
-  static func transformWeight(
-    _ g: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
-    into target: UnsafeMutablePointer<Float>
-  ) { polyphaseKernel(g, channel: channel, weight, into: target) }
-
-  static func transformFlippedWeight(
-    _ g: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
-    into target: UnsafeMutablePointer<Float>
-  ) { polyphaseTurnedKernel(g, channel: channel, weight, into: target) }
-
-  static func inverseTransformWeightGradient(
-    _ source: UnsafePointer<Float>, _ block: WeightGradientBlock,
-    into weightGradient: UnsafeMutablePointer<Float>, _ g: ConvolutionGeometry
-  ) { polyphaseKernelGradient(source, block, into: weightGradient, g) }
 }
+
+/// Five positions along one axis.
+typealias Vectors5 = (Vector, Vector, Vector, Vector, Vector)
+/// Two taps of a weight along one axis.
+typealias Vectors2 = (Vector, Vector)
 
 // The one-dimensional transforms of F(4, 2): four outputs of a convolution with two taps from five products.
 //
-// Points ±1/2, ±5/4 and ∞, all exact in binary: errors are half as large as with 0, ±1, 2 and ∞, the largest a quarter.
+// The points ±1/2, ±5/4 and ∞ are exact in binary. Errors are half of those with 0, ±1, 2 and ∞, the largest a quarter.
 // Matrices as in Lavin and Gray (arXiv 1509.09308): y = Aᵀ[(G w) ⊙ (Bᵀ x)].
+extension Polyphase {
+  /// Bᵀ: five input pixels of the even phase to five positions.
+  @inline(__always)
+  static func inputTransform(
+    _ d0: Vector, _ d1: Vector, _ d2: Vector, _ d3: Vector, _ d4: Vector
+  ) -> Vectors5 {
+    let odd1 = d3.addingProduct(Vector(repeating: -1.5625), d1)
+    let even1 = d2.addingProduct(Vector(repeating: -1.5625), d0) * 0.5
+    let odd2 = d3.addingProduct(Vector(repeating: -0.25), d1)
+    let even2 = d2.addingProduct(Vector(repeating: -0.25), d0) * 1.25
+    return (
+      odd1 + even1, odd1 - even1, odd2 + even2, odd2 - even2,
+      d4.addingProduct(Vector(repeating: 0.390625), d0).addingProduct(Vector(repeating: -1.8125), d2)
+    )
+  }
 
-/// Five values along one axis.
-typealias Vectors5 = (Vector, Vector, Vector, Vector, Vector)
-/// Two taps of a kernel along one axis.
-typealias Vectors2 = (Vector, Vector)
+  /// Aᵀ: five positions to four output pixels.
+  @inline(__always)
+  static func outputTransform(
+    _ m0: Vector, _ m1: Vector, _ m2: Vector, _ m3: Vector, _ m4: Vector
+  ) -> Vectors4 {
+    let (s1, t1, s2, t2) = (m0 + m1, m0 - m1, m2 + m3, m2 - m3)
+    return (
+      s1 + s2, (t2 * 1.25).addingProduct(Vector(repeating: 0.5), t1),
+      (s2 * 1.5625).addingProduct(Vector(repeating: 0.25), s1),
+      m4.addingProduct(Vector(repeating: 1.953125), t2).addingProduct(Vector(repeating: 0.125), t1)
+    )
+  }
 
-/// Bᵀ d: five input positions of one phase to five frequencies.
-@inline(__always)
-func evenInputTransform(
-  _ d0: Vector, _ d1: Vector, _ d2: Vector, _ d3: Vector, _ d4: Vector
-) -> Vectors5 {
-  let odd1 = d3.addingProduct(Vector(repeating: -1.5625), d1)
-  let even1 = d2.addingProduct(Vector(repeating: -1.5625), d0) * 0.5
-  let odd2 = d3.addingProduct(Vector(repeating: -0.25), d1)
-  let even2 = d2.addingProduct(Vector(repeating: -0.25), d0) * 1.25
-  return (
-    odd1 + even1, odd1 - even1, odd2 + even2, odd2 - even2,
-    d4.addingProduct(Vector(repeating: 0.390625), d0).addingProduct(Vector(repeating: -1.8125), d2)
-  )
-}
+  /// A: four pixels of an output gradient to five positions.
+  @inline(__always)
+  static func outputGradientTransform(_ d0: Vector, _ d1: Vector, _ d2: Vector, _ d3: Vector) -> Vectors5 {
+    let even1 = d0.addingProduct(Vector(repeating: 0.25), d2)
+    let odd1 = d1.addingProduct(Vector(repeating: 0.25), d3) * 0.5
+    let even2 = d0.addingProduct(Vector(repeating: 1.5625), d2)
+    let odd2 = d1.addingProduct(Vector(repeating: 1.5625), d3) * 1.25
+    return (even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2, d3)
+  }
 
-/// Aᵀ m: five frequencies to four output positions.
-@inline(__always)
-func evenOutputTransform(
-  _ m0: Vector, _ m1: Vector, _ m2: Vector, _ m3: Vector, _ m4: Vector
-) -> Vectors4 {
-  let (s1, t1, s2, t2) = (m0 + m1, m0 - m1, m2 + m3, m2 - m3)
-  return (
-    s1 + s2, (t2 * 1.25).addingProduct(Vector(repeating: 0.5), t1),
-    (s2 * 1.5625).addingProduct(Vector(repeating: 0.25), s1),
-    m4.addingProduct(Vector(repeating: 1.953125), t2).addingProduct(Vector(repeating: 0.125), t1)
-  )
-}
+  /// G: the two taps of the even phase to five positions.
+  @inline(__always)
+  static func weightTransform(_ w0: Vector, _ w2: Vector) -> Vectors5 {
+    let (near, far) = (w0 * (16.0 / 21), w0 * (32.0 / 105))
+    let tap = w2 * (8.0 / 21)
+    return (-near - tap, near - tap, far + tap, tap - far, w2)
+  }
 
-/// A d: four output-gradient positions to five frequencies.
-@inline(__always)
-func evenGradientTransform(_ d0: Vector, _ d1: Vector, _ d2: Vector, _ d3: Vector) -> Vectors5 {
-  let even1 = d0.addingProduct(Vector(repeating: 0.25), d2)
-  let odd1 = d1.addingProduct(Vector(repeating: 0.25), d3) * 0.5
-  let even2 = d0.addingProduct(Vector(repeating: 1.5625), d2)
-  let odd2 = d1.addingProduct(Vector(repeating: 1.5625), d3) * 1.25
-  return (even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2, d3)
-}
-
-/// G w: the two taps of the even phase to five frequencies.
-@inline(__always)
-func evenKernelTransform(_ w0: Vector, _ w2: Vector) -> Vectors5 {
-  let (near, far) = (w0 * (16.0 / 21), w0 * (32.0 / 105))
-  let tap = w2 * (8.0 / 21)
-  return (-near - tap, near - tap, far + tap, tap - far, w2)
-}
-
-/// Gᵀ u: five frequencies to the gradients of the two taps of the even phase.
-@inline(__always)
-func evenKernelGradientTransform(
-  _ u0: Vector, _ u1: Vector, _ u2: Vector, _ u3: Vector, _ u4: Vector
-) -> Vectors2 {
-  let far = (u2 - u3) * (32.0 / 105)
-  return (
-    far.addingProduct(Vector(repeating: 16.0 / 21), u1 - u0),
-    u4.addingProduct(Vector(repeating: 8.0 / 21), (u2 - u0) + (u3 - u1))
-  )
+  /// Gᵀ: five positions to the gradient of the two taps of the even phase.
+  @inline(__always)
+  static func weightGradientTransform(
+    _ u0: Vector, _ u1: Vector, _ u2: Vector, _ u3: Vector, _ u4: Vector
+  ) -> Vectors2 {
+    let far = (u2 - u3) * (32.0 / 105)
+    return (
+      far.addingProduct(Vector(repeating: 16.0 / 21), u1 - u0),
+      u4.addingProduct(Vector(repeating: 8.0 / 21), (u2 - u0) + (u3 - u1))
+    )
+  }
 }

@@ -1,45 +1,45 @@
-/// A product of matrices that lie in memory in regular steps: C[r, j] (+)= Σ_s Σ_k A[s, r, k] · B[s, k, j].
+/// The strides of a matrix product: C[r, j] (+)= Σ_s Σ_k A[s, r, k] · B[s, k, j].
 ///
-/// Each element of C is one chain of fused multiply-adds over the segments s and then over k, however the product is cut
-/// into tiles; that makes it independent of tile shapes and instruction set. All strides are in floats.
+/// Each element of C is one chain of fused multiply-adds over s and then over k, however the product is cut into
+/// microkernels. So the result does not depend on microkernels and instruction set. All strides are in floats.
 struct GEMMShape {
-  /// The number of segments.
-  var segments = 1
-  /// From one segment of A to the next.
-  var segmentStrideA = 0
-  /// From one segment of B to the next.
-  var segmentStrideB = 0
-  /// The number of terms of a segment, the extent of k.
+  /// The extent of s.
+  var outerDepth = 1
+  /// From one s of A to the next.
+  var outerStrideA = 0
+  /// From one s of B to the next.
+  var outerStrideB = 0
+  /// The extent of k.
   var depth: Int
   /// From one row of A to the next.
   var rowStrideA: Int
   /// From one k of A to the next.
   var depthStrideA: Int
-  /// From one k of B to the next; its columns are consecutive.
+  /// From one k of B to the next; columns are contiguous.
   var depthStrideB: Int
-  /// From one row of C to the next; its columns are consecutive.
+  /// From one row of C to the next; columns are contiguous.
   var rowStrideC: Int
-  /// Whether the product is added to what C holds.
+  /// Whether the product is added to C instead of overwriting it.
   var accumulates = false
 }
 
-/// Computes R rows and 16·N columns of a product, all held in registers.
+/// Computes R rows and 16·N columns of a product, all of them in registers.
 ///
 /// Index arithmetic wraps: checked arithmetic keeps the loop from being unrolled and costs three quarters of the speed.
 @inline(__always)
-private func tile<let R: Int, let N: Int>(
-  _ zero: InlineArray<R, InlineArray<N, Vector>>, _ product: GEMMShape, _ a: UnsafePointer<Float>,
+private func microkernel<let R: Int, let N: Int>(
+  _ zero: InlineArray<R, InlineArray<N, Vector>>, _ shape: GEMMShape, _ a: UnsafePointer<Float>,
   _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
 ) {
   var sums = zero
-  let (rowStrideA, depthStrideA) = (product.rowStrideA, product.depthStrideA)
-  let (depthStrideB, rowStrideC, depth) = (product.depthStrideB, product.rowStrideC, product.depth)
-  if product.accumulates {
+  let (rowStrideA, depthStrideA) = (shape.rowStrideA, shape.depthStrideA)
+  let (depthStrideB, rowStrideC, depth) = (shape.depthStrideB, shape.rowStrideC, shape.depth)
+  if shape.accumulates {
     for r in 0..<R { for j in 0..<N { sums[r][j] = (c + (r &* rowStrideC &+ j &* 16)).vector } }
   }
-  var (segmentA, segmentB) = (a, b)
-  for _ in 0..<product.segments {
-    var (nextA, nextB) = (segmentA, segmentB)
+  var (outerA, outerB) = (a, b)
+  for _ in 0..<shape.outerDepth {
+    var (nextA, nextB) = (outerA, outerB)
     for _ in 0..<depth {
       var row = InlineArray<N, Vector>(repeating: Vector())
       for j in 0..<N { row[j] = (nextB + j &* 16).vector }
@@ -50,77 +50,77 @@ private func tile<let R: Int, let N: Int>(
       nextA += depthStrideA
       nextB += depthStrideB
     }
-    segmentA += product.segmentStrideA
-    segmentB += product.segmentStrideB
+    outerA += shape.outerStrideA
+    outerB += shape.outerStrideB
   }
   for r in 0..<R { for j in 0..<N { (c + (r &* rowStrideC &+ j &* 16)).store(sums[r][j]) } }
 }
 
-/// A tile of a fixed size.
+/// A GEMM of a fixed number of rows and columns, for `microkernelRxC` R rows and C columns.
 typealias Microkernel = (GEMMShape, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>) -> Void
 
 @inline(__always)
 private func zeros<let R: Int, let N: Int>() -> InlineArray<R, InlineArray<N, Vector>> {
-  // From a closure: `repeating:` of 16 rows is called out of line, which cost a fifth of such a tile.
+  // From a closure: `repeating:` of 16 rows is called out of line, which cost a fifth of such a microkernel.
   InlineArray { _ in InlineArray { _ in Vector() } }
 }
 
 #if WRN_AVX512
-  // 32 registers of 16 lanes: 16 to 24 sums hide the latency of the two FMA units and leave room for a row of B.
+  // AVX-512 has 32 registers of 16 lanes: 16 to 24 sums hide the latency of two FMA units and leave room for a row of B.
   @inline(never) func microkernel6x64(
-    _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+    _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
   ) {
-    tile(zeros() as InlineArray<6, InlineArray<4, Vector>>, p, a, b, c)
+    microkernel(zeros() as InlineArray<6, InlineArray<4, Vector>>, s, a, b, c)
   }
   @inline(never) func microkernel4x64(
-    _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+    _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
   ) {
-    tile(zeros() as InlineArray<4, InlineArray<4, Vector>>, p, a, b, c)
+    microkernel(zeros() as InlineArray<4, InlineArray<4, Vector>>, s, a, b, c)
   }
   @inline(never) func microkernel1x64(
-    _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+    _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
   ) {
-    tile(zeros() as InlineArray<1, InlineArray<4, Vector>>, p, a, b, c)
+    microkernel(zeros() as InlineArray<1, InlineArray<4, Vector>>, s, a, b, c)
   }
   @inline(never) func microkernel8x32(
-    _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+    _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
   ) {
-    tile(zeros() as InlineArray<8, InlineArray<2, Vector>>, p, a, b, c)
+    microkernel(zeros() as InlineArray<8, InlineArray<2, Vector>>, s, a, b, c)
   }
   @inline(never) func microkernel1x32(
-    _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+    _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
   ) {
-    tile(zeros() as InlineArray<1, InlineArray<2, Vector>>, p, a, b, c)
+    microkernel(zeros() as InlineArray<1, InlineArray<2, Vector>>, s, a, b, c)
   }
   @inline(never) func microkernel16x16(
-    _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+    _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
   ) {
-    tile(zeros() as InlineArray<16, InlineArray<1, Vector>>, p, a, b, c)
+    microkernel(zeros() as InlineArray<16, InlineArray<1, Vector>>, s, a, b, c)
   }
 #endif
-// Two registers a vector of 16 lanes leave 12 of AVX2's 16 for sums.
+// AVX2 has 16 registers, two per vector of 16 lanes: six sums leave room for a row of B. NEON has 32, four per vector.
 @inline(never) func microkernel9x16(
-  _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
 ) {
-  tile(zeros() as InlineArray<9, InlineArray<1, Vector>>, p, a, b, c)
+  microkernel(zeros() as InlineArray<9, InlineArray<1, Vector>>, s, a, b, c)
 }
 @inline(never) func microkernel8x16(
-  _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
 ) {
-  tile(zeros() as InlineArray<8, InlineArray<1, Vector>>, p, a, b, c)
+  microkernel(zeros() as InlineArray<8, InlineArray<1, Vector>>, s, a, b, c)
 }
 @inline(never) func microkernel6x16(
-  _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
 ) {
-  tile(zeros() as InlineArray<6, InlineArray<1, Vector>>, p, a, b, c)
+  microkernel(zeros() as InlineArray<6, InlineArray<1, Vector>>, s, a, b, c)
 }
 @inline(never) func microkernel4x16(
-  _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
 ) {
-  tile(zeros() as InlineArray<4, InlineArray<1, Vector>>, p, a, b, c)
+  microkernel(zeros() as InlineArray<4, InlineArray<1, Vector>>, s, a, b, c)
 }
 @inline(never) func microkernel1x16(
-  _ p: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
 ) {
-  tile(zeros() as InlineArray<1, InlineArray<1, Vector>>, p, a, b, c)
+  microkernel(zeros() as InlineArray<1, InlineArray<1, Vector>>, s, a, b, c)
 }

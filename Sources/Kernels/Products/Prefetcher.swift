@@ -1,37 +1,36 @@
 import CHints
 import Tensors
 
-/// Memory that a unit's linear passes will read or write, fetched into the second-level cache bit by bit while products
-/// are computed.
+/// Memory that prologues and epilogues will read or write, prefetched into the L2 cache in steps while GEMMs run.
 ///
-/// The passes before and after the transforms wait for memory, the products between them do not; fetching for the former
-/// during the latter makes both run at once. A step of WRN-22-1 became six per cent faster.
+/// Prologues and epilogues wait for memory, GEMMs do not; prefetching for the former during the latter overlaps both. A
+/// step of WRN-22-1 became 6 % faster.
 struct Prefetcher {
   private var regions: InlineArray<5, Region>
-  private var partsLeft: Int
+  private var stepsLeft: Int
 
-  /// A few lines of memory yet to be fetched.
+  /// Cache lines that are yet to be prefetched.
   private struct Region {
     var next: UnsafeRawPointer
     var lineCount: Int
   }
 
-  /// Beyond this many bytes fetching would push out what the products work on: a second-level cache has 1 or 2 MiB.
+  /// More bytes would evict the operands of the GEMMs: an L2 cache has 1 or 2 MiB.
   private static let byteLimit = 640 << 10
 
-  /// Plans to fetch arrays of 16-float lines in `parts` parts.
+  /// Plans to prefetch arrays of 16-float lines in `steps` steps.
   ///
   /// - Parameters:
-  ///   - reads: Arrays that will be read, of `readCount` floats each.
-  ///   - readCounts: Their lengths.
+  ///   - reads: Arrays that will be read.
+  ///   - readCounts: Their lengths, in floats.
   ///   - write: An array that will be written.
-  ///   - writeCount: Its length.
-  ///   - parts: At least how many times ``advance()`` will be called.
+  ///   - writeCount: Its length, in floats.
+  ///   - steps: At least the number of calls of ``advance()``.
   init(
     reads: InlineArray<4, UnsafePointer<Float>?>, readCounts: InlineArray<4, Int>,
-    write: UnsafeMutablePointer<Float>?, writeCount: Int, parts: Int
+    write: UnsafeMutablePointer<Float>?, writeCount: Int, steps: Int
   ) {
-    partsLeft = parts
+    stepsLeft = steps
     var regions = InlineArray<5, Region>(repeating: Region(next: Self.placeholderAddress, lineCount: 0))
     var total = 0
     for i in 0..<4 {
@@ -49,11 +48,11 @@ struct Prefetcher {
     }
   }
 
-  /// Fetches one of the parts that are left.
+  /// Prefetches the lines of one step.
   mutating func advance() {
-    guard partsLeft > 0 else { return }
+    guard stepsLeft > 0 else { return }
     for i in 0..<5 {
-      let count = (regions[i].lineCount + partsLeft - 1) / partsLeft
+      let count = (regions[i].lineCount + stepsLeft - 1) / stepsLeft
       var line = regions[i].next
       for _ in 0..<count {
         if i == 4 { CHints_prefetchForWriting(line) } else { CHints_prefetchForReading(line) }
@@ -62,35 +61,34 @@ struct Prefetcher {
       regions[i].next = line
       regions[i].lineCount -= count
     }
-    partsLeft -= 1
+    stepsLeft -= 1
   }
 
   private static var placeholderAddress: UnsafeRawPointer { UnsafeRawPointer(bitPattern: 64).unsafelyUnwrapped }
 }
 
 extension Prefetcher {
-  /// Plans for a group on its way forward: the next group's input, this one's addend and output.
+  /// Plans for an image block of the forward pass: the next block's input, this block's addend and output.
   init(
-    _ g: ConvolutionGeometry, _ input: ConvolutionInput, _ output: ConvolutionOutput, group: ImageBlock,
-    parts: Int
+    _ g: ConvolutionGeometry, _ input: ConvolutionInput, _ output: ConvolutionOutput, _ block: ImageBlock, steps: Int
   ) {
-    let next = group.next
+    let next = block.nextImages
     self.init(
       reads: [
         input.activation + next.lowerBound * g.inputCount,
-        output.addend.map { $0 + group.images.lowerBound * g.outputCount }, nil, nil,
+        output.addend.map { $0 + block.images.lowerBound * g.outputCount }, nil, nil,
       ],
-      readCounts: [next.count * g.inputCount, group.images.count * g.outputCount, 0, 0],
-      write: output.activation + group.images.lowerBound * g.outputCount,
-      writeCount: group.images.count * g.outputCount, parts: parts)
+      readCounts: [next.count * g.inputCount, block.images.count * g.outputCount, 0, 0],
+      write: output.activation + block.images.lowerBound * g.outputCount,
+      writeCount: block.images.count * g.outputCount, steps: steps)
   }
 
-  /// Plans for a group on its way back: what the next group reads, and where this one's input gradient goes.
+  /// Plans for an image block of the backward pass: the next block's operands, this block's input gradient.
   init(
     _ g: ConvolutionGeometry, _ input: ConvolutionInput, _ outputGradient: ConvolutionOutputGradient,
-    _ inputGradient: ConvolutionInputGradient?, group: ImageBlock, parts: Int
+    _ inputGradient: ConvolutionInputGradient?, _ block: ImageBlock, steps: Int
   ) {
-    let next = group.next
+    let next = block.nextImages
     let offset = next.lowerBound * g.outputCount
     let count = next.count * g.outputCount
     self.init(
@@ -100,7 +98,7 @@ extension Prefetcher {
         outputGradient.addend.map { $0 + offset },
       ],
       readCounts: [next.count * g.inputCount, count, count, count],
-      write: inputGradient.map { $0.gradient + group.images.lowerBound * g.inputCount },
-      writeCount: group.images.count * g.inputCount, parts: parts)
+      write: inputGradient.map { $0.gradient + block.images.lowerBound * g.inputCount },
+      writeCount: block.images.count * g.inputCount, steps: steps)
   }
 }

@@ -1,7 +1,7 @@
 import Tensors
 
 extension KernelBuild {
-  /// The build's loops for measuring what this CPU can do at most.
+  /// Returns the build's loops that measure the roofline of this CPU: peak multiply-adds and memory bandwidth.
   @inline(never)
   public static func peakKernels() -> RooflineKernels {
     RooflineKernels(
@@ -12,23 +12,27 @@ extension KernelBuild {
 // Enough chains to hide the latency of two FMA units, and few enough for the registers.
 #if WRN_AVX512
   private let chainCount = 16
-  @inline(never) private func multiplyAdds(turns: Int) -> Float {
-    multiplyAdds(InlineArray<16, Vector>(repeating: Vector()), turns: turns)
+  @inline(never) private func multiplyAdds(iterations: Int) -> Float {
+    multiplyAdds(InlineArray<16, Vector>(repeating: Vector()), iterations: iterations)
   }
 #else
   private let chainCount = 6
-  @inline(never) private func multiplyAdds(turns: Int) -> Float {
-    multiplyAdds(InlineArray<6, Vector>(repeating: Vector()), turns: turns)
+  @inline(never) private func multiplyAdds(iterations: Int) -> Float {
+    multiplyAdds(InlineArray<6, Vector>(repeating: Vector()), iterations: iterations)
   }
 #endif
 
-/// Iterates s ← 1 + ½·s in N chains that start at different numbers.
+/// Iterates s ← 1 + ½·s in N chains.
+///
+/// The starting values depend on an argument. The compiler folds a chain that it knows to start at 2, the fixed point, and
+/// may join chains that it knows to be equal.
 @inline(__always)
-private func multiplyAdds<let N: Int>(_ zero: InlineArray<N, Vector>, turns: Int) -> Float {
+private func multiplyAdds<let N: Int>(_ zero: InlineArray<N, Vector>, iterations: Int) -> Float {
+  let lanes = Vector(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) + Vector(repeating: Float(iterations))
   var sums = zero
-  for j in 0..<N { sums[j] = Vector(repeating: Float(j)) }
+  for j in 0..<N { sums[j] = lanes + Vector(repeating: 16 * Float(j)) }
   let (factor, term) = (Vector(repeating: 0.5), Vector(repeating: 1))
-  for _ in 0..<turns {
+  for _ in 0..<iterations {
     for j in 0..<N { sums[j] = term.addingProduct(sums[j], factor) }
   }
   var total = Vector()

@@ -2,56 +2,53 @@ import Tensors
 
 /// An algorithm that computes 3×3 convolutions through tiles of 4×4 output pixels.
 ///
-/// Input tiles, kernels and output gradients are transformed; at every *position* of the transformed tile the channels
-/// meet in a matrix product; the products are transformed back. Positions may share a kernel *matrix*.
+/// Input tiles, weights and output gradients are transformed. At every *position* of the transformed tile, one GEMM
+/// contracts the channels. Its results are transformed back. Positions may share a *matrix* of the transformed weight.
+/// Transforms of tiles are never inlined, so that a profile shows them.
 protocol TiledAlgorithm {
-  /// The positions of a transformed tile.
-  static var positions: Int { get }
-  /// The matrices of a transformed kernel, at most ``positions``.
-  static var matrices: Int { get }
-  /// The step of the convolution: a tile has 4·stride rows of input pixels that belong to it alone.
+  /// The number of positions of a transformed tile.
+  static var positionCount: Int { get }
+  /// The number of matrices of a transformed weight, at most ``positionCount``.
+  static var weightMatrixCount: Int { get }
+  /// The stride of the convolution: a tile has 4·stride rows of input pixels of its own.
   static var stride: Int { get }
 
-  /// The positions that share a matrix: the first, and how many follow one another.
+  /// Returns the positions that share a matrix: the first, and their number; they are consecutive.
   static func positions(of matrix: Int) -> (first: Int, count: Int)
-  /// Tells whether the algorithm handles a convolution.
+  /// Returns whether the algorithm computes a convolution.
   static func supports(_ g: ConvolutionGeometry) -> Bool
-  /// The rows and columns of zeros around the input and around the output gradient that tiles reach.
+  /// Returns the rows and columns of zeros that tiles reach around the input and around the output gradient.
   static func borders(_ g: ConvolutionGeometry) -> (input: Border, outputGradient: Border)
 
-  /// V: the tiles of padded images, `[positions, T, C]`.
+  /// Writes V, the transformed tiles of padded images, `[positions, T, C]`.
   static func transformInput(
-    _ unit: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>)
-  /// y: the unit's rows of pixels, `[images, rows, Q, K]`, from M, `[positions, T, K]`.
+    _ block: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>)
+  /// Writes y, the block's rows of pixels, `[images, rows, Q, K]`, from M, `[positions, T, K]`.
   static func transformOutput(
-    _ unit: TileBlock, _ source: UnsafePointer<Float>, channels: Int,
+    _ block: TileBlock, _ source: UnsafePointer<Float>, channels: Int,
     into target: UnsafeMutablePointer<Float>)
-  /// D: the tiles of padded output gradients, `[positions, T, K]`, for the products that give dU.
+  /// Writes D, the transformed tiles of padded output gradients, `[positions, T, K]`, for the GEMMs that give dU.
   static func transformOutputGradient(
-    _ unit: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>)
-  /// E: the windows of padded output gradients that tiles of dZ see, `[positions, T, K]`.
+    _ block: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>)
+  /// Writes E, the transformed windows of padded output gradients that dZ's tiles depend on, `[positions, T, K]`.
   static func transformOutputGradientWindow(
-    _ unit: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>)
-  /// dZ: the unit's rows of input pixels, `[images, stride·rows, W, C]`, from M, `[positions, T, C]`.
+    _ block: TileBlock, _ image: PaddedImage, into target: UnsafeMutablePointer<Float>)
+  /// Writes dZ, the block's rows of input pixels, `[images, stride·rows, W, C]`, from M, `[positions, T, C]`.
   static func transformInputGradient(
-    _ unit: TileBlock, _ source: UnsafePointer<Float>, channels: Int, _ g: ConvolutionGeometry,
+    _ block: TileBlock, _ source: UnsafePointer<Float>, channels: Int, _ g: ConvolutionGeometry,
     into target: UnsafeMutablePointer<Float>)
-  /// U for 16 channels from `channel` on, their rows of `[matrices, C, K]`, from a kernel, `RSCK`.
+  /// Writes the rows of U, `[matrices, C, K]`, of the 16 channels from `channel` on, from a weight, `RSCK`.
   static func transformWeight(
     _ g: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
     into target: UnsafeMutablePointer<Float>)
-  /// U′ for the way back for 16 channels from `channel` on, their columns of `[matrices, K, C]`, from a kernel, `RSCK`.
+  /// Writes the columns of U′, `[matrices, K, C]`, of the 16 channels from `channel` on, from a weight, `RSCK`.
+  ///
+  /// U′ is the transform of the flipped weight, which is rotated by 180° with channels and filters swapped.
   static func transformFlippedWeight(
     _ g: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
     into target: UnsafeMutablePointer<Float>)
-  /// A block of dW, `RSCK`, from that of dU, `[matrices, rows, columns]`.
+  /// Writes a block of dW, `RSCK`, from the same block of dU, `[matrices, rows, columns]`.
   static func inverseTransformWeightGradient(
     _ source: UnsafePointer<Float>, _ block: WeightGradientBlock,
     into weightGradient: UnsafeMutablePointer<Float>, _ g: ConvolutionGeometry)
-}
-
-/// Rows and columns of zeros around an image.
-struct Border {
-  let before: Int
-  let after: Int
 }

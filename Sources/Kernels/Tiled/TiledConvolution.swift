@@ -1,18 +1,18 @@
 import Tensors
 
-// Forward and backward passes of every tile algorithm.
+// The forward and backward passes of every tiled algorithm.
 
-/// Computes y = conv(z, weight) + bias (+ addend) and its sums for each microbatch of a span.
+/// Computes y = conv(z, weight) + bias (+ addend) and its sums for each microbatch of a range.
 ///
 /// - Parameters:
-///   - algorithm: What handles the convolution.
+///   - algorithm: An algorithm that supports the convolution.
 ///   - geometry: The convolution.
-///   - microbatches: N, and which images are a microbatch.
-///   - input: x, `NHWC`, and how z comes from it.
-///   - packed: U, as the algorithm's `transformWeight` leaves it.
-///   - bias: K numbers, or nil.
+///   - microbatches: The images.
+///   - input: x, `NHWC`, and the map from x to z.
+///   - packed: U, as ``TiledAlgorithm/transformWeight(_:channel:_:into:)`` writes it.
+///   - bias: K numbers. If `nil`, there is no bias.
 ///   - output: y, `NPQK`; the addend may be y itself.
-///   - scratch: ``TiledScratch/count`` floats.
+///   - scratch: ``TiledScratch/count`` floats, overwritten.
 func tiledForward<Algorithm: TiledAlgorithm>(
   by algorithm: Algorithm.Type, _ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange,
   input: ConvolutionInput, packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
@@ -21,37 +21,38 @@ func tiledForward<Algorithm: TiledAlgorithm>(
   let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
   let plan = TiledPlan<Algorithm>(geometry, microbatches)
   let memory = TiledScratch(plan, at: scratch)
-  for n in 0..<plan.tiles.imagesPerGroup {
+  for n in 0..<plan.blocking.imagesPerBlock {
     memory.input.advanced(by: n).clear(channels: channels)
   }
   output.sums?.update(repeating: 0, count: microbatches.microbatchCount * 2 * filters)
-  plan.tiles.forEachGroup { group in
-    applyInputPrologue(input, geometry, group, memory)
-    var prefetch = Prefetcher(
-      geometry, input, output, group: group, parts: plan.tiles.unitsPerGroup * Algorithm.matrices)
-    plan.tiles.forEachUnit(images: group.images.count) { unit in
-      Algorithm.transformInput(unit, memory.input, into: memory.first)
+  plan.blocking.forEachImageBlock { images in
+    applyInputPrologue(input, geometry, images, memory)
+    var prefetcher = Prefetcher(
+      geometry, input, output, images,
+      steps: plan.blocking.tileBlocksPerImageBlock * Algorithm.weightMatrixCount)
+    plan.blocking.forEachTileBlock(imageCount: images.images.count) { tiles in
+      Algorithm.transformInput(tiles, memory.input, into: memory.stagingA)
       multiplyPositions(
-        plan, unit, memory.first, packed, rows: channels, columns: filters,
-        into: memory.second, &prefetch)
-      Algorithm.transformOutput(unit, memory.second, channels: filters, into: memory.first)
-      applyOutputEpilogue(output, bias: bias, geometry, group, unit, product: memory.first)
+        plan, tiles, memory.stagingA, packed, rows: channels, columns: filters,
+        into: memory.stagingB, &prefetcher)
+      Algorithm.transformOutput(tiles, memory.stagingB, channels: filters, into: memory.stagingA)
+      applyOutputEpilogue(output, bias: bias, geometry, images, tiles, product: memory.stagingA)
     }
   }
 }
 
-/// Computes the gradients of the kernel, the bias and the input for each microbatch of a span.
+/// Computes the gradients of the weight, the bias and the input for each microbatch of a range.
 ///
 /// - Parameters:
-///   - algorithm: What handles the convolution.
+///   - algorithm: An algorithm that supports the convolution.
 ///   - geometry: The convolution.
-///   - microbatches: N, and which images are a microbatch.
-///   - input: What the forward pass read.
-///   - packed: U′, as the algorithm's `transformFlippedWeight` leaves it.
+///   - microbatches: The images.
+///   - input: The operand of the forward pass.
+///   - packed: U′, as ``TiledAlgorithm/transformFlippedWeight(_:channel:_:into:)`` writes it.
 ///   - outputGradient: dY, `NPQK`.
-///   - parameterGradient: Where dW and dB of each microbatch go.
-///   - inputGradient: Where the input's gradient goes, or nil.
-///   - scratch: ``TiledScratch/count`` floats.
+///   - parameterGradient: The destinations of dW and dB of each microbatch, overwritten.
+///   - inputGradient: The destination of the input gradient, overwritten. If `nil`, it is not computed.
+///   - scratch: ``TiledScratch/count`` floats, overwritten.
 func tiledBackward<Algorithm: TiledAlgorithm>(
   by algorithm: Algorithm.Type, _ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange,
   input: ConvolutionInput, packed: UnsafePointer<Float>,
@@ -61,7 +62,7 @@ func tiledBackward<Algorithm: TiledAlgorithm>(
   let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
   let plan = TiledPlan<Algorithm>(geometry, microbatches)
   let memory = TiledScratch(plan, at: scratch)
-  for n in 0..<plan.tiles.imagesPerGroup {
+  for n in 0..<plan.blocking.imagesPerBlock {
     memory.input.advanced(by: n).clear(channels: channels)
     memory.outputGradient.advanced(by: n).clear(channels: filters)
   }
@@ -69,152 +70,152 @@ func tiledBackward<Algorithm: TiledAlgorithm>(
     parameterGradient.bias(m, geometry)?.update(repeating: 0, count: filters)
   }
   inputGradient?.sums?.update(repeating: 0, count: microbatches.microbatchCount * 2 * channels)
-  plan.tiles.forEachGroup { group in
-    applyInputPrologue(input, geometry, group, memory)
-    applyOutputGradientPrologue(outputGradient, parameterGradient, geometry, group, memory)
-    var prefetch = Prefetcher(
-      geometry, input, outputGradient, inputGradient, group: group,
-      parts: plan.tiles.unitsPerGroup * Algorithm.matrices * (inputGradient == nil ? 1 : 2))
-    plan.tiles.forEachUnit(images: group.images.count) { unit in
-      // A microbatch at a time: what is at work for its kernel's gradient had better stay in the second-level cache.
-      for m in group.microbatchIndices {
-        let images = group.images(of: m)
-        let part = unit.part(images: images.count)
-        let offset = images.lowerBound - group.images.lowerBound
-        Algorithm.transformInput(part, memory.input.advanced(by: offset), into: memory.first)
+  plan.blocking.forEachImageBlock { images in
+    applyInputPrologue(input, geometry, images, memory)
+    applyOutputGradientPrologue(outputGradient, parameterGradient, geometry, images, memory)
+    var prefetcher = Prefetcher(
+      geometry, input, outputGradient, inputGradient, images,
+      steps: plan.blocking.tileBlocksPerImageBlock * Algorithm.weightMatrixCount * (inputGradient == nil ? 1 : 2))
+    plan.blocking.forEachTileBlock(imageCount: images.images.count) { tiles in
+      // One microbatch at a time, so that the operands of its weight gradient stay in the L2 cache.
+      for m in images.microbatchIndices {
+        let range = images.images(of: m)
+        let block = tiles.prefix(imageCount: range.count)
+        let offset = range.lowerBound - images.images.lowerBound
+        Algorithm.transformInput(block, memory.input.advanced(by: offset), into: memory.stagingA)
         Algorithm.transformOutputGradient(
-          part, memory.outputGradient.advanced(by: offset), into: memory.second)
-        plan.blocks.forEachBlock { block in
-          multiplyTransposingB(
-            part, memory, block, geometry,
-            accumulates: !group.beginsMicrobatch || unit.firstTileRow > 0, &prefetch)
-          if plan.tiles.coversMicrobatch {
+          block, memory.outputGradient.advanced(by: offset), into: memory.stagingB)
+        plan.weightGradientBlocking.forEachBlock { weights in
+          multiplyWeightGradient(
+            block, memory, weights, geometry,
+            accumulates: !images.beginsMicrobatch || tiles.firstTileRow > 0, &prefetcher)
+          if plan.blocking.coversMicrobatch {
             Algorithm.inverseTransformWeightGradient(
-              memory.kernelGradient, block, into: parameterGradient.weight(m), geometry)
+              memory.transformedWeightGradient, weights, into: parameterGradient.weight(m), geometry)
           }
         }
       }
       guard let inputGradient else { return }
-      Algorithm.transformOutputGradientWindow(unit, memory.outputGradient, into: memory.second)
+      Algorithm.transformOutputGradientWindow(tiles, memory.outputGradient, into: memory.stagingB)
       multiplyPositions(
-        plan, unit, memory.second, packed, rows: filters, columns: channels,
-        into: memory.first, &prefetch)
-      let start = Algorithm.stride * unit.firstRow * geometry.inputWidth * channels
+        plan, tiles, memory.stagingB, packed, rows: filters, columns: channels,
+        into: memory.stagingA, &prefetcher)
+      let start = Algorithm.stride * tiles.firstRow * geometry.inputWidth * channels
       let dZ = inPlaceTarget(
-        inputGradient, input, offset: group.images.lowerBound * geometry.inputCount + start,
-        orElse: memory.second)
+        inputGradient, input, offset: images.images.lowerBound * geometry.inputCount + start,
+        orElse: memory.stagingB)
       Algorithm.transformInputGradient(
-        unit, memory.first, channels: channels, geometry, into: dZ)
+        tiles, memory.stagingA, channels: channels, geometry, into: dZ)
       applyInputGradientEpilogue(
-        inputGradient, input, geometry, group, product: dZ, start: start,
-        rows: Algorithm.stride * unit.rows)
+        inputGradient, input, geometry, images, product: dZ, start: start,
+        rows: Algorithm.stride * tiles.rows)
     }
-    guard !plan.tiles.coversMicrobatch, group.endsMicrobatch else { return }
-    let weightGradient = parameterGradient.weight(group.microbatchIndices.lowerBound)
-    plan.blocks.forEachBlock {
-      Algorithm.inverseTransformWeightGradient(memory.kernelGradient, $0, into: weightGradient, geometry)
+    guard !plan.blocking.coversMicrobatch, images.endsMicrobatch else { return }
+    let weightGradient = parameterGradient.weight(images.microbatchIndices.lowerBound)
+    plan.weightGradientBlocking.forEachBlock {
+      Algorithm.inverseTransformWeightGradient(memory.transformedWeightGradient, $0, into: weightGradient, geometry)
     }
   }
 }
 
-/// M = V·U at every position: `[positions, T, columns]` from `[positions, T, rows]`.
+/// Computes M = V·U or E·U′ at every position: `[positions, T, columns]` from `[positions, T, rows]`.
 private func multiplyPositions<Algorithm: TiledAlgorithm>(
-  _ plan: TiledPlan<Algorithm>, _ unit: TileBlock, _ a: UnsafePointer<Float>, _ kernel: UnsafePointer<Float>,
-  rows: Int, columns: Int, into c: UnsafeMutablePointer<Float>, _ prefetch: inout Prefetcher
+  _ plan: TiledPlan<Algorithm>, _ tiles: TileBlock, _ a: UnsafePointer<Float>, _ weight: UnsafePointer<Float>,
+  rows: Int, columns: Int, into c: UnsafeMutablePointer<Float>, _ prefetcher: inout Prefetcher
 ) {
   let layout = PackedWeightLayout(rows: rows, columns: columns)
-  let product = GEMMShape(
+  let shape = GEMMShape(
     depth: rows, rowStrideA: rows, depthStrideA: 1, depthStrideB: layout.panel,
     rowStrideC: columns)
-  let strideA = TileBlock.positionStride(rows: unit.tiles, columns: rows)
-  let strideC = TileBlock.positionStride(rows: unit.tiles, columns: columns)
-  for matrix in 0..<Algorithm.matrices {
-    prefetch.advance()
+  let strideA = TileBlock.positionStride(rows: tiles.tiles, columns: rows)
+  let strideC = TileBlock.positionStride(rows: tiles.tiles, columns: columns)
+  for matrix in 0..<Algorithm.weightMatrixCount {
+    prefetcher.advance()
     let positions = Algorithm.positions(of: matrix)
     for f in positions.first..<positions.first + positions.count {
-      let (a, b, c) = (a + f * strideA, kernel + matrix * layout.positionStride, c + f * strideC)
-      if plan.streamsKernel {
-        PackedGEMM.multiplyPrefetching(product, rows: unit.tiles, columns: columns, a, b, c)
+      let (a, b, c) = (a + f * strideA, weight + matrix * layout.matrixStride, c + f * strideC)
+      if plan.streamsWeight {
+        PackedGEMM.multiplyPrefetching(shape, rows: tiles.tiles, columns: columns, a, b, c)
       } else {
         PackedGEMM.multiply(
-          product, rows: unit.tiles, columns: columns, a, b, panelStrideB: layout.panelStride, c)
+          shape, rows: tiles.tiles, columns: columns, a, b, panelStrideB: layout.panelStride, c)
       }
     }
   }
 }
 
-/// dU (+)= VᵀD for each matrix and a block of channels and filters, summed over the positions that share the matrix.
-private func multiplyTransposingB<Algorithm: TiledAlgorithm>(
-  _ unit: TileBlock, _ memory: TiledScratch<Algorithm>, _ block: WeightGradientBlock,
-  _ geometry: ConvolutionGeometry, accumulates: Bool, _ prefetch: inout Prefetcher
+/// Computes a block of dU (+)= VᵀD for each matrix, summed over the positions that share the matrix.
+private func multiplyWeightGradient<Algorithm: TiledAlgorithm>(
+  _ tiles: TileBlock, _ memory: TiledScratch<Algorithm>, _ block: WeightGradientBlock,
+  _ geometry: ConvolutionGeometry, accumulates: Bool, _ prefetcher: inout Prefetcher
 ) {
   let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
-  let strideV = TileBlock.positionStride(rows: unit.tiles, columns: channels)
-  let strideD = TileBlock.positionStride(rows: unit.tiles, columns: filters)
-  for matrix in 0..<Algorithm.matrices {
-    prefetch.advance()
+  let strideV = TileBlock.positionStride(rows: tiles.tiles, columns: channels)
+  let strideD = TileBlock.positionStride(rows: tiles.tiles, columns: filters)
+  for matrix in 0..<Algorithm.weightMatrixCount {
+    prefetcher.advance()
     let positions = Algorithm.positions(of: matrix)
-    let product = GEMMShape(
-      segments: positions.count, segmentStrideA: strideV, segmentStrideB: strideD,
-      depth: unit.tiles, rowStrideA: 1, depthStrideA: channels, depthStrideB: filters,
+    let shape = GEMMShape(
+      outerDepth: positions.count, outerStrideA: strideV, outerStrideB: strideD,
+      depth: tiles.tiles, rowStrideA: 1, depthStrideA: channels, depthStrideB: filters,
       rowStrideC: block.columns, accumulates: accumulates)
     PackedGEMM.multiply(
-      product, rows: block.rows, columns: block.columns,
-      memory.first + (positions.first * strideV + block.channel),
-      memory.second + (positions.first * strideD + block.filter),
+      shape, rows: block.rows, columns: block.columns,
+      memory.stagingA + (positions.first * strideV + block.channel),
+      memory.stagingB + (positions.first * strideD + block.filter),
       panelStrideB: PackedGEMM.panelWidth(columns: block.columns),
-      memory.kernelGradient + matrix * block.positionStride)
+      memory.transformedWeightGradient + matrix * block.matrixStride)
   }
 }
 
-// The linear passes over the images of a group, each with what belongs to its microbatch.
+// The prologues and epilogues of all images of an image block, each with the operands of its microbatch.
 
 private func applyInputPrologue<Algorithm: TiledAlgorithm>(
-  _ input: ConvolutionInput, _ g: ConvolutionGeometry, _ group: ImageBlock,
+  _ input: ConvolutionInput, _ g: ConvolutionGeometry, _ images: ImageBlock,
   _ memory: TiledScratch<Algorithm>
 ) {
-  group.forEachImage { m, n, place in
+  images.forEachImage { m, n, index in
     applyInputPrologue(
-      input.microbatch(m, of: group.microbatches, g), offset: n * g.inputCount,
-      into: memory.input.advanced(by: place), channels: g.inputChannels)
+      input.microbatch(m, of: images.microbatches, g), offset: n * g.inputCount,
+      into: memory.input.advanced(by: index), channels: g.inputChannels)
   }
 }
 
 private func applyOutputGradientPrologue<Algorithm: TiledAlgorithm>(
   _ outputGradient: ConvolutionOutputGradient, _ parameterGradient: ConvolutionParameterGradient,
-  _ g: ConvolutionGeometry, _ group: ImageBlock, _ memory: TiledScratch<Algorithm>
+  _ g: ConvolutionGeometry, _ images: ImageBlock, _ memory: TiledScratch<Algorithm>
 ) {
-  group.forEachImage { m, n, place in
+  images.forEachImage { m, n, index in
     applyOutputGradientPrologue(
-      outputGradient.microbatch(m, of: group.microbatches, g), offset: n * g.outputCount,
-      into: memory.outputGradient.advanced(by: place), channels: g.outputChannels,
+      outputGradient.microbatch(m, of: images.microbatches, g), offset: n * g.outputCount,
+      into: memory.outputGradient.advanced(by: index), channels: g.outputChannels,
       biasGradient: parameterGradient.bias(m, g))
   }
 }
 
 private func applyOutputEpilogue(
   _ output: ConvolutionOutput, bias: UnsafePointer<Float>?, _ g: ConvolutionGeometry,
-  _ group: ImageBlock, _ unit: TileBlock, product: UnsafePointer<Float>
+  _ images: ImageBlock, _ tiles: TileBlock, product: UnsafePointer<Float>
 ) {
   let rowCount = g.outputWidth * g.outputChannels
-  group.forEachImage { m, n, place in
+  images.forEachImage { m, n, index in
     applyOutputEpilogue(
-      output.microbatch(m, of: group.microbatches, g), bias: bias,
-      product: product + place * unit.rows * rowCount,
-      offset: n * g.outputCount + unit.firstRow * rowCount, rows: unit.rows, width: g.outputWidth,
+      output.microbatch(m, of: images.microbatches, g), bias: bias,
+      product: product + index * tiles.rows * rowCount,
+      offset: n * g.outputCount + tiles.firstRow * rowCount, rows: tiles.rows, width: g.outputWidth,
       channels: g.outputChannels)
   }
 }
 
-/// Finishes `rows` rows of dZ of every image of a group, which begin `start` elements behind the image's first.
+/// Applies the epilogue to `rows` rows of dZ of every image, which start `start` elements after the image's first.
 private func applyInputGradientEpilogue(
   _ target: ConvolutionInputGradient, _ input: ConvolutionInput, _ g: ConvolutionGeometry,
-  _ group: ImageBlock, product: UnsafePointer<Float>, start: Int, rows: Int
+  _ images: ImageBlock, product: UnsafePointer<Float>, start: Int, rows: Int
 ) {
-  group.forEachImage { m, n, place in
+  images.forEachImage { m, n, index in
     applyInputGradientEpilogue(
-      target.microbatch(m, of: group.microbatches, g), input: input.microbatch(m, of: group.microbatches, g),
-      product: product + place * rows * g.inputWidth * g.inputChannels,
+      target.microbatch(m, of: images.microbatches, g), input: input.microbatch(m, of: images.microbatches, g),
+      product: product + index * rows * g.inputWidth * g.inputChannels,
       offset: n * g.inputCount + start, rows: rows, width: g.inputWidth, channels: g.inputChannels)
   }
 }

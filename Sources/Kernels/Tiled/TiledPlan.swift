@@ -1,94 +1,96 @@
 import Tensors
 
-/// How one convolution of a span of microbatches goes through a tile algorithm.
+/// The block sizes with which a tiled algorithm computes one convolution of a range of microbatches.
 struct TiledPlan<Algorithm: TiledAlgorithm> {
   let geometry: ConvolutionGeometry
-  let tiles: TileBlocking
+  let blocking: TileBlocking
 
   init(_ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange) {
     self.geometry = geometry
-    tiles = TileBlocking(geometry, microbatches, targetTileCount: Self.targetTileCount(geometry))
+    blocking = TileBlocking(geometry, microbatches, targetTileCount: Self.targetTileCount(geometry))
   }
 
-  /// The images whose tiles make a unit of the size that is wanted.
-  static func imagesPerUnit(_ g: ConvolutionGeometry) -> Int {
+  /// Returns the images whose tiles fill a tile block.
+  static func imagesPerTileBlock(_ g: ConvolutionGeometry) -> Int {
     max(1, 16 * targetTileCount(g) / (g.outputHeight * g.outputWidth))
   }
 
-  /// The tiles of a unit.
+  /// Returns the tiles per tile block.
   ///
-  /// About 32 tiles stay in the second-level cache and keep the matrix products at full speed: with 16 those lost a tenth,
-  /// with 64 the way back did. But a large kernel is read from memory for every unit, and where each of its matrices
-  /// serves one position only, 64 tiles pay: forward passes with 640 × 640 kernels became a third faster with AVX2.
+  /// About 32 tiles stay in the L2 cache and keep GEMMs at full speed: 16 slow the GEMMs by 10 %, 64 slow the backward
+  /// pass by 10 %. But a large weight is read from memory once per tile block. Where each of its matrices serves one
+  /// position only, 64 tiles pay: forward passes with 640×640 weights became a third faster with AVX2.
   private static func targetTileCount(_ g: ConvolutionGeometry) -> Int {
-    Algorithm.matrices == Algorithm.positions && hasLargeKernel(g) ? 64 : 32
+    Algorithm.weightMatrixCount == Algorithm.positionCount && hasLargeWeight(g) ? 64 : 32
   }
 
-  /// Whether a transformed kernel is larger than what a core has of the caches, 4 MiB.
+  /// Returns whether a transformed weight is larger than a core's share of the caches, 4 MiB.
   ///
-  /// With kernels of 2 MiB, streaming made forward passes slower by 2 to 4 per cent.
-  private static func hasLargeKernel(_ g: ConvolutionGeometry) -> Bool {
-    4 * Algorithm.matrices * g.inputChannels * g.outputChannels > 4 << 20
+  /// With weights of 2 MiB, streaming made forward passes slower by 2 to 4 %.
+  private static func hasLargeWeight(_ g: ConvolutionGeometry) -> Bool {
+    4 * Algorithm.weightMatrixCount * g.inputChannels * g.outputChannels > 4 << 20
   }
 
-  /// Whether products had better stream the kernel.
-  var streamsKernel: Bool { Self.hasLargeKernel(geometry) }
+  /// Whether GEMMs should stream the weight.
+  var streamsWeight: Bool { Self.hasLargeWeight(geometry) }
 
-  /// The blocks in which a kernel's gradient is formed.
-  var blocks: WeightGradientBlocking { WeightGradientBlocking(geometry, isWhole: !tiles.coversMicrobatch) }
+  /// The blocks in which the weight gradient is formed.
+  var weightGradientBlocking: WeightGradientBlocking {
+    WeightGradientBlocking(geometry, isWhole: !blocking.coversMicrobatch)
+  }
 }
 
-/// Where the numbers of one unit lie in a worker's scratch memory.
+/// The arrays of one image block in a worker's scratch memory.
 struct TiledScratch<Algorithm: TiledAlgorithm> {
-  /// The group's padded input images, z.
+  /// z, the block's padded input images.
   let input: PaddedImage
-  /// The group's padded output gradients, dY.
+  /// dY, the block's padded output gradients.
   let outputGradient: PaddedImage
-  /// V, the transformed input; later M of the way back, or y on the way forward.
-  let first: UnsafeMutablePointer<Float>
-  /// M on the way forward; D and then E, the transformed output gradients, and dZ on the way back.
-  let second: UnsafeMutablePointer<Float>
-  /// dU: the transformed kernel's gradient, or a block of it.
-  let kernelGradient: UnsafeMutablePointer<Float>
-  /// The floats of all of these.
+  /// V, the transformed input; then y (forward) or M (backward).
+  let stagingA: UnsafeMutablePointer<Float>
+  /// M (forward), or D, then E, the transformed output gradients, then dZ (backward).
+  let stagingB: UnsafeMutablePointer<Float>
+  /// dU, the gradient of the transformed weight, or a block of it.
+  let transformedWeightGradient: UnsafeMutablePointer<Float>
+  /// The floats of all arrays together.
   let count: Int
 
-  /// Divides scratch memory; with nil, only counts.
+  /// Divides scratch memory; if `start` is `nil`, only ``count`` may be used.
   init(_ plan: TiledPlan<Algorithm>, at start: UnsafeMutablePointer<Float>?) {
     let g = plan.geometry
     let borders = Algorithm.borders(g)
-    // To count, places are formed from an address that nobody reads.
+    // Counting needs the distances between addresses only: the placeholder is never dereferenced.
     let base = start ?? UnsafeMutablePointer(bitPattern: 64).unsafelyUnwrapped
     input = PaddedImage(
       start: base, height: g.inputHeight, width: g.inputWidth, pixelStride: g.inputChannels,
       before: borders.input.before, after: borders.input.after)
     outputGradient = PaddedImage(
-      start: base + plan.tiles.imagesPerGroup * input.count, height: g.outputHeight,
+      start: base + plan.blocking.imagesPerBlock * input.count, height: g.outputHeight,
       width: g.outputWidth, pixelStride: g.outputChannels, before: borders.outputGradient.before,
       after: borders.outputGradient.after)
-    first = outputGradient.start + plan.tiles.imagesPerGroup * outputGradient.count
+    stagingA = outputGradient.start + plan.blocking.imagesPerBlock * outputGradient.count
     let stack =
-      Algorithm.positions
+      Algorithm.positionCount
       * TileBlock.positionStride(
-        rows: plan.tiles.tilesPerUnit, columns: max(g.inputChannels, g.outputChannels))
-    second = first + stack
-    kernelGradient = second + stack
-    let blocks = plan.blocks
+        rows: plan.blocking.tilesPerBlock, columns: max(g.inputChannels, g.outputChannels))
+    stagingB = stagingA + stack
+    transformedWeightGradient = stagingB + stack
+    let blocks = plan.weightGradientBlocking
     count =
-      (kernelGradient - base)
-      + Algorithm.matrices * TileBlock.positionStride(rows: blocks.rows, columns: blocks.columns)
+      (transformedWeightGradient - base)
+      + Algorithm.weightMatrixCount * TileBlock.positionStride(rows: blocks.rows, columns: blocks.columns)
   }
 }
 
-/// How the transformed gradient of a kernel, dU, is cut so that what is at work stays in the second-level cache.
+/// The division of dU, the gradient of a transformed weight, into blocks that stay in the L2 cache.
 ///
-/// A dU that is the sum over several units is kept whole. One that comes from a single unit is formed and transformed back
-/// in blocks of 32 channels and 64 filters and never exists as a whole: at 8×8 pixels and 256 channels that saved a sixth
-/// of the way back.
+/// A dU that is the sum over several tile blocks is kept whole. One from a single tile block is formed and transformed in
+/// blocks of 32 channels and up to 64 filters, so the whole is never in memory: at 8×8 pixels and 256 channels, that saved
+/// a sixth of the backward pass.
 struct WeightGradientBlocking {
   /// The rows (channels) of the largest block.
   let rows: Int
-  /// The columns (filters) of a block.
+  /// The columns (filters) per block.
   let columns: Int
   private let channels: Int
   private let filters: Int
@@ -112,17 +114,17 @@ struct WeightGradientBlocking {
   }
 }
 
-/// A block of a transformed kernel's gradient, `[F, rows, columns]`.
+/// A block of dU, `[matrices, rows, columns]`.
 struct WeightGradientBlock {
   /// The first channel.
   let channel: Int
   /// The first filter.
   let filter: Int
-  /// Channels.
+  /// The number of channels.
   let rows: Int
-  /// Filters.
+  /// The number of filters.
   let columns: Int
 
-  /// From one frequency to the next.
-  var positionStride: Int { TileBlock.positionStride(rows: rows, columns: columns) }
+  /// The floats from one matrix to the next.
+  var matrixStride: Int { TileBlock.positionStride(rows: rows, columns: columns) }
 }

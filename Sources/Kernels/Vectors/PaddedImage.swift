@@ -1,4 +1,4 @@
-/// An image in scratch memory with a border of zeros, so that transforms and products never test for edges.
+/// An image in scratch memory with a border of zeros, so that transforms and GEMMs never test for edges.
 struct PaddedImage {
   /// The first pixel of the border.
   let start: UnsafeMutablePointer<Float>
@@ -6,14 +6,14 @@ struct PaddedImage {
   let height: Int
   /// Columns without the border.
   let width: Int
-  /// Floats of a pixel: the channels, or more.
+  /// Floats per pixel: the channels, or more.
   let pixelStride: Int
   /// Rows and columns of zeros before the first.
   let before: Int
   /// Rows and columns of zeros after the last.
   let after: Int
 
-  /// The floats of an image with its border.
+  /// Returns the floats of an image with its border.
   static func count(height: Int, width: Int, pixelStride: Int, before: Int, after: Int) -> Int {
     (height + before + after) * (width + before + after) * pixelStride
   }
@@ -22,20 +22,20 @@ struct PaddedImage {
   var count: Int {
     Self.count(height: height, width: width, pixelStride: pixelStride, before: before, after: after)
   }
-  /// The floats of a row with its border.
+  /// The floats per row with its border.
   var rowStride: Int { (width + before + after) * pixelStride }
-  /// The first pixel of a row inside the border.
+  /// Returns the first pixel of row `y` inside the border.
   func row(_ y: Int) -> UnsafeMutablePointer<Float> {
     start + ((y + before) * rowStride + before * pixelStride)
   }
-  /// The image `n` places further in memory.
+  /// Returns the image that follows `n` images later in memory.
   func advanced(by n: Int) -> PaddedImage {
     PaddedImage(
       start: start + n * count, height: height, width: width, pixelStride: pixelStride,
       before: before, after: after)
   }
 
-  /// Clears the border, and the channels that pad a pixel.
+  /// Clears the border, and the channels beyond `channels` that pad a pixel.
   func clear(channels: Int) {
     if channels < pixelStride {
       start.update(repeating: 0, count: count)
@@ -48,4 +48,10 @@ struct PaddedImage {
       (row(y) + width * pixelStride).update(repeating: 0, count: after * pixelStride)
     }
   }
+}
+
+/// The rows and columns of zeros around an image.
+struct Border {
+  let before: Int
+  let after: Int
 }

@@ -1,34 +1,34 @@
 /// 16 consecutive fp32 numbers: one register of AVX-512, two of AVX2, four of NEON.
 ///
-/// All builds work in groups of 16 lanes that never mix, so every element is formed by the same operations everywhere.
+/// All builds work on groups of 16 lanes that never mix, so every element is formed by the same operations in each.
 typealias Vector = SIMD16<Float>
 
 extension UnsafePointer<Float> {
-  /// The 16 numbers from here on.
+  /// The 16 numbers at this address, which needs no alignment.
   @inline(__always) var vector: Vector { UnsafeRawPointer(self).loadUnaligned(as: Vector.self) }
 }
 
 extension UnsafeMutablePointer<Float> {
-  /// The 16 numbers from here on.
+  /// The 16 numbers at this address, which needs no alignment.
   @inline(__always) var vector: Vector { UnsafeRawPointer(self).loadUnaligned(as: Vector.self) }
 
-  /// Stores 16 numbers from here on.
+  /// Stores 16 numbers at this address, which needs no alignment.
   @inline(__always) func store(_ value: Vector) {
     UnsafeMutableRawPointer(self).storeBytes(of: value, as: Vector.self)
   }
 }
 
 extension Int {
-  /// The next multiple of 16: whole vectors, whole cache lines.
+  /// This number rounded up to a multiple of 16: whole vectors, whole cache lines.
   var roundedUpToVector: Int { (self &+ 15) & ~15 }
 }
 
 // The arithmetic of vectors, one machine operation each.
 //
-// The standard library spells an operation on 16 lanes as 16 operations, which the optimiser must find and join again. In
-// the transforms, full of pairs e + p, e − p, it joined lanes of different operations and paid with a hundred shuffles a
-// function, a tenth of a step. Where the compiler lends its builtins the operations are whole from the start; elsewhere
-// the standard library's serve, with the same bits.
+// The standard library spells an operation on 16 lanes as 16 operations, which the optimizer must find and join again. In
+// the transforms, full of pairs e + p, e − p, it joined lanes of different operations. The shuffles, a hundred per
+// function, cost a tenth of a step. Where the compiler lends its builtins, operations are whole from the start. Elsewhere
+// the standard library's operators give the same bits.
 #if hasFeature(BuiltinModule)
   import Builtin
 
@@ -61,32 +61,41 @@ extension Int {
   }
 #endif
 
-/// Four vectors that a pass works on at once.
+/// The four vectors of a pixel block, see ``ChannelBlock``.
 ///
-/// Named, not an array: a loop over an array that is not unrolled keeps it in memory and copies it at every turn.
+/// Named members, not an array: a loop over an array that is not unrolled keeps it in memory and copies it every
+/// iteration.
 struct VectorX4 {
+  /// The distances of the four vectors from the start of a pixel block, in floats.
+  struct Offsets {
+    let a: Int
+    let b: Int
+    let c: Int
+    let d: Int
+  }
+
   var a: Vector
   var b: Vector
   var c: Vector
   var d: Vector
 
-  /// Zeros.
+  /// Creates zeros.
   @inline(__always) init() { self.init(Vector(), Vector(), Vector(), Vector()) }
 
   @inline(__always) init(_ a: Vector, _ b: Vector, _ c: Vector, _ d: Vector) {
     (self.a, self.b, self.c, self.d) = (a, b, c, d)
   }
 
-  /// Loads the four vectors of a group of pixels.
-  @inline(__always) init(_ source: UnsafePointer<Float>, _ offsets: VectorX4Offsets) {
+  /// Loads the four vectors of a pixel block.
+  @inline(__always) init(_ source: UnsafePointer<Float>, _ offsets: Offsets) {
     a = (source + offsets.a).vector
     b = (source + offsets.b).vector
     c = (source + offsets.c).vector
     d = (source + offsets.d).vector
   }
 
-  /// Stores the four vectors of a group of pixels.
-  @inline(__always) func store(_ target: UnsafeMutablePointer<Float>, _ offsets: VectorX4Offsets) {
+  /// Stores the four vectors of a pixel block.
+  @inline(__always) func store(_ target: UnsafeMutablePointer<Float>, _ offsets: Offsets) {
     (target + offsets.a).store(a)
     (target + offsets.b).store(b)
     (target + offsets.c).store(c)
@@ -109,20 +118,12 @@ struct VectorX4 {
   }
 
   /// max(0, x), and NaN for NaN, which `pointwiseMax` would hide: a run that has diverged must show it.
-  @inline(__always) var rectified: VectorX4 { passed(where: self) }
+  @inline(__always) var relu: VectorX4 { masked(by: self) }
 
-  /// The lanes that a rectifier of `argument` lets through, zero elsewhere.
-  @inline(__always) func passed(where argument: VectorX4) -> VectorX4 {
+  /// The gradient of ReLU: zero where `argument` is at most 0, these lanes elsewhere, also where it is NaN.
+  @inline(__always) func masked(by argument: VectorX4) -> VectorX4 {
     VectorX4(
       a.replacing(with: 0, where: argument.a .<= 0), b.replacing(with: 0, where: argument.b .<= 0),
       c.replacing(with: 0, where: argument.c .<= 0), d.replacing(with: 0, where: argument.d .<= 0))
   }
-}
-
-/// Where the four vectors of a group of pixels lie.
-struct VectorX4Offsets {
-  let a: Int
-  let b: Int
-  let c: Int
-  let d: Int
 }

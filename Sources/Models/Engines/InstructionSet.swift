@@ -2,14 +2,13 @@ import Kernels
 import Tensors
 
 #if arch(x86_64)
-  import CCPUID
   import KernelsAVX512
 #endif
 
 /// The instruction sets that the native kernels are built for, widest first.
 public enum InstructionSet: String, Sendable, CaseIterable {
   #if arch(x86_64)
-    /// x86-64-v4.
+    /// x86-64-v4: AVX-512 F, BW, CD, DQ and VL.
     case avx512
     /// x86-64-v3: AVX2 and FMA.
     case avx2
@@ -20,19 +19,26 @@ public enum InstructionSet: String, Sendable, CaseIterable {
 
   /// Whether this CPU and its operating system can run the kernels.
   public var isSupported: Bool {
-    switch self {
     #if arch(x86_64)
-      case .avx512: CCPUID_supportsAVX512() != 0
-      case .avx2: CCPUID_supportsAVX2() != 0
+      isSupported(by: .current)
     #else
-      case .neon: true
+      true
     #endif
-    }
   }
 
-  /// The kernels compiled for it.
+  #if arch(x86_64)
+    /// Whether a CPU with these features can run the kernels, a function of the feature bits alone.
+    package func isSupported(by features: CPUFeatures) -> Bool {
+      switch self {
+      case .avx512: features.contains(.x86V4)
+      case .avx2: features.contains(.x86V3)
+      }
+    }
+  #endif
+
+  /// The kernels compiled for this instruction set.
   ///
-  /// - Precondition: ``isSupported``; so much as making the table may use the wider instructions.
+  /// - Precondition: ``isSupported``. Even the creation of the table may use the set's instructions.
   public var kernels: ConvolutionKernelTable {
     precondition(isSupported, "kernels for \(rawValue) on a CPU without it")
     return switch self {
@@ -45,7 +51,7 @@ public enum InstructionSet: String, Sendable, CaseIterable {
     }
   }
 
-  /// Loops compiled for it that measure what the CPU can do at most.
+  /// The loops compiled for this instruction set that measure the CPU's roofline.
   ///
   /// - Precondition: ``isSupported``.
   public var peakKernels: RooflineKernels {
@@ -60,35 +66,35 @@ public enum InstructionSet: String, Sendable, CaseIterable {
     }
   }
 
-  /// Chooses what the native kernels run on: the widest set that this CPU has, or the one asked for.
+  /// Selects the requested instruction set, or the widest that this CPU supports.
   ///
-  /// - Parameter asked: The value of `WRN_ISA`, if set.
-  /// - Returns: nil if the CPU has none of them.
-  /// - Throws: ``Unavailable`` if the one asked for is unknown or the CPU lacks it.
-  public static func choose(asked: String?) throws -> InstructionSet? {
-    guard let asked, !asked.isEmpty else { return allCases.first(where: \.isSupported) }
-    guard let found = InstructionSet(rawValue: asked), found.isSupported else {
-      throw Unavailable(asked: asked)
+  /// - Parameter requested: The value of `WRN_ISA`. If `nil` or empty, the widest set is selected.
+  /// - Returns: The set, or `nil` if the CPU supports none.
+  /// - Throws: ``Unavailable`` if the requested set is unknown or not supported.
+  public static func select(requested: String?) throws -> InstructionSet? {
+    guard let requested, !requested.isEmpty else { return allCases.first(where: \.isSupported) }
+    guard let found = InstructionSet(rawValue: requested), found.isSupported else {
+      throw Unavailable(requested: requested)
     }
     return found
   }
 
-  /// An instruction set that cannot be used here.
+  /// A request for an instruction set that is unknown or that this CPU does not support.
   public struct Unavailable: Error, CustomStringConvertible {
-    /// What was asked for.
-    public let asked: String
+    /// The requested name.
+    public let requested: String
 
-    /// What is wrong and how to mend it.
+    /// One sentence: the problem and the remedy.
     public var description: String {
       let usable = allCases.filter(\.isSupported).map(\.rawValue)
       let problem =
-        InstructionSet(rawValue: asked) == nil
-        ? "is no instruction set that kernels are built for" : "is not what this CPU can run"
+        InstructionSet(rawValue: requested) == nil
+        ? "is not an instruction set that kernels are built for" : "is not supported by this CPU"
       let remedy =
         usable.isEmpty
         ? "unset it; this CPU computes with --engine blas"
         : "unset it or set it to \(usable.joined(separator: " or "))"
-      return "WRN_ISA=\(asked) \(problem); \(remedy)."
+      return "WRN_ISA=\(requested) \(problem); \(remedy)."
     }
   }
 }

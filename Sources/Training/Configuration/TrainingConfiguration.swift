@@ -166,7 +166,7 @@ extension TrainingConfiguration.Engine {
   /// - Returns: The engine; ``blas`` if the CPU has none of the instruction sets that native kernels are built for.
   /// - Throws: `InstructionSet.Unavailable` if this CPU lacks what `WRN_ISA` requests.
   public func make(environment: [String: String]) throws -> any ConvolutionEngine {
-    let instructionSet = try InstructionSet.choose(asked: environment["WRN_ISA"])
+    let instructionSet = try InstructionSet.select(requested: environment["WRN_ISA"])
     guard self == .native, let instructionSet else { return BLASConvolutionEngine() }
     return NativeConvolutionEngine(instructionSet)
   }

@@ -40,8 +40,8 @@ struct BenchmarkAccuracyCommand: ParsableCommand {
           let row = Row(
             network: model.name, shape: geometry.summary, algorithm: algorithm,
             operation: entry.operation.rawValue, relativeL2: entry.engine.relativeL2,
-            plainRelativeL2: entry.plain.relativeL2, worst: entry.engine.worst,
-            plainWorst: entry.plain.worst)
+            plainRelativeL2: entry.naive.relativeL2, worst: entry.engine.maxOverRMS,
+            plainWorst: entry.naive.maxOverRMS)
           print(row.markdown)
           rows.append(row)
         }

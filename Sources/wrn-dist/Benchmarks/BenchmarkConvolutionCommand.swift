@@ -37,7 +37,7 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
     let selected = try engine.make(environment: environment)
     let engines = selected.name == "native" ? [selected, BLASConvolutionEngine()] : [selected]
     // The loops that measure the peaks are native kernels as well.
-    let set = try InstructionSet.choose(asked: environment["WRN_ISA"])
+    let set = try InstructionSet.select(requested: environment["WRN_ISA"])
     let peak = set.map { MachineRoofline($0.peakKernels) }
     let report = ConvolutionReport(
       batchSize: batchSize, microbatches: microbatches, repetitions: repetitions,

@@ -131,18 +131,18 @@ struct KernelReport {
     let injectsFault = try TestSwitch.wrongKernel.isOn(ProcessInfo.processInfo.environment)
     let check = KernelSelfCheck()
     var lines: [String] = []
-    var first: (name: String, findings: KernelSelfCheck.Summary)?
+    var first: (name: String, summary: KernelSelfCheck.Summary)?
     for instructionSet in InstructionSet.allCases.filter(\.isSupported) {
       let kernels = instructionSet.kernels
       let engine = NativeConvolutionEngine(
         instructionSet, kernels: injectsFault ? kernels.corruptingOneValue() : kernels)
-      let findings = try check(engine)
-      lines.append(Self.line(engine, findings))
+      let summary = try check(engine)
+      lines.append(Self.line(engine, summary))
       if let first {
-        try KernelSelfCheck.verifyBitwiseEqual(first, (instructionSet.rawValue, findings))
+        try KernelSelfCheck.verifyBitwiseEqual(first, (instructionSet.rawValue, summary))
         lines[lines.count - 1] += ", bitwise identical to \(first.name)"
       } else {
-        first = (instructionSet.rawValue, findings)
+        first = (instructionSet.rawValue, summary)
       }
     }
     let portable = BLASConvolutionEngine()
@@ -151,10 +151,10 @@ struct KernelReport {
   }
 
   private static func line(
-    _ engine: any ConvolutionEngine, _ findings: KernelSelfCheck.Summary
+    _ engine: any ConvolutionEngine, _ summary: KernelSelfCheck.Summary
   ) -> String {
-    "\(engine.name) (\(engine.instructions)): all \(findings.comparisonCount) results correct, largest relative error "
-      + "\(String(format: "%.1e", findings.largestError)) (\(findings.place))"
+    "\(engine.name) (\(engine.instructions)): all \(summary.comparisonCount) results correct, largest relative error "
+      + "\(String(format: "%.1e", summary.largestError)) (\(summary.location))"
   }
 
   /// The instruction set that the native kernels use, and the reason.
