@@ -239,7 +239,7 @@ final class BucketReducer {
     }
     let firstOwn = stage.partialCounts[..<stage.index].reduce(0, +)
     for distance in 1..<stage.peers.count {
-      // Every rank sends to its right neighbour first, so that not all ranks send to the same rank at once.
+      // Every rank sends to its right neighbor first, so that not all ranks send to the same rank at once.
       let peer = (stage.index + distance) % stage.peers.count
       let shard = shards[s][peer]
       for partial in 0..<stage.partialCounts[stage.index] {

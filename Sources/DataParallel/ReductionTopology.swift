@@ -5,8 +5,8 @@ import Collectives
 /// With block placement on several hosts the reduction is hierarchical, in two stages. First, the ranks of a host divide
 /// a bucket among themselves and form the host's partial sums. Then a rank exchanges its shard with the ranks of the same
 /// local rank on the other hosts. So each partial sum of a host crosses the network once, and all ranks of the host send.
-/// Otherwise the reduction is flat: every rank exchanges with every other. If there are so many ranks that flat messages
-/// would be tiny, consecutive ranks take the role of hosts.
+/// Otherwise the reduction is flat: every rank exchanges with every other. Where flat messages would be tiny, because there
+/// are many ranks, consecutive ranks take the role of hosts.
 ///
 /// In every topology each addition of the tree happens once, on a rank that has both operands. The sums are therefore
 /// bitwise identical.
@@ -55,7 +55,7 @@ struct ReductionTopology {
       return
     }
     let hostCount = worldSize / innerSize
-    // The inner shard of a local rank is contiguous; it is divided among the ranks with this local rank on all hosts.
+    // The inner shard of a local rank is contiguous; the ranks with this local rank on all hosts share it.
     shards = flatShards.map { bucket in
       (0..<bucket.count).map { bucket[$0 % innerSize * hostCount + $0 / innerSize] }
     }
@@ -122,7 +122,7 @@ struct ReductionStage {
   let index: Int
   /// The number of partial sums that each peer contributes.
   let partialCounts: [Int]
-  /// For all partial sums, concatenated over the peers, whether they travel as bfloat16.
+  /// For all partial sums, concatenated over the peers, whether they are sent as bfloat16.
   let isRounded: [Bool]
   /// The additions that merge all partial sums, concatenated over the peers.
   let schedule: ReductionSchedule

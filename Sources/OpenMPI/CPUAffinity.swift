@@ -13,7 +13,7 @@ public struct CPUAffinity: Equatable, Sendable {
 
   /// Reads the affinity of the calling thread (`sched_getaffinity`).
   ///
-  /// Call it on the main thread, before worker threads get affinities of their own.
+  /// Call it on the main thread, before worker threads get their affinities.
   ///
   /// - Returns: The affinity; all online cores if it cannot be read.
   public static func current() -> CPUAffinity {

@@ -66,7 +66,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     }
     sendTable = MPICounts(rankCount: worldSize)
     receiveTable = MPICounts(rankCount: worldSize)
-    if progressMode == .thread { startProgressThread() }
+    if progressMode == .thread { try startProgressThread() }
   }
 
   /// Implements `Communicator.makeRequestSet(capacity:)`.

@@ -116,12 +116,12 @@ extension MPICommunicator {
   }
 
   /// Starts the thread of `ProgressMode.thread`.
-  func startProgressThread() {
-    let thread = Thread { [weak self] in
+  ///
+  /// - Throws: `SystemThread.StartError` if the system refuses.
+  func startProgressThread() throws {
+    try SystemThread.start("wrn-progress") { [weak self] in
       while let self, self.drainProgress() { usleep(Self.sleepMicroseconds) }
     }
-    thread.name = "wrn-progress"
-    thread.start()
   }
 
   private static var sleepMicroseconds: UInt32 { 100 }

@@ -1,30 +1,35 @@
 import Tensors
 
-/// A record of operations that can be walked back: reverse-mode differentiation of whole tensors.
-struct AutogradTape {
+/// A record of operations for reverse-mode differentiation of whole tensors, in Double.
+package struct AutogradTape {
   /// An intermediate tensor.
-  struct Value {
-    let values: [Double]
+  package struct Value {
+    package let values: [Double]
     fileprivate let index: Int
   }
 
-  /// Tells how a gradient goes on: to earlier values and to parameters.
+  /// Adds the contributions of a value's gradient to those of earlier values and of parameters.
   private typealias Step = (
     _ gradient: [Double], _ values: inout [Int: [Double]], _ parameters: inout [String: [Double]]
   ) -> Void
 
   private let parameters: [String: [Double]]
   private let running: [String: ReferenceBatchNormalization]?
-  private(set) var statistics: [String: ReferenceBatchNormalization] = [:]
+  package private(set) var statistics: [String: ReferenceBatchNormalization] = [:]
   private var steps: [Step] = []
 
-  init(parameters: [String: [Double]], running: [String: ReferenceBatchNormalization]?) {
+  /// Creates an empty tape.
+  ///
+  /// - Parameters:
+  ///   - parameters: All parameters by name.
+  ///   - running: Statistics that replace the batch's; gradients are meaningless then.
+  package init(parameters: [String: [Double]], running: [String: ReferenceBatchNormalization]?) {
     self.parameters = parameters
     self.running = running
   }
 
   /// Returns the gradients of all parameters for the gradient of one value.
-  func backward(from value: Value, _ gradient: [Double]) -> [String: [Double]] {
+  package func backward(from value: Value, _ gradient: [Double]) -> [String: [Double]] {
     var values = [value.index: gradient]
     var gradients: [String: [Double]] = [:]
     for index in steps.indices.reversed() {
@@ -48,41 +53,33 @@ struct AutogradTape {
     values[index] = values[index].map { zip($0, gradient).map(+) } ?? gradient
   }
 
-  /// Convolves the images themselves, which need no gradient.
-  mutating func convolution(
-    _ name: String, _ images: [Double], size: Int, from inputs: Int, to outputs: Int, stride: Int
-  ) -> Value {
-    let input = record(images) { _, _, _ in }
-    return convolution(name, input, size: size, from: inputs, to: outputs, stride: stride)
-  }
+  /// Records a value that needs no gradient: the images.
+  package mutating func constant(_ values: [Double]) -> Value { record(values) { _, _, _ in } }
 
-  /// A 3×3 convolution with bias.
-  mutating func convolution(
-    _ name: String, _ x: Value, size: Int, from inputs: Int, to outputs: Int, stride: Int
-  ) -> Value {
-    let geometry = ConvolutionGeometry(
-      inputHeight: size, inputWidth: size, inputChannels: inputs, outputChannels: outputs,
-      kernelSize: 3, stride: stride)
+  /// A convolution; it has a bias if the parameters have one of its name.
+  package mutating func convolution(_ name: String, _ x: Value, _ geometry: ConvolutionGeometry) -> Value {
     let weight = parameter("\(name).weight")
+    let bias = parameters["\(name).bias"]
     let y = ReferenceConvolution.forward(
-      geometry, x.values, weight: weight, bias: parameter("\(name).bias"))
+      geometry, x.values, weight: weight,
+      bias: bias ?? [Double](repeating: 0, count: geometry.outputChannels))
     return record(y) { gradient, values, parameters in
       let found = ReferenceConvolution.backward(
         geometry, x.values, weight: weight, outputGradient: gradient)
       Self.add(found.input, to: x.index, &values)
       parameters["\(name).weight"] = found.weight
-      parameters["\(name).bias"] = found.bias
+      if bias != nil { parameters["\(name).bias"] = found.bias }
     }
   }
 
-  /// Batch normalisation and ReLU.
-  mutating func normalizedReLU(_ name: String, _ x: Value, channels: Int) -> Value {
+  /// Batch normalization and ReLU.
+  package mutating func normalizedReLU(_ name: String, _ x: Value, channels: Int) -> Value {
     let norm = running?[name] ?? ReferenceBatchNormalization(of: x.values, channels: channels)
     statistics[name] = norm
     let scale = parameter("\(name).weight")
     let y = norm.forward(x.values, scale: scale, shift: parameter("\(name).bias"))
     return record(y.map { max($0, 0) }) { gradient, values, parameters in
-      let masked = zip(gradient, y).map { $1 > 0 ? $0 : 0 }
+      let masked = zip(gradient, y).map { $1 <= 0 ? 0 : $0 }
       let found = norm.backward(x.values, scale: scale, outputGradient: masked)
       Self.add(found.input, to: x.index, &values)
       parameters["\(name).weight"] = found.scale
@@ -91,7 +88,7 @@ struct AutogradTape {
   }
 
   /// a + b.
-  mutating func sum(_ a: Value, _ b: Value) -> Value {
+  package mutating func sum(_ a: Value, _ b: Value) -> Value {
     record(zip(a.values, b.values).map(+)) { gradient, values, _ in
       Self.add(gradient, to: a.index, &values)
       Self.add(gradient, to: b.index, &values)
@@ -99,7 +96,7 @@ struct AutogradTape {
   }
 
   /// The mean over an image's pixels.
-  mutating func averagePool(_ x: Value, pixels: Int, channels: Int) -> Value {
+  package mutating func averagePool(_ x: Value, pixels: Int, channels: Int) -> Value {
     let y = ReferenceClassifier.averagePool(x.values, pixels: pixels, channels: channels)
     return record(y) { gradient, values, _ in
       let found = ReferenceClassifier.averagePoolBackward(
@@ -109,7 +106,7 @@ struct AutogradTape {
   }
 
   /// A dense layer with bias.
-  mutating func dense(_ name: String, _ x: Value, outputs: Int) -> Value {
+  package mutating func dense(_ name: String, _ x: Value, outputs: Int) -> Value {
     let weight = parameter("\(name).weight")
     let y = ReferenceClassifier.dense(x.values, weight: weight, bias: parameter("\(name).bias"))
     return record(y) { gradient, values, parameters in

@@ -61,8 +61,8 @@ public struct ReferenceBatchNormalization {
     }
     let dX = outputGradient.enumerated().map { i, gradient in
       let c = i % channels
-      let centred = gradient - dShift[c] / count - z[i] * dScale[c] / count
-      return scale[c] * centred / (variance[c] + Self.epsilon).squareRoot()
+      let centerd = gradient - dShift[c] / count - z[i] * dScale[c] / count
+      return scale[c] * centerd / (variance[c] + Self.epsilon).squareRoot()
     }
     return (dX, dScale, dShift)
   }

@@ -2,7 +2,8 @@ import Tensors
 
 /// Trax's WideResnet from the definitions, forward and backward over a whole batch, in Double.
 ///
-/// Slow, and meant to be read: it is the specification that the fast network is tested against, element by element.
+/// It is slow and meant to be read: the specification that the fast network is tested against, element by element. It
+/// does not know model graphs, so that it can also test the graph of this family.
 public struct ReferenceWideResNet {
   /// The tensors by PyTorch's names, in memory layout: kernels `RSCK`, dense kernels `[inputs, outputs]`.
   public typealias Tensors = [String: [Double]]
@@ -15,7 +16,7 @@ public struct ReferenceWideResNet {
     public let loss: Double
     /// The gradient of the loss with respect to every parameter.
     public let gradients: Tensors
-    /// The batch's mean and biased variance of every batch normalisation.
+    /// The batch's mean and biased variance of every batch normalization.
     public let statistics: [String: ReferenceBatchNormalization]
   }
 
@@ -41,7 +42,7 @@ public struct ReferenceWideResNet {
     running: [String: ReferenceBatchNormalization]? = nil
   ) -> Result {
     var tape = AutogradTape(parameters: parameters, running: running)
-    var x = tape.convolution("stem", images, size: 32, from: 3, to: widths[0], stride: 1)
+    var x = convolution("stem", tape.constant(images), size: 32, from: 3, to: widths[0], stride: 1, &tape)
     var size = 32
     for g in 0..<3 {
       let stride = g == 0 ? 1 : 2
@@ -62,8 +63,8 @@ public struct ReferenceWideResNet {
     _ name: String, _ x: AutogradTape.Value, size: Int, from inputs: Int, to outputs: Int, _ stride: Int,
     _ tape: inout AutogradTape
   ) -> AutogradTape.Value {
-    let shortcut = tape.convolution(
-      "\(name).shortcut", x, size: size, from: inputs, to: outputs, stride: stride)
+    let shortcut = convolution(
+      "\(name).shortcut", x, size: size, from: inputs, to: outputs, stride: stride, &tape)
     let first = block(
       "\(name).blocks.0", x, size: size, from: inputs, to: outputs, stride, &tape)
     let y = tape.sum(shortcut, first)
@@ -80,10 +81,21 @@ public struct ReferenceWideResNet {
     _ tape: inout AutogradTape
   ) -> AutogradTape.Value {
     var value = tape.normalizedReLU("\(name).norm1", x, channels: inputs)
-    value = tape.convolution(
-      "\(name).conv1", value, size: size, from: inputs, to: outputs, stride: stride)
+    value = convolution(
+      "\(name).conv1", value, size: size, from: inputs, to: outputs, stride: stride, &tape)
     value = tape.normalizedReLU("\(name).norm2", value, channels: outputs)
-    return tape.convolution(
-      "\(name).conv2", value, size: size / stride, from: outputs, to: outputs, stride: 1)
+    return convolution(
+      "\(name).conv2", value, size: size / stride, from: outputs, to: outputs, stride: 1, &tape)
+  }
+
+  /// A 3×3 convolution of a square image.
+  private func convolution(
+    _ name: String, _ x: AutogradTape.Value, size: Int, from inputs: Int, to outputs: Int, stride: Int,
+    _ tape: inout AutogradTape
+  ) -> AutogradTape.Value {
+    let geometry = ConvolutionGeometry(
+      inputHeight: size, inputWidth: size, inputChannels: inputs, outputChannels: outputs, kernelSize: 3,
+      stride: stride)
+    return tape.convolution(name, x, geometry)
   }
 }

@@ -8,7 +8,7 @@
 
 /// Threads of the operating system.
 ///
-/// Foundation's `Thread` does not report a thread that could not be started; whoever waits for it would wait for ever.
+/// Foundation's `Thread` does not report a thread that could not be started; a caller that waits for it would never return.
 public enum SystemThread {
   /// A thread that could not be started.
   public struct StartError: Error, CustomStringConvertible {

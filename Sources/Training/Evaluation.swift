@@ -31,7 +31,7 @@ public final class Evaluation {
   private let imagesPerMicrobatch: Int
   private let images: Tensor
   private let labels: AlignedBuffer<UInt8>
-  private let network: ModelGraph
+  private let graph: ModelGraph
   /// The number of ranks that evaluate, from rank 0 on.
   private let evaluatorCount: Int
 
@@ -51,17 +51,17 @@ public final class Evaluation {
     self.split = split
     self.configuration = configuration
     self.communicator = communicator
-    network = model.network
+    graph = model.graph
     evaluatorCount = configuration.evalRanks == .all ? communicator.worldSize : 1
     imagesPerMicrobatch = configuration.batchSize / configuration.microbatches
     let capacity = communicator.rank < evaluatorCount ? configuration.microbatches : 0
     images = Tensor(
       Shape(
-        capacity * imagesPerMicrobatch, network.imageSize, network.imageSize,
-        network.imageChannels))
+        capacity * imagesPerMicrobatch, graph.imageSize, graph.imageSize,
+        graph.imageChannels))
     labels = AlignedBuffer(count: capacity * imagesPerMicrobatch)
     executor = ModelExecutor(
-      network, engine: engine, pool: pool, parameters: model.parameters,
+      graph, engine: engine, pool: pool, parameters: model.parameters,
       runningStatistics: model.runningStatistics, imagesPerMicrobatch: imagesPerMicrobatch,
       microbatches: 0..<capacity, tree: ReductionTree(leafCount: configuration.microbatches),
       scope: configuration.batchNorm, purpose: .inference)
@@ -85,7 +85,7 @@ public final class Evaluation {
   /// - Throws: `DatasetError` if a record is invalid, `CommunicationError` if a message fails.
   public func callAsFunction(index: Int, logits: UnsafeMutablePointer<Float>? = nil) throws -> Result {
     let batches = batches(index: index)
-    var results = [BatchResult](repeating: BatchResult(classCount: network.classCount), count: batches.count)
+    var results = [BatchResult](repeating: BatchResult(classCount: graph.classCount), count: batches.count)
     var failure: (any Error)?
     do {
       for b in batches.indices where rank(evaluating: b) == communicator.rank {
@@ -98,7 +98,7 @@ public final class Evaluation {
     try allGather(&results)
     if let failure { throw failure }
     if let logits { try broadcastLogits(logits, batches: batches) }
-    var confusion = ConfusionMatrix(classCount: network.classCount)
+    var confusion = ConfusionMatrix(classCount: graph.classCount)
     for result in results { confusion.add(result.confusion) }
     // In batch order, whichever rank computed them.
     let lossSum = results.reduce(0) { $0 + $1.lossSum }
@@ -144,17 +144,17 @@ public final class Evaluation {
     let count = positions.count
     let microbatchCount = count.dividedRoundingUp(by: imagesPerMicrobatch)
     let batch = LocalBatch(
-      network, globalImageCount: count, imagesPerMicrobatch: imagesPerMicrobatch,
+      graph, globalImageCount: count, imagesPerMicrobatch: imagesPerMicrobatch,
       localRange: 0..<microbatchCount, tree: ReductionTree(leafCount: microbatchCount),
       communicator: SingleProcessCommunicator())
     try executor.forward(
       images.pointer, labels: labels.pointer, batch: batch, statistics: configuration.evalStatistics)
     let loss = try executor.finishLoss(batch)
-    var confusion = ConfusionMatrix(classCount: network.classCount)
+    var confusion = ConfusionMatrix(classCount: graph.classCount)
     for i in 0..<count {
       confusion.count(label: Int(labels.pointer[i]), prediction: executor.prediction(i))
     }
-    var result = BatchResult(classCount: network.classCount)
+    var result = BatchResult(classCount: graph.classCount)
     result.lossSum = loss * Double(count)
     result.confusion = confusion.counts
     return result
@@ -173,14 +173,14 @@ public final class Evaluation {
   }
 
   private func copyLogits(batch: Int, count: Int, to logits: UnsafeMutablePointer<Float>) {
-    let classes = network.classCount
+    let classes = graph.classCount
     (logits + batch * configuration.batchSize * classes)
       .update(from: executor.logits, count: count * classes)
   }
 
   /// Collective: broadcasts every batch's logits from the rank that computed them.
   private func broadcastLogits(_ logits: UnsafeMutablePointer<Float>, batches: [Range<Int>]) throws {
-    let classes = network.classCount
+    let classes = graph.classCount
     for (b, positions) in batches.enumerated() {
       let rows = UnsafeMutableBufferPointer(
         start: logits + b * configuration.batchSize * classes,

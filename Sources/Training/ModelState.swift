@@ -9,7 +9,7 @@ import Tensors
 /// rank 0.
 public struct ModelState: Sendable {
   /// The layers.
-  public let network: ModelGraph
+  public let graph: ModelGraph
   /// The trained tensors.
   public let parameters: ParameterStore
   /// The running statistics of the batch norms.
@@ -19,12 +19,12 @@ public struct ModelState: Sendable {
   /// Allocates a model of zeros.
   ///
   /// - Parameters:
-  ///   - network: The layers.
+  ///   - graph: The layers.
   ///   - names: The update rule's state names, if the model is to hold them from the start.
-  public init(_ network: ModelGraph, optimizerStates names: [String] = []) {
-    self.network = network
-    parameters = ParameterStore(network.parameterLayout)
-    runningStatistics = ParameterStore(network.statisticsLayout)
+  public init(_ graph: ModelGraph, optimizerStates names: [String] = []) {
+    self.graph = graph
+    parameters = ParameterStore(graph.parameterLayout)
+    runningStatistics = ParameterStore(graph.statisticsLayout)
     states = OptimizerStates()
     allocateOptimizerStates(names)
   }
@@ -43,7 +43,7 @@ public struct ModelState: Sendable {
 
   /// Allocates the optimizer's states, all zero.
   func allocateOptimizerStates(_ names: [String]) {
-    states.all = names.map { ($0, ParameterStore(network.parameterLayout)) }
+    states.all = names.map { ($0, ParameterStore(graph.parameterLayout)) }
   }
 
   /// Frees the memory of the optimizer's states.

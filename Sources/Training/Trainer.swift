@@ -68,7 +68,7 @@ public final class Trainer {
     let batchSize = configuration.batchSize
     // Trax takes one batch of its shuffled stream before the first step (model-spec trap 13).
     let skippedBatches = configuration.shuffle == .queue ? 1 : 0
-    loader = BatchLoader(
+    loader = try BatchLoader(
       split: dataset.training,
       sampler: Sampler(
         mode: configuration.shuffle, count: dataset.training.count, seed: configuration.seed),

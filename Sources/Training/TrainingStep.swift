@@ -82,28 +82,28 @@ public final class TrainingStep {
     self.pool = pool
     self.communicator = communicator
     traceLabels = StepTraceLabels(tracer, worldSize: communicator.worldSize)
-    let network = model.network
+    let graph = model.graph
     let executor = ModelExecutor(
-      network, engine: engine, pool: pool, parameters: model.parameters,
+      graph, engine: engine, pool: pool, parameters: model.parameters,
       runningStatistics: model.runningStatistics, imagesPerMicrobatch: plan.imagesPerMicrobatch,
       microbatches: plan.localMicrobatches, tree: plan.tree, scope: configuration.batchNorm,
       purpose: .training, roundingLevel: configuration.wire.roundingLevel(of: plan.tree),
       tracer: tracer)
     self.executor = executor
     localBatch = LocalBatch(
-      network, globalImageCount: plan.globalBatchSize,
+      graph, globalImageCount: plan.globalBatchSize,
       imagesPerMicrobatch: plan.imagesPerMicrobatch, localRange: plan.localMicrobatches,
       tree: plan.tree, communicator: communicator)
     gradients = executor.subtreeGradients[0]
     mode = configuration.optimizerState
     reducer = GradientReducer(
       plan: BucketPlan(
-        elementCount: network.parameterCount, bucketByteCount: configuration.bucketByteCount),
+        elementCount: graph.parameterCount, bucketByteCount: configuration.bucketByteCount),
       tree: plan.tree, wire: configuration.wire, communicator: communicator,
       subtreeSums: executor.subtreeGradients.map(\.pointer),
       target: mode == .sharded ? model.parameters.pointer : gradients.pointer, tracer: tracer)
     summary = StepSummary(reducer, communicator: communicator)
-    optimizer = Optimizer(rule ?? configuration.optimizer.rule, layout: network.parameterLayout)
+    optimizer = Optimizer(rule ?? configuration.optimizer.rule, layout: graph.parameterLayout)
     optimizerState = OptimizerStateShard(
       model, names: optimizer.rule.stateNames, mode: mode, shards: reducer.shards, communicator: communicator)
     schedule = .constant(configuration.learningRate)

@@ -20,7 +20,7 @@ public enum AllocationCounter {
 }
 
 // The wrappers are public: the dynamic linker ignores a hidden `malloc`. The counter is
-// atomic not only for other threads: the optimiser takes it for granted that making an object
+// atomic not only for other threads: the optimizer takes it for granted that making an object
 // leaves ordinary variables alone, and would read a plain counter once for both ends of `count`.
 private let allocationCount = Atomic<Int>(0)
 

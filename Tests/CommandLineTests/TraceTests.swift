@@ -61,9 +61,10 @@ import Testing
           spans.count { $0.name == "gather bucket \(bucket)" && ($0.tid ?? 0) >= 2 }
             == (count > 1 ? 4 : 0))
       }
-      if count < 3 {
+      // With several ranks on few cores a worker may find all items claimed whenever it wakes.
+      if count == 1 {
         #expect(
-          spans.contains { $0.tid == 1 && $0.name.hasPrefix("forward groups.") },
+          spans.contains { $0.tid == 1 && ($0.name.hasPrefix("forward ") || $0.name.hasPrefix("backward ")) },
           "worker 1 has its own row")
       }
       // Spans of one row follow or contain one another.

@@ -151,11 +151,11 @@ final class ReducerHarness {
   }
 }
 
-/// Rounds a number to the nearest bfloat16 by comparing its two neighbours; ties go to the even one.
+/// Rounds a number to the nearest bfloat16 by comparing its two neighbors; ties go to the even one.
 func nearestBFloat16(_ value: Float) -> Float {
   guard value.isFinite else { return value }
   let below = Float(bitPattern: value.bitPattern & 0xffff_0000)
-  // The neighbour above the largest bfloat16 is an infinity, which counts as the power of two in its place.
+  // The neighbor above the largest bfloat16 is an infinity, which counts as the power of two in its place.
   let above = Float(bitPattern: (value.bitPattern & 0xffff_0000) &+ 0x1_0000)
   let upper = above.isFinite ? Double(above) : Double(sign: value.sign, exponent: 128, significand: 1)
   let (toBelow, toAbove) = (abs(Double(value) - Double(below)), abs(upper - Double(value)))

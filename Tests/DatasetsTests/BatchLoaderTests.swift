@@ -8,8 +8,8 @@ import Testing
 @Suite struct BatchLoaderTests {
   private func loader(
     _ split: CIFAR10.Split, _ range: Range<Int>, firstStep: Int, mode: ShuffleMode = .epoch
-  ) -> BatchLoader {
-    BatchLoader(
+  ) throws -> BatchLoader {
+    try BatchLoader(
       split: split, sampler: Sampler(mode: mode, count: split.count, seed: 1),
       localRange: range, firstStep: firstStep, firstPosition: { ($0 - 1) * 12 })
   }
@@ -17,7 +17,7 @@ import Testing
   @Test(arguments: [0..<12, 0..<5, 5..<12, 11..<12])
   func everyStepGetsItsImages(range: Range<Int>) throws {
     let split = SyntheticCIFAR10.dataset().test
-    let loader = loader(split, range, firstStep: 4)
+    let loader = try loader(split, range, firstStep: 4)
     let order = Sampler(mode: .epoch, count: split.count, seed: 1)
     let indices = UnsafeMutableBufferPointer<Int>.allocate(capacity: range.count)
     defer { indices.deallocate() }
@@ -42,7 +42,7 @@ import Testing
     for name in ["data_batch_1.bin", "test_batch.bin"] {
       try Data(bytes).write(to: directory.url.appendingPathComponent(name))
     }
-    let loader = loader(try CIFAR10(directory: directory.path).training, 0..<12, firstStep: 1, mode: .none)
+    let loader = try loader(try CIFAR10(directory: directory.path).training, 0..<12, firstStep: 1, mode: .none)
     for _ in 1...2 { _ = try loader.next() }
     let error = #expect(throws: DatasetError.self) { try loader.next() }
     #expect(error?.description.contains("record 30 has label 99") == true)

@@ -5,13 +5,13 @@ import Testing
 
 /// Names, counts and initial values of the network's tensors.
 @Suite struct WideResNetTests {
-  private func network(_ depth: Int, _ k: Int) throws -> ModelGraph {
+  private func graph(_ depth: Int, _ k: Int) throws -> ModelGraph {
     TraxWideResNet.graph(try WideResNetConfiguration(depth: depth, widenFactor: k))
   }
 
   @Test(arguments: [(1, 295_866), (2, 1_167_242), (3, 2_614_618), (4, 4_637_994)])
   func parameterCounts(widenFactor: Int, count: Int) throws {
-    #expect(try network(22, widenFactor).parameterCount == count)
+    #expect(try graph(22, widenFactor).parameterCount == count)
   }
 
   /// Counted from the layers: convolutions with bias, two numbers a channel of every norm, the dense layer.
@@ -30,14 +30,14 @@ import Testing
       inputs = outputs
     }
     count += 2 * inputs + 10 * inputs + 10
-    let network = try network(depth, k)
-    #expect(network.parameterCount == count)
-    #expect(network.parameterLayout.parameters.count == 2 + 3 * (2 + 8 * n) + 4)
-    #expect(network.name == "WRN-\(depth)-\(k)")
+    let graph = try graph(depth, k)
+    #expect(graph.parameterCount == count)
+    #expect(graph.parameterLayout.parameters.count == 2 + 3 * (2 + 8 * n) + 4)
+    #expect(graph.name == "WRN-\(depth)-\(k)")
   }
 
   @Test func namesAreThoseOfThePyTorchTwin() throws {
-    let network = try network(22, 2)
+    let graph = try graph(22, 2)
     var names = ["stem.weight", "stem.bias"]
     for g in 0..<3 {
       names += ["groups.\(g).shortcut.weight", "groups.\(g).shortcut.bias"]
@@ -52,10 +52,10 @@ import Testing
       }
     }
     names += ["norm.bias", "norm.weight", "head.weight", "head.bias"]
-    #expect(network.parameterLayout.parameters.map(\.name) == names)
+    #expect(graph.parameterLayout.parameters.map(\.name) == names)
     let norms = names.filter { $0.hasSuffix(".bias") && $0.contains("norm") }.map { $0.dropLast(5) }
     #expect(
-      network.statisticsLayout.parameters.map(\.name) == norms.flatMap { ["\($0).running_mean", "\($0).running_var"] })
+      graph.statisticsLayout.parameters.map(\.name) == norms.flatMap { ["\($0).running_mean", "\($0).running_var"] })
   }
 
   @Test(arguments: [(9, 1), (23, 1), (4, 1), (22, 0), (22, 65)])
@@ -66,12 +66,12 @@ import Testing
   }
 
   @Test func initialValuesHaveTheirDistributions() throws {
-    let network = try network(22, 4)
+    let graph = try graph(22, 4)
     let (parameters, running) = (
-      ParameterStore(network.parameterLayout), ParameterStore(network.statisticsLayout)
+      ParameterStore(graph.parameterLayout), ParameterStore(graph.statisticsLayout)
     )
-    network.initialize(parameters, running, seed: 3)
-    for parameter in network.parameterLayout.parameters {
+    graph.initialize(parameters, running, seed: 3)
+    for parameter in graph.parameterLayout.parameters {
       let values = parameters[parameter].map(Double.init)
       let shape = parameter.shape
       switch parameter.kind {
@@ -86,7 +86,7 @@ import Testing
       default: #expect(values.allSatisfy { $0 == 0 }, "\(parameter.name)")
       }
     }
-    for parameter in network.statisticsLayout.parameters {
+    for parameter in graph.statisticsLayout.parameters {
       let expected: Float = parameter.kind == .runningMean ? 0 : 1
       #expect(running[parameter].allSatisfy { $0 == expected }, "\(parameter.name)")
     }
@@ -108,14 +108,14 @@ import Testing
 
   /// The same bits on every machine: a few values as they are.
   @Test func initialValuesArePinned() throws {
-    let network = try network(22, 1)
+    let graph = try graph(22, 1)
     let (parameters, running) = (
-      ParameterStore(network.parameterLayout), ParameterStore(network.statisticsLayout)
+      ParameterStore(graph.parameterLayout), ParameterStore(graph.statisticsLayout)
     )
-    network.initialize(parameters, running, seed: 0)
+    graph.initialize(parameters, running, seed: 0)
     let bits = parameters.elements.reduce(UInt64(0)) { ($0 ^ UInt64($1.bitPattern)) &* 0x100_0000_01b3 }
     #expect(bits == 4_921_211_251_126_770_581)
-    network.initialize(parameters, running, seed: 1)
+    graph.initialize(parameters, running, seed: 1)
     #expect(parameters.elements.reduce(UInt64(0)) { ($0 ^ UInt64($1.bitPattern)) &* 0x100_0000_01b3 } != bits)
   }
 }

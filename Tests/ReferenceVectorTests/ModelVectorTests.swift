@@ -16,7 +16,7 @@ import Testing
   func lossLogitsAndGradients(model: String, widenFactor: Int) throws {
     let expected = try ModelVectors(model: model, widenFactor: widenFactor)
     let run = try run(model, widenFactor)
-    #expect(run.model.network.parameterCount == expected.parameterCount)
+    #expect(run.model.graph.parameterCount == expected.parameterCount)
     let norm = run.model.parameters.elements.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
     #expect(abs(norm - expected.parameterNorm) < 1e-4)
 
@@ -33,7 +33,7 @@ import Testing
 
   /// Every gradient: norm and sampled elements.
   private func compareGradients(_ run: VectorRun, _ expected: ModelVectors) throws {
-    let parameters = run.model.network.parameterLayout.parameters
+    let parameters = run.model.graph.parameterLayout.parameters
     try #require(parameters.count == expected.gradients.count)
     for (parameter, gradient) in zip(parameters, expected.gradients) {
       let values = run.step.gradients[parameter]
@@ -52,7 +52,7 @@ import Testing
   }
 
   private func compareStatistics(_ run: VectorRun, _ expected: ModelVectors) {
-    let names = run.model.network.statisticsLayout.parameters
+    let names = run.model.graph.statisticsLayout.parameters
     let pairs = zip(expected.runningMeans, expected.runningVariances).flatMap { [$0, $1] }
     #expect(names.count == pairs.count)
     for (parameter, values) in zip(names, pairs) {

@@ -19,7 +19,7 @@ struct ModelVectors {
   private(set) var parameterNorm = 0.0
   /// The gradients in flat order.
   private(set) var gradients: [Gradient] = []
-  /// The first channels of the running statistics after one step, by batch normalisation.
+  /// The first channels of the running statistics after one step, by batch normalization.
   private(set) var runningMeans: [[Double]] = []
   private(set) var runningVariances: [[Double]] = []
   /// The loss at the start and after each of five updates.

@@ -5,7 +5,7 @@ import Tensors
 import Testing
 import Training
 
-/// The other ways to normalise: each microbatch by itself, and by running statistics.
+/// The other ways to normalize: each microbatch by itself, and by running statistics.
 @Suite struct NormalizationScopeTests {
   private static let images = ModelVectors.images.map(Double.init)
   private static let labels = ModelVectors.labels.map(Int.init)
@@ -26,7 +26,7 @@ import Training
     }
     let found = try run.update()
     #expect(abs(Double(found.loss) - each.reduce(0) { $0 + $1.loss } / 4) < 1e-5)
-    for parameter in run.model.network.parameterLayout.parameters {
+    for parameter in run.model.graph.parameterLayout.parameters {
       let parts = try each.map { try #require($0.gradients[parameter.name]) }
       let exact = parts[0].indices.map { i in parts.reduce(0) { $0 + $1[i] } / 4 }
       let largest = exact.map(abs).max() ?? 0
@@ -34,7 +34,7 @@ import Training
       #expect(worst <= GradientLimit.relative * largest + GradientLimit.absolute, "\(parameter.name): \(worst)")
     }
     for (name, _) in each[0].statistics {
-      let parameter = try #require(run.model.network.statisticsLayout["\(name).running_var"])
+      let parameter = try #require(run.model.graph.statisticsLayout["\(name).running_var"])
       let values = run.model.runningStatistics[parameter]
       let norms = try each.map { try #require($0.statistics[name]) }
       let scale = norms[0].variance.max() ?? 0
@@ -51,9 +51,9 @@ import Training
     for _ in 0..<3 { _ = try run.update() }
     let model = run.model
     var running: [String: ReferenceBatchNormalization] = [:]
-    for parameter in model.network.statisticsLayout.parameters where parameter.kind == .runningMean {
+    for parameter in model.graph.statisticsLayout.parameters where parameter.kind == .runningMean {
       let name = String(parameter.name.dropLast(".running_mean".count))
-      let variance = try #require(model.network.statisticsLayout["\(name).running_var"])
+      let variance = try #require(model.graph.statisticsLayout["\(name).running_var"])
       running[name] = ReferenceBatchNormalization(
         mean: model.runningStatistics[parameter].map(Double.init),
         variance: model.runningStatistics[variance].map(Double.init))
@@ -70,11 +70,11 @@ import Training
   private func infer(_ model: ModelState) throws -> (loss: Double, logits: [Double]) {
     let tree = ReductionTree(leafCount: 2)
     let pass = ModelExecutor(
-      model.network, engine: BLASConvolutionEngine(), pool: try WorkerPool(workerCount: 2),
+      model.graph, engine: BLASConvolutionEngine(), pool: try WorkerPool(workerCount: 2),
       parameters: model.parameters, runningStatistics: model.runningStatistics,
       imagesPerMicrobatch: 3, microbatches: 0..<2, tree: tree, scope: .global, purpose: .inference)
     let batch = LocalBatch(
-      model.network, globalImageCount: Self.count, imagesPerMicrobatch: 3, localRange: 0..<2,
+      model.graph, globalImageCount: Self.count, imagesPerMicrobatch: 3, localRange: 0..<2,
       tree: tree, communicator: SingleProcessCommunicator())
     try pass.forward(
       ModelVectors.images, labels: ModelVectors.labels, batch: batch, statistics: .running)

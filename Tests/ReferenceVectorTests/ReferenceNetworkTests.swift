@@ -21,7 +21,7 @@ import Testing
       Self.images, labels: Self.labels, tensors(run.model.parameters))
     // Parameters are rounded to fp32 here and not there.
     #expect(abs(found.loss - expected.losses[0]) < 1e-6)
-    for (parameter, gradient) in zip(run.model.network.parameterLayout.parameters, expected.gradients) {
+    for (parameter, gradient) in zip(run.model.graph.parameterLayout.parameters, expected.gradients) {
       let values = try #require(found.gradients[parameter.name])
       let largest = gradient.samples.map { abs($0.value) }.max() ?? 0
       for (index, value) in gradient.samples {
@@ -40,8 +40,8 @@ import Testing
     for (i, logit) in expected.logits.enumerated() {
       #expect(abs(Double(run.step.logits[i]) - logit) < 2e-5)
     }
-    #expect(expected.gradients.count == run.model.network.parameterLayout.parameters.count)
-    for parameter in run.model.network.parameterLayout.parameters {
+    #expect(expected.gradients.count == run.model.graph.parameterLayout.parameters.count)
+    for parameter in run.model.graph.parameterLayout.parameters {
       let exact = try #require(expected.gradients[parameter.name])
       let largest = exact.map(abs).max() ?? 0
       let worst = zip(run.step.gradients[parameter], exact).map { abs(Double($0) - $1) }.max() ?? 0
@@ -49,7 +49,7 @@ import Testing
     }
     for (name, norm) in expected.statistics {
       for (suffix, values, start) in [("running_mean", norm.mean, 0.0), ("running_var", norm.variance, 1.0)] {
-        let parameter = try #require(run.model.network.statisticsLayout["\(name).\(suffix)"])
+        let parameter = try #require(run.model.graph.statisticsLayout["\(name).\(suffix)"])
         let scale = values.map(abs).max() ?? 0
         for (c, value) in values.enumerated() {
           let exact = 0.9 * start + 0.1 * value

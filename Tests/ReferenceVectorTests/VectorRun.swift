@@ -22,10 +22,10 @@ final class VectorRun {
 
   /// Plans a network with the formula's parameters.
   init(
-    _ network: ModelGraph, threads: Int = 2, batchNorm: BatchNormalizationScope = .global
+    _ graph: ModelGraph, threads: Int = 2, batchNorm: BatchNormalizationScope = .global
   ) throws {
-    model = ModelState(network)
-    network.initialize(model.parameters, model.runningStatistics, seed: 0)
+    model = ModelState(graph)
+    graph.initialize(model.parameters, model.runningStatistics, seed: 0)
     ModelVectors.fill(model.parameters)
     let count = ModelVectors.imageCount
     images = Tensor(Shape(count, 32, 32, 3))

@@ -3,10 +3,12 @@ import Testing
 
 @Suite struct MonotonicClockTests {
   @Test func theClockAdvances() async throws {
+    let outer = ContinuousClock.now
     let start = MonotonicClock.now()
     try await Task.sleep(for: .milliseconds(20))
     let elapsed = MonotonicClock.seconds(since: start)
-    #expect(start > 0 && elapsed >= 0.02 && elapsed < 60)
+    // However long a busy machine lets it sleep, the standard library's clock agrees.
+    #expect(start > 0 && elapsed >= 0.02 && elapsed <= (ContinuousClock.now - outer).seconds)
   }
 
   @Test func nanosecondsBecomeSeconds() {

@@ -1,4 +1,4 @@
-/// A reference implementation of the tree sum: adds neighbours in pairs and moves an odd one up, until one is left.
+/// A reference implementation of the tree sum: adds neighbors in pairs and moves an odd one up, until one is left.
 public func referenceSum<Value>(_ leaves: [Value], _ add: (Value, Value) -> Value) -> Value {
   var level = leaves
   while level.count > 1 {

@@ -29,7 +29,7 @@ import Training
     for step in steps { try CheckpointDirectory(folder.path).save(model, state: state(step), keeping: keeping) }
   }
 
-  private func empty() -> ModelState { ModelState(model.network, optimizerStates: ["m", "v"]) }
+  private func empty() -> ModelState { ModelState(model.graph, optimizerStates: ["m", "v"]) }
 
   private func bits(_ model: ModelState) -> [[UInt32]] { model.stores.map { $0.elements.map(\.bitPattern) } }
 
@@ -58,7 +58,7 @@ import Training
     var start = 8 + header
     for entry in file.entries {
       let parameter = try #require(
-        model.network.parameterLayout[entry.name] ?? model.network.statisticsLayout[entry.name])
+        model.graph.parameterLayout[entry.name] ?? model.graph.statisticsLayout[entry.name])
       let store =
         parameter.kind == .runningMean || parameter.kind == .runningVariance
         ? model.runningStatistics : model.parameters

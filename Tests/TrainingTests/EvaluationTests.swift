@@ -13,7 +13,7 @@ import Training
 @Suite struct EvaluationTests {
   private static func model() throws -> ModelState {
     let model = ModelState(TraxWideResNet.graph(try WideResNetConfiguration(depth: 10, widenFactor: 1)))
-    model.network.initialize(model.parameters, model.runningStatistics, seed: 0)
+    model.graph.initialize(model.parameters, model.runningStatistics, seed: 0)
     return model
   }
 
@@ -113,8 +113,8 @@ import Training
     configuration.microbatches = microbatches
     configuration.steps = 3
     configuration.evalEvery = 0
-    let model = ModelState(try model().network)
-    model.network.initialize(model.parameters, model.runningStatistics, seed: 0)
+    let model = ModelState(try model().graph)
+    model.graph.initialize(model.parameters, model.runningStatistics, seed: 0)
     let trainer = try Trainer(
       configuration, model: model, completedSteps: 0, dataset: SyntheticCIFAR10.dataset(),
       engine: BLASConvolutionEngine(), pool: try WorkerPool(workerCount: 1 + communicator.rank % 2),

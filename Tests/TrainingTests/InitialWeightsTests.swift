@@ -8,11 +8,11 @@ import Training
 /// Bare files of weights, as other programs write them.
 @Suite struct InitialWeightsTests {
   private let folder: TemporaryDirectory
-  private let network: ModelGraph
+  private let graph: ModelGraph
 
   init() throws {
     folder = try TemporaryDirectory()
-    network = TraxWideResNet.graph(try WideResNetConfiguration(depth: 10, widenFactor: 1))
+    graph = TraxWideResNet.graph(try WideResNetConfiguration(depth: 10, widenFactor: 1))
   }
 
   /// Writes a file with the network's tensors, all elements `value`, after some changes to the list.
@@ -20,7 +20,7 @@ import Training
     _ value: Float = 0.5, statistics: Bool = true,
     _ change: (inout [(name: String, kind: ParameterKind, shape: Shape)]) -> Void = { _ in }
   ) throws -> Checkpoint {
-    var tensors = (network.parameterLayout.parameters + (statistics ? network.statisticsLayout.parameters : []))
+    var tensors = (graph.parameterLayout.parameters + (statistics ? graph.statisticsLayout.parameters : []))
       .map { (name: $0.name, kind: $0.kind, shape: $0.shape) }
     change(&tensors)
     var layout = ParameterLayout()
@@ -33,8 +33,8 @@ import Training
   }
 
   private func fresh() -> ModelState {
-    let model = ModelState(network, optimizerStates: ["m"])
-    network.initialize(model.parameters, model.runningStatistics, seed: 0)
+    let model = ModelState(graph, optimizerStates: ["m"])
+    graph.initialize(model.parameters, model.runningStatistics, seed: 0)
     return model
   }
 

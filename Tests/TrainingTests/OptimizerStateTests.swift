@@ -31,7 +31,7 @@ import Training
     w -= Value(Float(learningRate)) * momentum
   }
 
-  private static func network() throws -> ModelGraph {
+  private static func graph() throws -> ModelGraph {
     TraxWideResNet.graph(try WideResNetConfiguration(depth: 10, widenFactor: 1))
   }
 
@@ -63,17 +63,17 @@ import Training
   private static func run(
     _ steps: ClosedRange<Int>, in path: String, mode: OptimizerStateMode, _ communicator: any Communicator
   ) throws {
-    let network = try network()
+    let graph = try graph()
     let (rank, rule) = (communicator.rank, Momentum())
     let everyRankHoldsStates = mode == .replicated || communicator.worldSize == 1
-    let model = ModelState(network, optimizerStates: everyRankHoldsStates || rank == 0 ? rule.stateNames : [])
-    network.initialize(model.parameters, model.runningStatistics, seed: 0)
+    let model = ModelState(graph, optimizerStates: everyRankHoldsStates || rank == 0 ? rule.stateNames : [])
+    graph.initialize(model.parameters, model.runningStatistics, seed: 0)
     if rank == 0, let checkpoint = try CheckpointDirectory(path).latest().checkpoint {
       try checkpoint.load(into: model)
     }
     try model.broadcast(root: 0, includingOptimizerStates: everyRankHoldsStates, on: communicator)
 
-    let count = network.parameterCount
+    let count = graph.parameterCount
     let shards = shards(elementCount: count, worldSize: communicator.worldSize)
     let shard = OptimizerStateShard(
       model, names: rule.stateNames, mode: mode, shards: shards, communicator: communicator)
@@ -82,8 +82,8 @@ import Training
     #expect(shard.byteCount == 4 * (everyRankHoldsStates ? count : ownedCount))
     #expect(model.optimizerStates.isEmpty == !everyRankHoldsStates)
 
-    let optimizer = Optimizer(rule, layout: network.parameterLayout)
-    let gradients = ParameterStore(network.parameterLayout)
+    let optimizer = Optimizer(rule, layout: graph.parameterLayout)
+    let gradients = ParameterStore(graph.parameterLayout)
     for step in steps {
       for (i, value) in gradient(step: step, count: count).enumerated() { gradients.elements[i] = value }
       for (bucket, owned) in shards.enumerated() {
@@ -107,7 +107,7 @@ import Training
       try CheckpointDirectory(path).save(
         model,
         state: Checkpoint.State(
-          step: steps.upperBound, streamPosition: 0, seed: 0, network: "WRN-10-1", dataFingerprint: "",
+          step: steps.upperBound, streamPosition: 0, seed: 0, graph: "WRN-10-1", dataFingerprint: "",
           configuration: [:]), keeping: 0)
     }
     shard.releaseGathered(model)
@@ -121,14 +121,14 @@ import Training
     _ = try ThreadCommunicator.run(worldSize: worldSize) { try Self.run(1...3, in: folder.path, mode: mode, $0) }
     _ = try ThreadCommunicator.run(worldSize: 5 - worldSize) { try Self.run(4...6, in: folder.path, mode: mode, $0) }
     let file = try SafetensorsFile(folder.path + "/step-00000006/optimizer.safetensors")
-    let network = try Self.network()
-    #expect(Set(file.entries.map(\.name)) == Set(network.parameterLayout.parameters.map { "momentum.\($0.name)" }))
+    let graph = try Self.graph()
+    #expect(Set(file.entries.map(\.name)) == Set(graph.parameterLayout.parameters.map { "momentum.\($0.name)" }))
 
-    let found = ModelState(network, optimizerStates: ["momentum"])
+    let found = ModelState(graph, optimizerStates: ["momentum"])
     try Checkpoint(folder.path + "/step-00000006").load(into: found)
-    let start = ModelState(network)
-    network.initialize(start.parameters, start.runningStatistics, seed: 0)
-    let count = network.parameterCount
+    let start = ModelState(graph)
+    graph.initialize(start.parameters, start.runningStatistics, seed: 0)
+    let count = graph.parameterCount
     var (w, momentum) = (Array(start.parameters.elements), [Float](repeating: 0, count: count))
     var (exact, exactMomentum) = (w.map(Double.init), [Double](repeating: 0, count: count))
     for step in 1...6 {
@@ -157,9 +157,9 @@ import Training
     (configuration.batchSize, configuration.microbatches) = (8, 4)
     (configuration.optimizerState, configuration.bucketByteCount) = (mode, 64 << 10)
     configuration.learningRate = learningRate
-    let network = try network()
-    let model = ModelState(network)
-    network.initialize(model.parameters, model.runningStatistics, seed: 0)
+    let graph = try graph()
+    let model = ModelState(graph)
+    graph.initialize(model.parameters, model.runningStatistics, seed: 0)
     let plan = try configuration.microbatchPlan(communicator)
     let step = TrainingStep(
       model, plan: plan, configuration: configuration, rule: Momentum(), engine: BLASConvolutionEngine(),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws docs/images/training-step.svg: one training step of four ranks, in one picture.
+"""Draws docs/images/training-step.svg: one training step of four ranks, in one image.
 
 Needs nothing but Python's standard library. Regenerate:
 
@@ -49,7 +49,7 @@ def line(points, colour=GREY, arrow=True, dashed=False, width=1.3):
 
 
 def heading(x, y, number, text):
-    """Adds the title of one section of the picture."""
+    """Adds the title of one section of the image."""
     label(x, y, f"{number}  {text}", 15, bold=True)
 
 
@@ -177,7 +177,7 @@ def draw_timeline(x, y):
 
 
 def main():
-    """Writes the picture to standard output."""
+    """Writes the image to standard output."""
     draw_batch(30, 36)
     draw_tree(540, 36)
     draw_timeline(30, 284)

@@ -230,13 +230,13 @@ enum HostLine {
     }
     var words: [String] = []
     var joinsNext = false
-    for part in content.split(whereSeparator: { $0 == " " || $0 == "\t" }) {
-      if joinsNext || (part.hasPrefix("=") && !words.isEmpty) {
-        words[words.count - 1] += part
+    for token in content.split(whereSeparator: { $0 == " " || $0 == "\t" }) {
+      if joinsNext || (token.hasPrefix("=") && !words.isEmpty) {
+        words[words.count - 1] += token
       } else {
-        words.append(String(part))
+        words.append(String(token))
       }
-      joinsNext = part.hasSuffix("=")
+      joinsNext = token.hasSuffix("=")
     }
     return words
   }
@@ -260,18 +260,18 @@ enum HostLine {
 
   /// Refuses names that `mpirun` or `ssh` would misread.
   private static func validate(name: String) throws(Problem) {
-    let parts = name.split(separator: "@", omittingEmptySubsequences: false)
+    let components = name.split(separator: "@", omittingEmptySubsequences: false)
     let isAddress = name.contains(":") && name.allSatisfy { $0.isHexDigit || $0 == ":" || $0 == "." || $0 == "%" }
     let isName =
-      parts.count <= 2
-      && parts.allSatisfy { part in
-        !part.isEmpty && !part.hasPrefix("-") && !part.hasPrefix(".")
-          && part.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == ".") || $0 == "_" }
+      components.count <= 2
+      && components.allSatisfy { component in
+        !component.isEmpty && !component.hasPrefix("-") && !component.hasPrefix(".")
+          && component.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == ".") || $0 == "_" }
       }
     guard isAddress || isName, name.count <= 255 else {
       throw Problem("'\(name)' is not a host name; names have letters, digits, '-' and '.'")
     }
-    if !isAddress, let host = parts.last, host.contains("_") {
+    if !isAddress, let host = components.last, host.contains("_") {
       throw Problem("'\(host)' has an underscore, which mpirun cannot handle in a host name; use the host's address")
     }
   }

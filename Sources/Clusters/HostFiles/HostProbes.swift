@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Support
 
 /// The IPv4 addresses of host names, as this machine resolves them.
 public enum HostResolver {
@@ -133,14 +134,17 @@ private final class WorkerBoard<Item: Sendable, Result: Sendable>: @unchecked Se
     let group = DispatchGroup()
     for _ in items { group.enter() }
     // Not the threads of a dispatch queue: they start late where other work keeps them busy, and the limit runs.
-    for _ in 0..<min(32, items.count) {
-      Thread {
-        while let i = board.next() {
-          board.set(i, work(items[i]))
-          group.leave()
-        }
-      }.start()
+    let takeItems: @Sendable () -> Void = {
+      while let i = board.next() {
+        board.set(i, work(items[i]))
+        group.leave()
+      }
     }
+    var threadCount = 0
+    while threadCount < min(32, items.count), (try? SystemThread.start("wrn-probe", takeItems)) != nil {
+      threadCount += 1
+    }
+    if threadCount == 0 { takeItems() }
     _ = group.wait(timeout: limit.map { .now() + Double($0.components.seconds) } ?? .distantFuture)
     return board.lock.withLock { board.results }
   }

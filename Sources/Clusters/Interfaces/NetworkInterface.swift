@@ -98,11 +98,11 @@ public struct NetworkAddress: Hashable, Sendable, CustomStringConvertible {
 
   /// Reads `10.0.0.7`; `nil` for anything else.
   public init?(_ text: some StringProtocol) {
-    let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-    guard parts.count == 4 else { return nil }
+    let components = text.split(separator: ".", omittingEmptySubsequences: false)
+    guard components.count == 4 else { return nil }
     var bits: UInt32 = 0
-    for part in parts {
-      guard part.allSatisfy(\.isNumber), let byte = UInt8(part) else { return nil }
+    for component in components {
+      guard component.allSatisfy(\.isNumber), let byte = UInt8(component) else { return nil }
       bits = bits << 8 | UInt32(byte)
     }
     self.bits = bits
@@ -132,8 +132,8 @@ public struct NetworkRange: Hashable, Sendable, CustomStringConvertible {
 
   /// Reads `10.0.0.0/16`; `nil` for anything else.
   public init?(_ text: String) {
-    let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-    guard parts.count == 2, let address = NetworkAddress(parts[0]), let length = Int(parts[1]),
+    let components = text.split(separator: "/", omittingEmptySubsequences: false)
+    guard components.count == 2, let address = NetworkAddress(components[0]), let length = Int(components[1]),
       (0...32).contains(length)
     else { return nil }
     self.init(around: address, prefixLength: length)

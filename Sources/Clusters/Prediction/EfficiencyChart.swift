@@ -35,7 +35,7 @@ public struct EfficiencyChart: Sendable {
   private static let left = 62.0
   private static let top = 92.0
   private static let gap = 104.0
-  // Okabe and Ito's palette, which colour-blind readers can distinguish.
+  // Okabe and Ito's palette, which color-blind readers can distinguish.
   private static let colors = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 
   private let title: String

@@ -35,8 +35,8 @@ public enum Quantity {
   /// - Returns: Distinct positive numbers in ascending order; `nil` for anything else.
   public static func counts(_ text: String) -> [Int]? {
     var result = Set<Int>()
-    for part in text.split(separator: ",", omittingEmptySubsequences: false) {
-      let range = part.replacing("...", with: "-").replacing("…", with: "-").replacing("..", with: "-")
+    for element in text.split(separator: ",", omittingEmptySubsequences: false) {
+      let range = element.replacing("...", with: "-").replacing("…", with: "-").replacing("..", with: "-")
       let bounds = range.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
       guard (1...2).contains(bounds.count), let first = bounds.first ?? nil, let last = bounds.last ?? nil,
         (1...1_000_000).contains(first), (first...1_000_000).contains(last)

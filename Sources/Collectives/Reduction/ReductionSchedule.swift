@@ -94,7 +94,7 @@ public struct ReductionSchedule: Sendable {
   }
 }
 
-/// The subtree sums of one rank's leaves, with the sums of one level of the tree rounded to bfloat16.
+/// The subtree sums of one rank's leaves, where the sums at the rounding level are rounded to bfloat16.
 ///
 /// The additions below the rounding level come first, then the roundings, then the additions above it. Like
 /// ``ReductionSchedule``, it can be applied by several threads to disjoint elements.

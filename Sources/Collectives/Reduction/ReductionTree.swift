@@ -1,11 +1,11 @@
 /// The binary tree that fixes the order of every sum over microbatches.
 ///
-/// The leaves are the M microbatches of a global batch, in order. On every level, neighbours are added in pairs; an odd
+/// The leaves are the M microbatches of a global batch, in order. On every level, neighbors are added in pairs; an odd
 /// node at the end moves up unchanged. Node (level, i) covers the leaves i·2^level ..< min((i + 1)·2^level, M). Thus 8
 /// leaves are summed as ((0+1)+(2+3))+((4+5)+(6+7)), 6 as ((0+1)+(2+3))+(4+5), and 5 as ((0+1)+(2+3))+4.
 ///
 /// A rank owns a contiguous range of leaves and adds the maximal subtrees inside it (``maximalSubtrees(of:)``). Sums that
-/// span ranks are added afterwards, in the same tree. Every addition of the tree happens exactly once with the same two
+/// cross ranks are added afterwards, in the same tree. Every addition of the tree happens exactly once with the same two
 /// operands, on whichever rank. The sum is therefore bitwise independent of the number of ranks.
 public struct ReductionTree: Sendable, Equatable {
   /// A subtree, identified by its level and its index in that level; a leaf has level 0.

@@ -237,7 +237,7 @@ struct PeerReduction {
   ) throws {
     let own = ownVectors(vectors, stride: count)
     for distance in 1..<max(peers.count, 1) {
-      // Every rank sends to its right neighbour first, so that not all ranks send to the same rank at once.
+      // Every rank sends to its right neighbor first, so that not all ranks send to the same rank at once.
       let rank = peers[(index + distance) % peers.count]
       try requests.send(own, count: counts[index] * count, to: rank, tag: tag)
     }

@@ -1,6 +1,6 @@
 import Support
 
-/// The format in which partial gradient sums travel between ranks.
+/// The format in which ranks send partial gradient sums.
 ///
 /// With ``bf16`` the subtree sums at the rounding level of the tree are each rounded once to bfloat16, and added in fp32
 /// above that level. The rounding level is the lowest with at most ``maximumRoundedCount`` subtrees, so it depends on the
@@ -72,7 +72,7 @@ public enum BFloat16 {
     }
   }
 
-  /// Packs the upper halves of numbers at the start of their own memory; the numbers are overwritten.
+  /// Packs the upper halves of numbers in place, at the start of their memory; the numbers are overwritten.
   ///
   /// - Parameters:
   ///   - values: Numbers already rounded to bfloat16.

@@ -1,4 +1,5 @@
 import Foundation
+import Support
 import Tensors
 
 /// A loader that reads the batches of coming steps on a background thread, so that a step rarely waits for data.
@@ -38,10 +39,11 @@ public final class BatchLoader: @unchecked Sendable {
   ///   - firstStep: The step of the first batch.
   ///   - ringSize: The number of batches in the ring, at least 2; all but the consumed one are read ahead.
   ///   - firstPosition: Returns the position in the sampler's order at which a step's global batch starts.
+  /// - Throws: `SystemThread.StartError` if the thread cannot be started.
   public init(
     split: CIFAR10.Split, sampler: sending Sampler, localRange: Range<Int>, firstStep: Int,
     ringSize: Int = 3, firstPosition: @escaping @Sendable (Int) -> Int
-  ) {
+  ) throws {
     precondition(ringSize >= 2, "a ring needs a batch to consume and one to produce")
     self.split = split
     self.sampler = sampler
@@ -54,9 +56,13 @@ public final class BatchLoader: @unchecked Sendable {
         labels: AlignedBuffer(count: localRange.count),
         indices: .allocate(capacity: localRange.count))
     }
-    let thread = Thread { [unowned(unsafe) self] in produceBatches() }
-    thread.name = "wrn-loader"
-    thread.start()
+    do {
+      try SystemThread.start("wrn-loader") { [unowned(unsafe) self] in produceBatches() }
+    } catch {
+      // The deinitializer waits for the thread's end.
+      hasEnded = true
+      throw error
+    }
   }
 
   /// Stops the thread and waits for its end.

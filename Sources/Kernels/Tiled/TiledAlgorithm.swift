@@ -10,7 +10,7 @@ protocol TiledAlgorithm {
   static var positionCount: Int { get }
   /// The number of matrices of a transformed weight, at most ``positionCount``.
   static var weightMatrixCount: Int { get }
-  /// The stride of the convolution: a tile has 4·stride rows of input pixels of its own.
+  /// The stride of the convolution: the input pixels that belong to one tile alone fill 4·stride rows.
   static var stride: Int { get }
 
   /// Returns the positions that share a matrix: the first, and their number; they are consecutive.

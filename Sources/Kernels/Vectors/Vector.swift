@@ -28,7 +28,7 @@ extension Int {
 // The standard library spells an operation on 16 lanes as 16 operations, which the optimizer must find and join again. In
 // the transforms, full of pairs e + p, e − p, it joined lanes of different operations. The shuffles, a hundred per
 // function, cost a tenth of a step. Where the compiler lends its builtins, operations are whole from the start. Elsewhere
-// the standard library's operators give the same bits.
+// the standard library's operators give bitwise identical results.
 #if hasFeature(BuiltinModule)
   import Builtin
 

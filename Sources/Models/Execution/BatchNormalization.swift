@@ -115,7 +115,7 @@ final class BatchNormalization {
   /// Collective in scope `global`: every rank calls both for the same layer in the same order.
   ///
   /// - Parameter batch: The microbatches of this batch.
-  /// - Throws: ``CommunicationError`` if the exchange fails.
+  /// - Throws: ``CommunicationError`` if a message fails.
   func startForward(_ batch: LocalBatch) throws {
     guard scope == .global else { return }
     try batch.normReduction.start(partialSums.pointer, count: 2 * channels)
@@ -126,7 +126,7 @@ final class BatchNormalization {
   /// - Parameters:
   ///   - batch: The microbatches of this batch.
   ///   - parameters: Scale and shift.
-  /// - Throws: ``CommunicationError`` if the exchange fails.
+  /// - Throws: ``CommunicationError`` if a message fails.
   func finishForward(_ batch: LocalBatch, parameters: ParameterStore) throws {
     switch scope {
     case .global:
@@ -196,7 +196,7 @@ final class BatchNormalization {
   /// - Parameters:
   ///   - batch: The microbatches of this batch.
   ///   - buffers: The destination of the gradients, shift then scale.
-  /// - Throws: ``CommunicationError`` if the exchange fails.
+  /// - Throws: ``CommunicationError`` if a message fails.
   func startBackward(_ batch: LocalBatch, _ buffers: GradientBuffers) throws {
     for m in 0..<batch.localCount {
       let variance = statistics.pointer + 2 * row(m) + channels
@@ -218,7 +218,7 @@ final class BatchNormalization {
   /// - Parameters:
   ///   - batch: The microbatches of this batch.
   ///   - parameters: Scale and shift.
-  /// - Throws: ``CommunicationError`` if the exchange fails.
+  /// - Throws: ``CommunicationError`` if a message fails.
   func finishBackward(_ batch: LocalBatch, parameters: ParameterStore) throws {
     switch scope {
     case .global:
@@ -245,7 +245,7 @@ final class BatchNormalization {
     for c in 0..<channels {
       let mean = sums[c] / count
       target[c] = mean
-      // The engines add up to about 128 values in single precision before they go on in Double. So the variance is off by
+      // The engines add up to about 128 values in single precision before they add in Double. So the variance is off by
       // at most 128 · 2⁻²⁴ ≈ 8e-6 of E[x²], which is 1 % of it where |mean| is 36 deviations. NaN must stay NaN.
       let variance = sums[channels + c] / count - mean * mean
       target[channels + c] = variance < 0 ? 0 : variance

@@ -1,6 +1,6 @@
 import Tracing
 
-/// The trace labels of an executor: an interval for every operation and direction, and the waits between them.
+/// The trace labels of an executor: a span for every operation and direction, and the waits between them.
 ///
 /// Without a tracer it reads no clock and records nothing.
 struct ExecutorTraceLabels {
@@ -37,7 +37,7 @@ struct ExecutorTraceLabels {
   /// Reads the clock if something is traced.
   func now() -> UInt64 { tracer.now() }
 
-  /// Records an interval of the main thread, which ends now.
+  /// Records a span of the main thread, which ends now.
   func record(_ label: TraceLabel, since start: UInt64) { tracer.record(label, since: start) }
 
   /// Records a wait for batch statistics, if there are other ranks to wait for.

@@ -9,7 +9,7 @@ final class GradientBuffers {
   /// The sums over this rank's maximal subtrees of the reduction tree, one store per subtree.
   let subtreeSums: [ParameterStore]
   // The first microbatch of a subtree writes its gradient to the memory of the subtree's sum; the others write here.
-  // Normalizations have memory of their own: theirs is written while the gradients of the convolution before it in the
+  // Normalizations have separate memory: it is written while the gradients of the convolution before it in the
   // backward pass still wait to be added.
   private let extraGradients: AlignedBuffer<Float>
   private let normalizationOffset: Int

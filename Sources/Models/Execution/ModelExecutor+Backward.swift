@@ -5,14 +5,14 @@ extension ModelExecutor {
   /// statistics.
   ///
   /// The gradients of this rank's microbatches are left in ``subtreeGradients``. Layers are visited from the last to the
-  /// first. Collective with batch statistics over the global batch: every rank calls it, in the same order.
+  /// first. Collective with batch statistics over the global batch.
   ///
   /// - Parameters:
   ///   - images: The batch's images, as given to the forward pass.
   ///   - batch: The microbatches of the batch.
   ///   - gradientReady: Called when the gradients of some elements are complete in all subtrees, once per element, later
   ///     layers first. The parameters of these elements are not read any more.
-  /// - Throws: ``CommunicationError`` if an exchange fails; what `gradientReady` throws.
+  /// - Throws: ``CommunicationError`` if a message fails; what `gradientReady` throws.
   /// - Precondition: The executor is for training.
   public func backward(
     _ images: UnsafePointer<Float>, batch: LocalBatch, gradientReady: (Range<Int>) throws -> Void

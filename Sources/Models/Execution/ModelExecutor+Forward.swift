@@ -3,7 +3,7 @@ import Tensors
 extension ModelExecutor {
   /// Computes the logits of this rank's images; ``finishLoss(_:)`` then returns the loss.
   ///
-  /// Collective: every rank calls it, in the same order.
+  /// Collective: blocks until all ranks have contributed their statistics.
   ///
   /// - Parameters:
   ///   - images: This rank's images, `NHWC`, raw pixels 0 … 255.
@@ -12,7 +12,7 @@ extension ModelExecutor {
   ///   - statistics: The statistics that normalize activations.
   ///   - awaitParameters: Called before an operation reads parameters that are not known to have arrived. It waits for
   ///     that many leading elements of the flat buffer and returns how many have arrived. By default all have.
-  /// - Throws: ``CommunicationError`` if an exchange fails.
+  /// - Throws: ``CommunicationError`` if a message fails.
   public func forward(
     _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, batch: LocalBatch,
     statistics: NormalizationStatistics, awaitParameters: (Int) throws -> Int = { _ in .max }
@@ -46,10 +46,10 @@ extension ModelExecutor {
 
   /// Waits for the losses of all ranks.
   ///
-  /// Collective: every rank calls it after a forward pass, before the next one.
+  /// Collective: blocks until all ranks have contributed their losses. Call it after a forward pass, before the next one.
   ///
   /// - Returns: The mean cross entropy over the global batch, bitwise identical on every rank.
-  /// - Throws: ``CommunicationError`` if an exchange fails.
+  /// - Throws: ``CommunicationError`` if a message fails.
   public func finishLoss(_ batch: LocalBatch) throws -> Double {
     var lossSum = 0.0
     try batch.lossReduction.finish(into: &lossSum)

@@ -108,7 +108,7 @@ public final class ModelExecutor {
   ///
   /// - Parameters:
   ///   - count: The elements that the next operation reads.
-  ///   - wait: Waits for so many elements and returns how many have arrived.
+  ///   - wait: Waits for that many elements and returns how many have arrived.
   /// - Throws: ``CommunicationError`` if they cannot arrive.
   func awaitParameters(upTo count: Int, _ wait: (Int) throws -> Int) throws {
     guard arrivedElementCount < count else { return }
@@ -130,7 +130,7 @@ public final class ModelExecutor {
   ///
   /// Collective, after a forward pass with batch statistics.
   ///
-  /// - Throws: ``CommunicationError`` if an exchange fails.
+  /// - Throws: ``CommunicationError`` if a message fails.
   public func startRunningStatistics(_ batch: LocalBatch) throws {
     guard scope == .microbatch else { return }
     let count = graph.statisticsLayout.elementCount
@@ -142,7 +142,7 @@ public final class ModelExecutor {
   ///
   /// Collective.
   ///
-  /// - Throws: ``CommunicationError`` if an exchange fails.
+  /// - Throws: ``CommunicationError`` if a message fails.
   public func finishRunningStatistics(_ batch: LocalBatch) throws {
     if scope == .microbatch { try batch.statisticsReduction.finish(into: microbatchStatistics.pointer) }
     for norm in norms {

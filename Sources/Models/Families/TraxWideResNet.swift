@@ -1,7 +1,7 @@
 /// Trax's `WideResnet` (trax/models/resnet.py): the Wide ResNet whose published curves this project reproduces.
 ///
 /// It differs from the paper's network in three ways. Convolutions have biases. The shortcut of a group is a 3×3
-/// convolution of the group's raw input. One identity skip spans all later blocks of a group, instead of one each.
+/// convolution of the group's raw input. One identity skip covers all later blocks of a group, instead of one each.
 public enum TraxWideResNet {
   /// Builds the graph for 32×32 color images of ten classes.
   ///

@@ -6,9 +6,9 @@
 ///
 /// An exchange of a batch normalization's gradient sums starts when its reader is done and finishes right before the
 /// gradient of the normalized tensor is read. At most one exchange is pending at a time.
-struct BackwardSchedule: Sendable {
+package struct BackwardSchedule: Sendable {
   /// A step of the backward pass.
-  enum Step: Sendable {
+  package enum Step: Sendable {
     /// Leaves the gradient of the classifier's input, before batch normalization and after the ReLU mask.
     case classifier(ClassifierOperation, inputGradient: GradientValue)
     /// Leaves the gradient of the convolution's input, after the ReLU mask if there is one; `nil` for the images.
@@ -20,12 +20,12 @@ struct BackwardSchedule: Sendable {
     case reduceParameterGradients(Range<Int>)
   }
 
-  let steps: [Step]
+  package let steps: [Step]
   /// Everything that needs memory in the backward pass.
-  let values: [GradientValue]
+  package let values: [GradientValue]
 
   /// Derives the schedule from a graph.
-  init(_ graph: ModelGraph) {
+  package init(_ graph: ModelGraph) {
     var builder = Builder(tensorCount: graph.tensors.count)
     for operation in graph.operations.reversed() { builder.append(operation, image: graph.image) }
     builder.finishPending()
@@ -35,23 +35,23 @@ struct BackwardSchedule: Sendable {
 }
 
 /// A gradient of activations that is held in memory between two steps of the backward pass.
-struct GradientValue: Hashable, Sendable {
+package struct GradientValue: Hashable, Sendable {
   /// The number of gradients before this one.
-  let index: Int
+  package let index: Int
   /// The number of elements per image.
-  let elementCount: Int
+  package let elementCount: Int
 }
 
 /// The gradient of one tensor, as its readers left it.
-struct TensorGradient: Sendable {
-  let tensor: GraphTensor
+package struct TensorGradient: Sendable {
+  package let tensor: GraphTensor
   /// The gradient of the ReLU's argument, masked, if a normalization reads the tensor; otherwise that of the tensor.
-  fileprivate(set) var gradient: GradientValue
-  fileprivate(set) var normalization: NormalizationLayer?
+  package fileprivate(set) var gradient: GradientValue
+  package fileprivate(set) var normalization: NormalizationLayer?
   /// The contribution of a second reader.
-  fileprivate(set) var addend: GradientValue?
+  package fileprivate(set) var addend: GradientValue?
   /// Where the sum is saved, because a residual connection passes it on.
-  fileprivate(set) var saved: GradientValue?
+  package fileprivate(set) var saved: GradientValue?
 }
 
 extension BackwardSchedule {

@@ -2,19 +2,19 @@
 ///
 /// An exchange starts as soon as the tensor is written. It finishes right before the first operation that reads through
 /// the normalization, so that operations in between hide it. At most one exchange is pending at a time.
-struct ForwardSchedule: Sendable {
+package struct ForwardSchedule: Sendable {
   /// A step of the forward pass; with running statistics nothing is exchanged.
-  enum Step: Sendable {
+  package enum Step: Sendable {
     /// Computes an operation, and the sums of the batch normalization that reads its output, if one does.
     case compute(Operation, sums: NormalizationLayer?)
     case startStatistics(NormalizationLayer)
     case finishStatistics(NormalizationLayer)
   }
 
-  let steps: [Step]
+  package let steps: [Step]
 
   /// Derives the schedule from a graph.
-  init(_ graph: ModelGraph) {
+  package init(_ graph: ModelGraph) {
     var steps: [Step] = []
     var pending: NormalizationLayer?
     func finish() {

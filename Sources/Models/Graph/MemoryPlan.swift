@@ -1,6 +1,6 @@
 /// Which activations and gradients share memory: interval coloring of their lifetimes.
 ///
-/// A slot is memory for one value at a time; several values take it in turn. Sizes are elements per image.
+/// A slot is memory for one value at a time; several values use it one after the other. Sizes are elements per image.
 struct MemoryPlan: Sendable {
   /// Slots and the values in them.
   struct Slots: Sendable {

@@ -124,7 +124,7 @@ extension ModelGraph {
 
   /// The batch normalization that needs the statistics of a tensor.
   ///
-  /// Statistics pass through a scaling: whoever writes its input computes the sums.
+  /// Statistics pass through a scaling: the operation that writes its input computes the sums.
   func normalization(of tensor: GraphTensor) -> NormalizationLayer? {
     for operation in operations where operation.input.tensor == tensor {
       if let norm = operation.input.normalization { return norm }

@@ -42,7 +42,7 @@ public final class WorkerPool: Sendable {
 
   deinit { state.shutDown() }
 
-  /// Lets workers 1, 2, … record one interval per parallel loop; worker 0 is the caller, which records its own.
+  /// Lets workers 1, 2, … record one span per parallel loop; worker 0 is the caller, which records its own.
   ///
   /// - Parameter tracer: Has a track for every worker. If `nil`, none records. No loop may be running.
   public func trace(into tracer: Tracer?) { state.tracer = tracer }
@@ -117,7 +117,7 @@ private final class PoolState: @unchecked Sendable {
     self.itemCount = itemCount
     self.label = label
     unfinishedCount.store(itemCount, ordering: .relaxed)
-    // Publishes the fields above to whoever claims an item.
+    // Publishes the fields above to the workers that claim items.
     unclaimedCount.store(itemCount, ordering: .sequentiallyConsistent)
     newItems.notifyAll()
     while let item = claimItem() {
@@ -136,7 +136,7 @@ private final class PoolState: @unchecked Sendable {
         unclaimedCount.load(ordering: .sequentiallyConsistent) > 0 || isShutDown.load(ordering: .sequentiallyConsistent)
       }
       if isShutDown.load(ordering: .relaxed) { return }
-      if let first = claimItem() { takePart(worker, from: first) }
+      if let first = claimItem() { computeItems(worker, from: first) }
     }
   }
 
@@ -147,7 +147,7 @@ private final class PoolState: @unchecked Sendable {
   }
 
   /// Computes items of the present loop until all are claimed.
-  private func takePart(_ worker: Int, from first: Int) {
+  private func computeItems(_ worker: Int, from first: Int) {
     guard let task else { preconditionFailure("an item was claimed of no loop") }
     let tracer = label == .unknown ? nil : tracer
     let start = tracer.now()

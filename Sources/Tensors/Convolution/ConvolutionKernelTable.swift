@@ -3,7 +3,7 @@
 /// The program selects a build at start and calls it only through this table. No instruction of a wider build can
 /// therefore reach code that runs on every CPU. The functions have no state.
 public struct ConvolutionKernelTable: Sendable {
-  /// Packs a part of a weight: geometry, direction, index of the packing task, weight (`RSCK`), packed weight.
+  /// Performs one packing task of a weight: geometry, direction, index of the packing task, weight (`RSCK`), packed weight.
   public typealias PackWeight =
     @Sendable (
       ConvolutionGeometry, ConvolutionDirection, Int, UnsafePointer<Float>,

@@ -211,7 +211,7 @@ public struct ConvolutionParameterGradient {
 /// The destination of the gradient with respect to a convolution's input.
 ///
 /// For an input without batch norm it is dX. Otherwise it is the gradient w.r.t. the batch norm's output,
-/// g' = z > 0 ? dZ : 0, with two per-channel sums from which the gradients w.r.t. beta and gamma follow.
+/// g' = z <= 0 ? 0 : dZ, with two per-channel sums from which the gradients w.r.t. beta and gamma follow.
 public struct ConvolutionInputGradient {
   /// g' or dX, `NHWC`; overwritten; does not overlap the output gradient.
   public let gradient: UnsafeMutablePointer<Float>

@@ -25,7 +25,7 @@ extension Checkpoint {
   /// - Throws: ``CheckpointError`` if a tensor is missing, unknown or has another shape; the model is unchanged then.
   @discardableResult
   public func loadWeights(into model: ModelState) throws -> Bool {
-    let statistics = Set(model.network.statisticsLayout.parameters.map(\.name))
+    let statistics = Set(model.graph.statisticsLayout.parameters.map(\.name))
     let file = try SafetensorsFile(modelPath)
     let hasStatistics = file.entries.contains { statistics.contains($0.name) }
     try TensorMatches(model.modelTensors, in: file, optional: hasStatistics ? [] : statistics).copy()

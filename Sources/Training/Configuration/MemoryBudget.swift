@@ -20,55 +20,55 @@ extension TrainingConfiguration {
     _ plan: MicrobatchPlan, engine: any ConvolutionEngine, workerCount: Int, rank: Int,
     hosts: [Int]
   ) throws -> Int {
-    let network = try modelGraph()
-    let imageByteCount = network.imageSize * network.imageSize * network.imageChannels * 4
-    let replicated = 4 * (network.parameterCount + network.statisticsLayout.elementCount)
+    let graph = try modelGraph()
+    let imageByteCount = graph.imageSize * graph.imageSize * graph.imageChannels * 4
+    let replicated = 4 * (graph.parameterCount + graph.statisticsLayout.elementCount)
     // The loader's ring holds three batches.
     let loader = 3 * plan.localBatchSize * (imageByteCount + 1)
     return replicated + loader
       + plannedStepByteCount(
-        network, plan, engine: engine, workerCount: workerCount, rank: rank, hosts: hosts)
+        graph, plan, engine: engine, workerCount: workerCount, rank: rank, hosts: hosts)
       + (evalEvery == 0
         ? 0
         : plannedEvaluationByteCount(
-          network, engine: engine, workerCount: workerCount,
+          graph, engine: engine, workerCount: workerCount,
           participates: evalRanks == .all || rank == 0))
   }
 
   /// The bytes of a ``TrainingStep``: executor, gradient reducer, and the optimizer states that this rank keeps.
   private func plannedStepByteCount(
-    _ network: ModelGraph, _ plan: MicrobatchPlan, engine: any ConvolutionEngine,
+    _ graph: ModelGraph, _ plan: MicrobatchPlan, engine: any ConvolutionEngine,
     workerCount: Int, rank: Int, hosts: [Int]
   ) -> Int {
-    let executor = network.executorByteCount(
+    let executor = graph.executorByteCount(
       engine: engine, workerCount: workerCount, imagesPerMicrobatch: plan.imagesPerMicrobatch,
       microbatches: plan.localMicrobatches, tree: plan.tree, scope: batchNorm, purpose: .training)
     let reducer = GradientReducer.size(
-      BucketPlan(elementCount: network.parameterCount, bucketByteCount: bucketByteCount),
+      BucketPlan(elementCount: graph.parameterCount, bucketByteCount: bucketByteCount),
       tree: plan.tree, wire: wire, rank: rank, hostOfRank: hosts)
     let elementCount =
-      optimizerState == .sharded ? reducer.ownedElementCount : network.parameterCount
+      optimizerState == .sharded ? reducer.ownedElementCount : graph.parameterCount
     return executor + reducer.byteCount + 4 * optimizer.rule.stateNames.count * elementCount
   }
 
   /// Returns the bytes that an ``Evaluation`` will allocate.
   ///
   /// - Parameters:
-  ///   - network: The layers.
+  ///   - graph: The layers.
   ///   - engine: The convolution engine.
   ///   - workerCount: The threads of the rank.
   ///   - participates: Whether the rank computes batches.
   /// - Returns: Bytes.
   public func plannedEvaluationByteCount(
-    _ network: ModelGraph, engine: any ConvolutionEngine, workerCount: Int, participates: Bool
+    _ graph: ModelGraph, engine: any ConvolutionEngine, workerCount: Int, participates: Bool
   ) -> Int {
     let count = participates ? microbatches : 0
     let images = count * (batchSize / microbatches)
-    let executor = network.executorByteCount(
+    let executor = graph.executorByteCount(
       engine: engine, workerCount: workerCount, imagesPerMicrobatch: batchSize / microbatches,
       microbatches: 0..<count, tree: ReductionTree(leafCount: microbatches), scope: batchNorm,
       purpose: .inference)
-    return executor + images * network.imageSize * network.imageSize * network.imageChannels * 4
+    return executor + images * graph.imageSize * graph.imageSize * graph.imageChannels * 4
   }
 }
 

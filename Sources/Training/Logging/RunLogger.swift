@@ -147,7 +147,7 @@ public final class RunLogger {
     let seconds = (clock.now - windowStart).seconds
     let loss = window.lossSum / Double(window.steps)
     if step == 1 {
-      let count = model.network.parameterCount
+      let count = model.graph.parameterCount
       TraxReport.weights(step: step, count: count).forEach(console.write)
     } else {
       console.write("")

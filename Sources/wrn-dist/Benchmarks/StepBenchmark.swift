@@ -97,11 +97,11 @@ struct StepBenchmark {
     let sent = (sentByteCounts.0 - sentBefore.0, sentByteCounts.1 - sentBefore.1)
     let peak = HostInfo.peakMemory
     return Times(
-      threads: pool.workerCount, model: model.network, first: first, steps: times.sorted(),
+      threads: pool.workerCount, model: model.graph, first: first, steps: times.sorted(),
       waits: waits.sorted(), sentByteCount: sent.0 / steps,
       sentToOtherHostsByteCount: try sumOverHost(sent.1) / steps,
       evaluations: try timeEvaluation(count: steps).sorted(), plannedByteCount: step.byteCount,
-      activationByteCount: model.network.savedActivationByteCount(imageCount: plan.localBatchSize),
+      activationByteCount: model.graph.savedActivationByteCount(imageCount: plan.localBatchSize),
       peakByteCount: peak)
   }
 
@@ -123,11 +123,11 @@ struct StepBenchmark {
     let microbatches = 0..<plan.localMicrobatches.count
     let tree = ReductionTree(leafCount: microbatches.count)
     let pass = ModelExecutor(
-      model.network, engine: engine, pool: pool, parameters: model.parameters,
+      model.graph, engine: engine, pool: pool, parameters: model.parameters,
       runningStatistics: model.runningStatistics, imagesPerMicrobatch: plan.imagesPerMicrobatch,
       microbatches: microbatches, tree: tree, scope: configuration.batchNorm, purpose: .inference)
     let batch = LocalBatch(
-      model.network, globalImageCount: plan.localBatchSize,
+      model.graph, globalImageCount: plan.localBatchSize,
       imagesPerMicrobatch: plan.imagesPerMicrobatch, localRange: microbatches, tree: tree,
       communicator: SingleProcessCommunicator())
     var times: [Double] = []

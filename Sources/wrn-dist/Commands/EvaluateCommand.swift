@@ -46,7 +46,7 @@ struct EvaluateCommand: ParsableCommand {
       _ = try prepared.source.verifiedFingerprint(on: communicator)
       let model = try loadModel(communicator)
       let byteCount = prepared.configuration.plannedEvaluationByteCount(
-        model.network, engine: selection.engine, workerCount: prepared.pool.workerCount,
+        model.graph, engine: selection.engine, workerCount: prepared.pool.workerCount,
         participates: evalRanks == .all || communicator.rank == 0)
       try MemoryCheck.requireFits(byteCount, communicator)
       let evaluation = Evaluation(
@@ -54,14 +54,14 @@ struct EvaluateCommand: ParsableCommand {
         engine: selection.engine, pool: prepared.pool, communicator: communicator)
       var layout = ParameterLayout()
       if logitsOutput != nil {
-        layout.append("logits", .bias, Shape(evaluation.exampleCount, model.network.classCount))
+        layout.append("logits", .bias, Shape(evaluation.exampleCount, model.graph.classCount))
       }
       let logits = ParameterStore(layout)
       let result = try evaluation(index: 0, logits: logitsOutput == nil ? nil : logits.pointer)
       guard communicator.rank == 0 else { return }
       if let logitsOutput { try SafetensorsWriter.write(logits, to: logitsOutput) }
       let report = EvaluationReport(
-        result: result, network: model.network.name,
+        result: result, network: model.graph.name,
         classNames: prepared.source.dataset.classNames, statistics: evalStatistics.rawValue)
       print(json ? try report.json() : "\(prepared.source.description)\n\(report.text)")
     }
@@ -112,7 +112,7 @@ struct EvaluateCommand: ParsableCommand {
       size = [configuration.depth, configuration.widenFactor]
       let model = ModelState(TraxWideResNet.graph(configuration))
       // A file without running statistics keeps the initial ones.
-      model.network.initialize(model.parameters, model.runningStatistics, seed: 0)
+      model.graph.initialize(model.parameters, model.runningStatistics, seed: 0)
       let hasStatistics = try opened.loadWeights(into: model)
       if !hasStatistics && evalStatistics == .running {
         throw UsageError(

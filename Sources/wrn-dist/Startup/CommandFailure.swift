@@ -4,6 +4,7 @@ import DataParallel
 import Datasets
 import Foundation
 import Models
+import Support
 import Training
 
 /// The message and exit code of an error.
@@ -21,7 +22,7 @@ struct CommandFailure {
     case let failure as DatasetError:
       failure.kind == .bad ? ExitCodes.badData : ExitCodes.cannotCreate
     case let failure as CheckpointError: failure.exitCode
-    case is CommunicationError, is ConsistencyDigest.Mismatch: ExitCodes.peerFailure
+    case is CommunicationError, is ConsistencyDigest.Mismatch, is SystemThread.StartError: ExitCodes.peerFailure
     case let failure as SettingsConsistency.Mismatch: failure.subject.exitCode
     case is UsageError, is InvalidModel, is MicrobatchPlan.InvalidPlan,
       is WorldSizeError, is InstructionSet.Unavailable, is FaultInjection.Refused:

@@ -80,13 +80,13 @@ struct TrainingRun {
     for store in isOptimizerStateReplicated ? model.stores : model.replicatedStores {
       digest.combine(UnsafeRawBufferPointer(store.bytes))
     }
-    return model.network.parameterLayout.parameters.map { ("shape of \($0.name)", "\($0.shape)") }
+    return model.graph.parameterLayout.parameters.map { ("shape of \($0.name)", "\($0.shape)") }
       + [("digest of the initial parameters", String(digest.value, radix: 16))]
   }
 
   /// Loads the model's initial state and returns the number of completed steps.
   private func load(dataFingerprint: String) throws -> Int {
-    model.network.initialize(
+    model.graph.initialize(
       model.parameters, model.runningStatistics, seed: configuration.seed)
     if let checkpoint = try checkpointToResume() {
       try requireResumable(checkpoint, dataFingerprint: dataFingerprint)
@@ -154,7 +154,7 @@ struct TrainingRun {
     try output.write(ConfigurationFile.render(configuration.settings), to: "config.yaml")
     console.write(source.description)
     return try RunLogger(
-      configuration, networkName: model.network.name, output: output,
+      configuration, networkName: model.graph.name, output: output,
       completedSteps: completedSteps, trainingCount: source.dataset.training.count,
       dataFingerprint: dataFingerprint, console: console)
   }
