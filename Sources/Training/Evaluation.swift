@@ -110,7 +110,7 @@ public final class Evaluation {
     let size = configuration.batchSize
     switch configuration.evalBatches {
     case .next(let count):
-      // Trax takes one batch before the first evaluation (model-spec trap 13), and never rewinds.
+      // Trax takes one batch before the first evaluation (trax/supervised/training.py), and never rewinds.
       let start = size + index * count * size
       return (0..<count).map { start + $0 * size..<start + ($0 + 1) * size }
     case .all:

@@ -66,7 +66,7 @@ public final class Trainer {
         model, split: dataset.test, configuration: configuration, engine: engine, pool: pool,
         communicator: communicator)
     let batchSize = configuration.batchSize
-    // Trax takes one batch of its shuffled stream before the first step (model-spec trap 13).
+    // Trax takes one batch of its shuffled stream before the first step (trax/supervised/training.py).
     let skippedBatches = configuration.shuffle == .queue ? 1 : 0
     loader = try BatchLoader(
       split: dataset.training,

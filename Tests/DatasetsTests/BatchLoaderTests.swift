@@ -50,7 +50,7 @@ import Testing
     loader.stop()
   }
 
-  @Test func itStopsAtAnyTime() {
-    for _ in 0..<50 { loader(SyntheticCIFAR10.dataset().test, 0..<12, firstStep: 1).stop() }
+  @Test func itStopsAtAnyTime() throws {
+    for _ in 0..<50 { try loader(SyntheticCIFAR10.dataset().test, 0..<12, firstStep: 1).stop() }
   }
 }

@@ -107,7 +107,7 @@ import Training
       try CheckpointDirectory(path).save(
         model,
         state: Checkpoint.State(
-          step: steps.upperBound, streamPosition: 0, seed: 0, graph: "WRN-10-1", dataFingerprint: "",
+          step: steps.upperBound, streamPosition: 0, seed: 0, network: "WRN-10-1", dataFingerprint: "",
           configuration: [:]), keeping: 0)
     }
     shard.releaseGathered(model)

@@ -30,7 +30,6 @@ final class BatchNormalization {
 
   let layer: NormalizationLayer
   private let scope: BatchNormalizationScope
-  private let elementCountPerImage: Int
   private let channels: Int
   // Rows of 2·C: Σx and Σx² in the forward pass, Σg' and Σg'·(x − mean) in the backward pass.
   private let partialSums: AlignedBuffer<Double>
@@ -48,7 +47,6 @@ final class BatchNormalization {
     self.layer = layer
     self.scope = scope
     channels = layer.channels
-    elementCountPerImage = layer.pixels
     let rows = scope == .global ? 1 : microbatchCount
     partialSums = AlignedBuffer(count: microbatchCount * 2 * channels)
     totals = AlignedBuffer(count: 2 * channels)
@@ -79,26 +77,26 @@ final class BatchNormalization {
 
   /// The map from x to z for local microbatch `m` and those after it.
   func normalizedReLU(_ m: Int) -> NormalizedReLU {
-    let row = row(m)
+    let offset = coefficientOffset(m)
     return NormalizedReLU(
-      scale: scales.pointer + row, shift: shifts.pointer + row, microbatchStride: self.row(1))
+      scale: scales.pointer + offset, shift: shifts.pointer + offset, microbatchStride: coefficientOffset(1))
   }
 
   /// The destination of the gradient of the ReLU's argument, for local microbatch `m` and those after it.
   func inputGradient(_ m: Int, _ gradient: UnsafeMutablePointer<Float>) -> ConvolutionInputGradient {
     ConvolutionInputGradient(
-      gradient: gradient, mean: UnsafePointer(means.pointer + row(m)), sums: sums(m),
-      microbatchStride: row(1))
+      gradient: gradient, mean: UnsafePointer(means.pointer + coefficientOffset(m)), sums: sums(m),
+      microbatchStride: coefficientOffset(1))
   }
 
   /// The map from the gradient of this normalization's output to that of its input, for local microbatch `m` and
   /// those after it.
   func gradient(_ m: Int, activation: UnsafePointer<Float>) -> NormalizationBackward {
-    let row = row(m)
+    let offset = coefficientOffset(m)
     return NormalizationBackward(
-      activation: activation, gradientScale: gradientScales.pointer + row,
-      activationScale: activationScales.pointer + row, constant: constants.pointer + row,
-      microbatchStride: self.row(1))
+      activation: activation, gradientScale: gradientScales.pointer + offset,
+      activationScale: activationScales.pointer + offset, constant: constants.pointer + offset,
+      microbatchStride: coefficientOffset(1))
   }
 
   /// Turns the forward sums of x into those of `factor`·x.
@@ -131,12 +129,12 @@ final class BatchNormalization {
     switch scope {
     case .global:
       try batch.normReduction.finish(into: totals.pointer)
-      let count = Double(batch.globalImageCount * elementCountPerImage)
+      let count = Double(batch.globalImageCount * layer.pixels)
       setStatistics(row: 0, sums: totals.pointer, count: count)
       setCoefficients(row: 0, parameters: parameters)
     case .microbatch:
       for m in 0..<batch.localCount {
-        let count = Double(batch.imageCount(m) * elementCountPerImage)
+        let count = Double(batch.imageCount(m) * layer.pixels)
         setStatistics(row: m, sums: sums(m), count: count)
         setCoefficients(row: m, parameters: parameters)
       }
@@ -199,7 +197,7 @@ final class BatchNormalization {
   /// - Throws: ``CommunicationError`` if a message fails.
   func startBackward(_ batch: LocalBatch, _ buffers: GradientBuffers) throws {
     for m in 0..<batch.localCount {
-      let variance = statistics.pointer + 2 * row(m) + channels
+      let variance = statistics.pointer + 2 * coefficientOffset(m) + channels
       let (source, target) = (sums(m), buffers.destination(m, of: layer.range, .normalization))
       for c in 0..<channels {
         target[c] = Float(source[c])
@@ -223,18 +221,18 @@ final class BatchNormalization {
     switch scope {
     case .global:
       try batch.normReduction.finish(into: totals.pointer)
-      let count = Double(batch.globalImageCount * elementCountPerImage)
+      let count = Double(batch.globalImageCount * layer.pixels)
       setGradientCoefficients(row: 0, sums: totals.pointer, count: count, parameters: parameters)
     case .microbatch:
       for m in 0..<batch.localCount {
-        let count = Double(batch.imageCount(m) * elementCountPerImage)
+        let count = Double(batch.imageCount(m) * layer.pixels)
         setGradientCoefficients(row: m, sums: sums(m), count: count, parameters: parameters)
       }
     }
   }
 
-  /// The first coefficient of local microbatch `m`.
-  private func row(_ m: Int) -> Int { scope == .global ? 0 : m * channels }
+  /// The offset of the first coefficient of local microbatch `m`.
+  private func coefficientOffset(_ m: Int) -> Int { scope == .global ? 0 : m * channels }
 
   private static func inverseDeviation(_ variance: Double) -> Double {
     1 / (variance + epsilon).squareRoot()

@@ -134,7 +134,9 @@ final class ClassifierHead {
     _ featureGradient: UnsafePointer<Float>, _ x: UnsafePointer<Float>, _ map: NormalizedReLU,
     _ target: ConvolutionInputGradient, offset: Int
   ) {
-    guard let mean = target.mean, let sums = target.sums else { return }
+    guard let mean = target.mean, let sums = target.sums else {
+      preconditionFailure("the classifier's input has a batch normalization")
+    }
     for c in stride(from: 0, to: channels, by: 8) {
       let (scale, shift) = (SIMD8<Float>(loading: map.scale + c), SIMD8<Float>(loading: map.shift + c))
       let (gradient, means) = (SIMD8<Float>(loading: featureGradient + c), SIMD8<Float>(loading: mean + c))

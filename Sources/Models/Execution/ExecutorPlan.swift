@@ -11,7 +11,7 @@ struct ExecutorPlan {
   /// Images of this rank's microbatches of a full batch.
   let imageCount: Int
   let microbatchCount: Int
-  /// Rows of batch-norm coefficients: one for all microbatches, or one each.
+  /// How batch statistics are formed.
   let scope: BatchNormalizationScope
   /// Floats of one layer's packed weight.
   let packedWeightCount: Int

@@ -9,8 +9,7 @@ final class GradientBuffers {
   /// The sums over this rank's maximal subtrees of the reduction tree, one store per subtree.
   let subtreeSums: [ParameterStore]
   // The first microbatch of a subtree writes its gradient to the memory of the subtree's sum; the others write here.
-  // Normalizations have separate memory: it is written while the gradients of the convolution before it in the
-  // backward pass still wait to be added.
+  // Normalizations have separate memory: their gradients are added only after the next layer has written its own.
   private let extraGradients: AlignedBuffer<Float>
   private let normalizationOffset: Int
   private let placements: [Placement]

@@ -25,7 +25,7 @@ public struct LocalBatch {
   /// Every rank passes equal arguments but for `localRange`; nothing is communicated.
   ///
   /// - Parameters:
-  ///   - graph: The network, which decides how much is reduced.
+  ///   - graph: The model, which decides how much is reduced.
   ///   - globalImageCount: Images of the global batch.
   ///   - imagesPerMicrobatch: Images of a microbatch; the last has what is left.
   ///   - localRange: This rank's microbatches.
@@ -62,8 +62,10 @@ public struct LocalBatch {
 
   /// The images of all of this rank's microbatches.
   public var localImageCount: Int {
-    min(localRange.upperBound * imagesPerMicrobatch, globalImageCount)
-      - localRange.lowerBound * imagesPerMicrobatch
+    localRange.isEmpty
+      ? 0
+      : min(localRange.upperBound * imagesPerMicrobatch, globalImageCount)
+        - localRange.lowerBound * imagesPerMicrobatch
   }
 }
 

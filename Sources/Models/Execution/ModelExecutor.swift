@@ -7,7 +7,7 @@ import Tracing
 /// It owns all memory of the passes, allocated once. One or several microbatches at a time are a worker's item; between
 /// layers the partial sums of a batch normalization are reduced over all microbatches, of all ranks. Parameters are read,
 /// gradients written; nothing else outlives a batch. It walks ``ForwardSchedule`` and ``BackwardSchedule`` and knows no
-/// family of networks.
+/// family of models.
 public final class ModelExecutor {
   /// The purpose of the passes, which decides what memory is kept.
   public enum Purpose: Sendable {
@@ -43,11 +43,11 @@ public final class ModelExecutor {
   /// Allocates an executor.
   ///
   /// - Parameters:
-  ///   - graph: The network.
+  ///   - graph: The model.
   ///   - engine: Computes convolutions.
   ///   - pool: The threads of this rank.
-  ///   - parameters: A store of the network's parameters, read by every pass.
-  ///   - runningStatistics: A store of the network's running statistics.
+  ///   - parameters: A store of the model's parameters, read by every pass.
+  ///   - runningStatistics: A store of the model's running statistics.
   ///   - imagesPerMicrobatch: The images of a microbatch.
   ///   - microbatches: This rank's microbatches of a full batch.
   ///   - tree: The tree over all microbatches of a full batch.

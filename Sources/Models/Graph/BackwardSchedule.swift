@@ -42,7 +42,7 @@ package struct GradientValue: Hashable, Sendable {
   package let elementCount: Int
 }
 
-/// The gradient of one tensor, as its readers left it.
+/// The terms of one tensor's gradient, before they are added.
 package struct TensorGradient: Sendable {
   package let tensor: GraphTensor
   /// The gradient of the ReLU's argument, masked, if a normalization reads the tensor; otherwise that of the tensor.
@@ -72,7 +72,7 @@ extension BackwardSchedule {
       case .convolution(let operation):
         var gradient = gradient(of: operation.output)
         if let addend = operation.addend {
-          // What is neither normalized nor a sum is in memory as it is.
+          // A plain gradient is passed on without a copy.
           if gradient.normalization != nil || gradient.addend != nil { gradient.saved = value(operation.output) }
           contribute(
             gradient.saved ?? gradient.gradient, to: Operand(tensor: addend, normalization: nil))

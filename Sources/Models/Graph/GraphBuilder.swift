@@ -122,8 +122,16 @@ package struct GraphBuilder {
 extension ModelGraph {
   /// Traps, with the tensor's or layer's name, on a graph that the executor cannot compute.
   fileprivate func validate() {
+    precondition(
+      operations.allSatisfy { $0.input.tensor != image || $0.input.normalization == nil && !$0.isScaling },
+      "the images are read through a batch normalization or scaled")
+    precondition(classifier.input.normalization != nil, "the classifier reads a raw tensor")
+    precondition(classifier.layer.inputs.isMultiple(of: 8), "the classifier reads \(classifier.layer.inputs) channels")
     for tensor in tensors {
       let readers = operations.filter { $0.input.tensor == tensor }
+      // The sums of a scaled tensor go to the normalization that reads the scaled one.
+      precondition(
+        !readers.contains(where: \.isScaling) || readers.count == 1, "\(tensor.name) is scaled and read otherwise")
       let norms = Set(readers.compactMap(\.input.normalization?.index))
       precondition(norms.count <= 1, "\(tensor.name) is read through several batch normalizations")
       precondition(
@@ -132,10 +140,17 @@ extension ModelGraph {
     }
     var computed = Set<Int>()
     for case .convolution(let operation) in operations {
+      precondition(operation.addend != image, "\(operation.layer.name) adds the images")
       precondition(computed.insert(operation.layer.index).inserted, "\(operation.layer.name) is computed twice")
     }
     precondition(computed.count == convolutionLayers.count, "a declared convolution is never computed")
     // The backward pass exists only if the gradient of every tensor has a form that the engines compute.
     _ = BackwardSchedule(self)
+  }
+}
+
+extension Operation {
+  fileprivate var isScaling: Bool {
+    if case .scaling = self { true } else { false }
   }
 }

@@ -21,7 +21,7 @@ struct MemoryPlan: Sendable {
   /// Plans the memory of a graph.
   ///
   /// - Parameters:
-  ///   - graph: The network.
+  ///   - graph: The model.
   ///   - backward: Its backward pass; `nil` for inference.
   init(_ graph: ModelGraph, _ backward: BackwardSchedule?) {
     activations = Self.color(Self.lifetimes(graph, isTraining: backward != nil), count: graph.tensors.count)
@@ -145,8 +145,10 @@ extension BackwardSchedule.Step {
     }
   }
 
-  /// What a gradient that the step writes may overwrite: a saved sum, or a scaled one, its own terms; an input gradient
-  /// nothing, since engines still read the output gradient while they write it.
+  /// The terms that a gradient which the step writes may overwrite.
+  ///
+  /// A saved sum and a scaled gradient may overwrite their terms. An input gradient may not: engines still read the output
+  /// gradient while they write it.
   fileprivate func overwritable(by value: GradientValue) -> [GradientValue] {
     switch self {
     case .convolution(_, let gradient, _) where gradient.saved == value: Array(reads.reversed())

@@ -1,8 +1,8 @@
 import Tensors
 
-/// A network as data: the operations in forward order, the tensors between them, and the parameters that they read.
+/// A model as data: the operations in forward order, the tensors between them, and the parameters that they read.
 ///
-/// A family of networks is a function that builds a graph, such as ``TraxWideResNet``. The backward pass, the memory, the
+/// A family of models is a function that builds a graph, such as ``TraxWideResNet``. The backward pass, the memory, the
 /// byte counts and the trace labels are all derived from the graph; no other code knows a family.
 public struct ModelGraph: Sendable {
   /// The customary name, for example `WRN-22-1`.
@@ -11,7 +11,7 @@ public struct ModelGraph: Sendable {
   public let parameterLayout: ParameterLayout
   /// The running statistics of the batch normalizations, in the same order.
   public let statisticsLayout: ParameterLayout
-  /// The images that the network classifies.
+  /// The images that the model classifies.
   package let image: GraphTensor
   /// All activations: the image first, then every operation's output.
   package let tensors: [GraphTensor]
@@ -78,7 +78,7 @@ package struct ClassifierOperation: Sendable {
 
 extension Operation {
   /// The tensor that the operation writes; `nil` for the classifier.
-  var output: GraphTensor? {
+  package var output: GraphTensor? {
     switch self {
     case .convolution(let operation): operation.output
     case .scaling(let operation): operation.output
@@ -87,7 +87,7 @@ extension Operation {
   }
 
   /// What the operation reads as its main input, and how.
-  var input: Operand {
+  package var input: Operand {
     switch self {
     case .convolution(let operation): operation.input
     case .scaling(let operation): Operand(tensor: operation.input, normalization: nil)
@@ -96,7 +96,7 @@ extension Operation {
   }
 
   /// The elements of the operation's own parameters; those of a normalization are the operand's.
-  var parameterRange: Range<Int> {
+  package var parameterRange: Range<Int> {
     switch self {
     case .convolution(let operation): operation.layer.range
     case .scaling: 0..<0

@@ -31,7 +31,7 @@ public final class WorkerPool: Sendable {
     self.state = state
     FloatingPointEnvironment.setDefault()
     do {
-      for worker in 1..<max(workerCount, 1) {
+      for worker in 1..<workerCount {
         try SystemThread.start("wrn-worker-\(worker)", stackSize: stackSize) { state.workerLoop(worker) }
       }
     } catch {
@@ -113,6 +113,7 @@ private final class PoolState: @unchecked Sendable {
 
   /// Runs a loop together with the other workers; called by worker 0.
   func dispatch(_ task: some PoolTask, _ itemCount: Int, _ label: TraceLabel) {
+    precondition(self.task == nil, "a loop was started within a loop")
     self.task = task
     self.itemCount = itemCount
     self.label = label

@@ -159,14 +159,14 @@ extension Checkpoint {
 extension ModelState {
   /// The parameters and running statistics, with their names in a file.
   var modelTensors: [FileTensor] {
-    network.parameterLayout.parameters.map { FileTensor($0.name, $0, in: parameters) }
-      + network.statisticsLayout.parameters.map { FileTensor($0.name, $0, in: runningStatistics) }
+    graph.parameterLayout.parameters.map { FileTensor($0.name, $0, in: parameters) }
+      + graph.statisticsLayout.parameters.map { FileTensor($0.name, $0, in: runningStatistics) }
   }
 
   /// The optimizer's states, with their names in a file: `<state>.<parameter>`.
   var optimizerTensors: [FileTensor] {
     optimizerStates.flatMap { name, store in
-      network.parameterLayout.parameters.map { FileTensor("\(name).\($0.name)", $0, in: store) }
+      graph.parameterLayout.parameters.map { FileTensor("\(name).\($0.name)", $0, in: store) }
     }
   }
 }

@@ -7,7 +7,9 @@ import Training
 import Yams
 
 extension TrainingOptions {
-  /// Merges the recipe and the flags, and validates every value.
+  /// Overwrites the defaults with the given flags, and validates every value.
+  ///
+  /// `TrainCommand` has parsed `--config` before, as flags before those of the command line.
   ///
   /// - Returns: The run's configuration; the output directory is empty if none was given.
   /// - Throws: ``UsageError`` or the error of a module if a value is invalid.
