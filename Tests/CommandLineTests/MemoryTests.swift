@@ -31,4 +31,20 @@ import Testing
     #expect(
       output.errorLines.count == 1 && output.errorLines[0].contains("lower --batch-size"), "\(output.standardError)")
   }
+
+  /// Foundation's `Thread` reports no thread that could not be started; a rank that waits for one would hang.
+  @Test func aThreadThatCannotStartEndsTheRun() throws {
+    let folder = try TemporaryDirectory()
+    let program = try BuiltProducts.executable("wrn-dist")
+    // 2.4 GiB of addresses are enough for the program, but not for 512 stacks of 8 MiB.
+    let script = "ulimit -v 2500000; exec \(program) train --data synthetic --depth 10 --threads 512 --output-dir out"
+    let output = try ProcessRun(
+      "/bin/bash", ["-c", script], environment: MPIRun.environment(adding: [:]), workingFolder: folder.path,
+      limit: .seconds(120)
+    ).run()
+    #expect(output.exitCode == 69 && !output.timedOut, "\(output.standardError)")
+    let sentence = try #require(output.errorLines.first)
+    #expect(
+      sentence.contains(/the thread wrn-worker-[0-9]+ could not be started .* use fewer --threads/), "\(sentence)")
+  }
 }

@@ -109,4 +109,32 @@ import Testing
       _ = builder.scaled(x, by: 3)
     }
   }
+
+  /// The sums of the scaled tensor would go to the wrong normalization.
+  @Test func aScaledTensorWithAnotherReaderIsRefused() async {
+    await #expect(processExitsWith: .failure) {
+      var builder = GraphBuilder(imageSize: 8, imageChannels: 3)
+      let x = builder.convolution("stem", builder.raw(builder.image), channels: 8)
+      let y = builder.scaled(x, by: 2)
+      let z = builder.convolution("a", builder.normalized("norm1", x), channels: 8, adding: y)
+      _ = builder.classifier("head", builder.normalized("norm", z), classes: 10, model: "scaled and read")
+    }
+  }
+
+  /// Their statistics would never be exchanged.
+  @Test func normalizedImagesAreRefused() async {
+    await #expect(processExitsWith: .failure) {
+      var builder = GraphBuilder(imageSize: 8, imageChannels: 3)
+      let x = builder.convolution("stem", builder.normalized("norm0", builder.image), channels: 8)
+      _ = builder.classifier("head", builder.normalized("norm", x), classes: 10, model: "normalized images")
+    }
+  }
+
+  @Test func addedImagesAreRefused() async {
+    await #expect(processExitsWith: .failure) {
+      var builder = GraphBuilder(imageSize: 8, imageChannels: 8)
+      let x = builder.convolution("stem", builder.raw(builder.image), channels: 8, adding: builder.image)
+      _ = builder.classifier("head", builder.normalized("norm", x), classes: 10, model: "added images")
+    }
+  }
 }

@@ -5,7 +5,7 @@ deterministic batch.
     pip install numpy
     Tests/ReferenceVectorTests/Fixtures/generate.py
 
-Images, labels and parameters are given by formulas (see TraxVectors.swift). Of each of the gradients the file has the Euclidean
+Images, labels and parameters are given by formulas (see ModelVectors.swift). Of each of the gradients the file has the Euclidean
 norm and 32 elements (all of a smaller one); the elements are chosen by a fixed seed. The last line is FNV-1a, 64 bits, of all bytes
 before it.
 """
