@@ -98,7 +98,6 @@ private func zeros<let R: Int, let N: Int>() -> InlineArray<R, InlineArray<N, Ve
     microkernel(zeros() as InlineArray<16, InlineArray<1, Vector>>, s, a, b, c)
   }
 #endif
-// AVX2 has 16 registers, two per vector of 16 lanes: six sums leave room for a row of B. NEON has 32, four per vector.
 @inline(never) func microkernel9x16(
   _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
 ) {
@@ -109,6 +108,7 @@ private func zeros<let R: Int, let N: Int>() -> InlineArray<R, InlineArray<N, Ve
 ) {
   microkernel(zeros() as InlineArray<8, InlineArray<1, Vector>>, s, a, b, c)
 }
+// AVX2 has 16 registers, two per vector of 16 lanes: six sums leave room for a row of B. NEON has 32, four per vector.
 @inline(never) func microkernel6x16(
   _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
 ) {
