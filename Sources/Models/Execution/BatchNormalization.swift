@@ -25,7 +25,7 @@ public enum NormalizationStatistics: String, Sendable, Codable, CaseIterable {
 final class BatchNormalization {
   /// Added to the variance (trax/layers/normalization.py).
   static let epsilon = 1e-5
-  /// r ← momentum·r + (1 − momentum)·batch value; Trax's WideResnet passes 0.9.
+  /// r ← momentum·r + (1 − momentum)·batch value; Trax's WideResnet passes 0.9, PyTorch's default is the same.
   static let momentum: Float = 0.9
 
   let layer: NormalizationLayer
@@ -83,10 +83,14 @@ final class BatchNormalization {
   }
 
   /// The destination of the gradient of the ReLU's argument, for local microbatch `m` and those after it.
-  func inputGradient(_ m: Int, _ gradient: UnsafeMutablePointer<Float>) -> ConvolutionInputGradient {
+  ///
+  /// If `addend` is given, it is the part of dZ that other readers contributed.
+  func inputGradient(
+    _ m: Int, _ gradient: UnsafeMutablePointer<Float>, addend: UnsafePointer<Float>? = nil
+  ) -> ConvolutionInputGradient {
     ConvolutionInputGradient(
       gradient: gradient, mean: UnsafePointer(means.pointer + coefficientOffset(m)), sums: sums(m),
-      microbatchStride: coefficientOffset(1))
+      microbatchStride: coefficientOffset(1), addend: addend)
   }
 
   /// The map from the gradient of this normalization's output to that of its input, for local microbatch `m` and
@@ -108,7 +112,7 @@ final class BatchNormalization {
     }
   }
 
-  /// Starts to reduce the microbatches' Σx and Σx²; ``finishForward(_:parameters:)`` follows.
+  /// Starts to reduce the microbatches' Σx and Σx²; ``finishForward(_:pixels:parameters:)`` follows.
   ///
   /// Collective in scope `global`: every rank calls both for the same layer in the same order.
   ///
@@ -123,18 +127,19 @@ final class BatchNormalization {
   ///
   /// - Parameters:
   ///   - batch: The microbatches of this batch.
+  ///   - pixels: H·W of the normalized tensor.
   ///   - parameters: Scale and shift.
   /// - Throws: ``CommunicationError`` if a message fails.
-  func finishForward(_ batch: LocalBatch, parameters: ParameterStore) throws {
+  func finishForward(_ batch: LocalBatch, pixels: Int, parameters: ParameterStore) throws {
     switch scope {
     case .global:
       try batch.normReduction.finish(into: totals.pointer)
-      let count = Double(batch.globalImageCount * layer.pixels)
+      let count = Double(batch.globalImageCount * pixels)
       setStatistics(row: 0, sums: totals.pointer, count: count)
       setCoefficients(row: 0, parameters: parameters)
     case .microbatch:
       for m in 0..<batch.localCount {
-        let count = Double(batch.imageCount(m) * layer.pixels)
+        let count = Double(batch.imageCount(m) * pixels)
         setStatistics(row: m, sums: sums(m), count: count)
         setCoefficients(row: m, parameters: parameters)
       }
@@ -166,28 +171,29 @@ final class BatchNormalization {
     }
   }
 
-  /// Moves the running statistics towards this batch's: r ← 0.9·r + 0.1·value, with the biased variance.
+  /// Moves the running statistics towards this batch's: r ← momentum·r + (1 − momentum)·value, with the biased variance.
   ///
   /// - Parameters:
   ///   - running: The running statistics of all layers.
+  ///   - momentum: The weight of the old value.
   ///   - sums: In scope `microbatch`, the sums of all microbatches' statistics, of all layers.
   ///   - count: The microbatches of the global batch.
   func updateRunningStatistics(
-    _ running: ParameterStore, sums: UnsafePointer<Double>, count: Int
+    _ running: ParameterStore, momentum: Float, sums: UnsafePointer<Double>, count: Int
   ) {
     let own = UnsafePointer(statistics.pointer)
     let batch = scope == .global ? own : sums + layer.statisticsRange.lowerBound
     let weight = scope == .global ? 1 : 1 / Double(count)
     let (mean, variance) = (running[layer.runningMean], running[layer.runningVariance])
-    let rest = 1 - Self.momentum
+    let rest = 1 - momentum
     for c in 0..<channels {
-      mean[c] = Self.momentum * mean[c] + rest * Float(batch[c] * weight)
-      variance[c] = Self.momentum * variance[c] + rest * Float(batch[channels + c] * weight)
+      mean[c] = momentum * mean[c] + rest * Float(batch[c] * weight)
+      variance[c] = momentum * variance[c] + rest * Float(batch[channels + c] * weight)
     }
   }
 
   /// Writes each microbatch's gradients of shift and scale and starts to reduce Σg' and Σg'·(x − mean);
-  /// ``finishBackward(_:parameters:)`` follows.
+  /// ``finishBackward(_:pixels:parameters:)`` follows.
   ///
   /// Collective in scope `global`: every rank calls both for the same layer in the same order.
   ///
@@ -215,17 +221,18 @@ final class BatchNormalization {
   ///
   /// - Parameters:
   ///   - batch: The microbatches of this batch.
+  ///   - pixels: H·W of the normalized tensor.
   ///   - parameters: Scale and shift.
   /// - Throws: ``CommunicationError`` if a message fails.
-  func finishBackward(_ batch: LocalBatch, parameters: ParameterStore) throws {
+  func finishBackward(_ batch: LocalBatch, pixels: Int, parameters: ParameterStore) throws {
     switch scope {
     case .global:
       try batch.normReduction.finish(into: totals.pointer)
-      let count = Double(batch.globalImageCount * layer.pixels)
+      let count = Double(batch.globalImageCount * pixels)
       setGradientCoefficients(row: 0, sums: totals.pointer, count: count, parameters: parameters)
     case .microbatch:
       for m in 0..<batch.localCount {
-        let count = Double(batch.imageCount(m) * layer.pixels)
+        let count = Double(batch.imageCount(m) * pixels)
         setGradientCoefficients(row: m, sums: sums(m), count: count, parameters: parameters)
       }
     }

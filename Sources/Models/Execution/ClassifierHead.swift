@@ -6,7 +6,7 @@ import Tensors
 /// The dense layer is so small that naive loops in a fixed order suffice.
 final class ClassifierHead {
   private let layer: DenseLayer
-  private let pixels: Int
+  private let labelSmoothing: Double
   private let channels: Int
   private let features: AlignedBuffer<Float>  // [images, C]: pooled activations
   private let logitsBuffer: AlignedBuffer<Float>  // [images, classes]
@@ -15,9 +15,9 @@ final class ClassifierHead {
   let lossSums: AlignedBuffer<Double>
 
   /// Allocates memory for `imageCount` images in `microbatchCount` microbatches.
-  init(_ operation: ClassifierOperation, imageCount: Int, microbatchCount: Int) {
-    layer = operation.layer
-    pixels = operation.input.tensor.height * operation.input.tensor.width
+  init(_ layer: DenseLayer, imageCount: Int, microbatchCount: Int, labelSmoothing: Double) {
+    self.layer = layer
+    self.labelSmoothing = labelSmoothing
     channels = layer.inputs
     precondition(channels.isMultiple(of: 8), "the loops over pixels take eight channels at once")
     features = AlignedBuffer(count: imageCount * layer.inputs)
@@ -45,13 +45,14 @@ final class ClassifierHead {
   ///   - m: The local microbatch.
   ///   - first: Its first image among this rank's.
   ///   - imageCount: Its images.
+  ///   - pixels: H·W of the last activation.
   ///   - activation: The last activation for this microbatch, `NHWC`.
   ///   - map: The last batch normalization.
   ///   - parameters: All parameters.
   ///   - labels: A label per image, 0 ..< classes.
   ///   - lossScale: 1 / images of the global batch: the loss is a mean.
   func forward(
-    _ m: Int, first: Int, imageCount: Int, activation: UnsafePointer<Float>, map: NormalizedReLU,
+    _ m: Int, first: Int, imageCount: Int, pixels: Int, activation: UnsafePointer<Float>, map: NormalizedReLU,
     parameters: ParameterStore, labels: UnsafePointer<UInt8>, lossScale: Double
   ) {
     let classes = layer.outputs
@@ -60,7 +61,7 @@ final class ClassifierHead {
     var lossSum = 0.0
     for n in 0..<imageCount {
       let feature = features.pointer + (first + n) * channels
-      pool(activation + n * pixels * channels, map, into: feature)
+      pool(activation + n * pixels * channels, pixels: pixels, map, into: feature)
       let logit = logitsBuffer.pointer + (first + n) * classes
       logit.update(from: bias, count: classes)
       for c in 0..<channels {
@@ -69,7 +70,7 @@ final class ClassifierHead {
       let label = Int(labels[n])
       let gradient = logitGradients.pointer + (first + n) * classes
       lossSum += SoftmaxCrossEntropy.evaluate(
-        logit, classes: classes, label: label, scale: lossScale, gradient: gradient)
+        logit, classes: classes, label: label, smoothing: labelSmoothing, scale: lossScale, gradient: gradient)
     }
     lossSums.pointer[m] = lossSum
   }
@@ -79,13 +80,14 @@ final class ClassifierHead {
   /// - Parameters:
   ///   - first: The microbatch's first image among this rank's.
   ///   - imageCount: Its images.
+  ///   - pixels: H·W of the last activation.
   ///   - activation: The last activation for this microbatch, `NHWC`.
   ///   - map: The last batch normalization.
   ///   - parameters: All parameters.
   ///   - destination: The microbatch's gradients of weight and bias, overwritten.
   ///   - inputGradient: The destination of g', the gradient w.r.t. the ReLU's argument, and of its two sums.
   func backward(
-    first: Int, imageCount: Int, activation: UnsafePointer<Float>, map: NormalizedReLU,
+    first: Int, imageCount: Int, pixels: Int, activation: UnsafePointer<Float>, map: NormalizedReLU,
     parameters: ParameterStore, destination: UnsafeMutablePointer<Float>,
     inputGradient: ConvolutionInputGradient
   ) {
@@ -108,14 +110,14 @@ final class ClassifierHead {
         feature[c] = featureGradient / Float(pixels)
       }
       unpool(
-        feature, activation + n * pixels * channels, map, inputGradient,
+        feature, activation + n * pixels * channels, pixels: pixels, map, inputGradient,
         offset: n * pixels * channels)
     }
   }
 
   /// Averages max(0, scale·x + shift) over the pixels of one image.
   private func pool(
-    _ x: UnsafePointer<Float>, _ map: NormalizedReLU, into feature: UnsafeMutablePointer<Float>
+    _ x: UnsafePointer<Float>, pixels: Int, _ map: NormalizedReLU, into feature: UnsafeMutablePointer<Float>
   ) {
     for c in stride(from: 0, to: channels, by: 8) {
       let (scale, shift) = (SIMD8<Float>(loading: map.scale + c), SIMD8<Float>(loading: map.shift + c))
@@ -131,7 +133,7 @@ final class ClassifierHead {
   /// Spreads a feature's gradient over the pixels whose ReLU argument is positive or NaN, and adds Σg' and
   /// Σg'·(x − mean): fp32 within the image, Double beyond.
   private func unpool(
-    _ featureGradient: UnsafePointer<Float>, _ x: UnsafePointer<Float>, _ map: NormalizedReLU,
+    _ featureGradient: UnsafePointer<Float>, _ x: UnsafePointer<Float>, pixels: Int, _ map: NormalizedReLU,
     _ target: ConvolutionInputGradient, offset: Int
   ) {
     guard let mean = target.mean, let sums = target.sums else {
@@ -159,12 +161,15 @@ final class ClassifierHead {
 
 /// Cross entropy of the softmax of a few logits.
 enum SoftmaxCrossEntropy {
-  /// Returns −log softmax(logits)[label] and writes scale · (softmax(logits) − onehot(label)).
+  /// Returns −Σ t·log softmax(logits) and writes scale · (softmax(logits) − t), with t the target distribution.
+  ///
+  /// The target is 1 − smoothing for the label plus smoothing / classes for every class (Szegedy et al.,
+  /// arXiv 1512.00567, section 7; `label_smoothing` in PyTorch).
   ///
   /// Computed in Double with ``ReproducibleMath``, so its bits are the same on every machine. Logits that are not
   /// finite give NaN.
   static func evaluate(
-    _ logits: UnsafePointer<Float>, classes: Int, label: Int, scale: Double,
+    _ logits: UnsafePointer<Float>, classes: Int, label: Int, smoothing: Double, scale: Double,
     gradient: UnsafeMutablePointer<Float>
   ) -> Double {
     var maximum = logits[0]
@@ -179,11 +184,15 @@ enum SoftmaxCrossEntropy {
     }
     var sum = 0.0
     for k in 0..<classes { sum += ReproducibleMath.exp(Double(logits[k]) - Double(maximum)) }
+    let share = smoothing / Double(classes)
+    var mean = 0.0
     for k in 0..<classes {
       let probability = ReproducibleMath.exp(Double(logits[k]) - Double(maximum)) / sum
-      gradient[k] = Float(scale * (probability - (k == label ? 1 : 0)))
+      gradient[k] = Float(scale * (probability - (k == label ? 1 - smoothing + share : share)))
+      mean += Double(logits[k]) - Double(maximum)
     }
-    return ReproducibleMath.log(sum) - (Double(logits[label]) - Double(maximum))
+    let target = (1 - smoothing) * (Double(logits[label]) - Double(maximum)) + share * mean
+    return ReproducibleMath.log(sum) - target
   }
 
   /// Returns the class of the largest logit, the lowest of several.

@@ -1,13 +1,30 @@
 import Collectives
 import Tensors
 
-/// The sizes of all memory of a ``ModelExecutor``, derived before anything is allocated.
-struct ExecutorPlan {
+/// A graph with the schedules of its passes and the memory of its tensors: what an executor needs for one image size.
+struct PassPlan {
   let graph: ModelGraph
   let forward: ForwardSchedule
   /// `nil` for inference.
   let backward: BackwardSchedule?
   let memory: MemoryPlan
+
+  init(_ graph: ModelGraph, isTraining: Bool) {
+    self.graph = graph
+    forward = ForwardSchedule(graph)
+    backward = isTraining ? BackwardSchedule(graph) : nil
+    memory = MemoryPlan(graph, backward)
+  }
+}
+
+/// The sizes of all memory of a ``ModelExecutor``, derived before anything is allocated.
+///
+/// Graphs of several image sizes share all memory: each buffer is as large as the largest of them needs.
+struct ExecutorPlan {
+  /// The passes by image size, in the order of the graphs.
+  let passes: [PassPlan]
+  /// Elements per image of every slot of activations, and of their gradients.
+  let (activationSizes, gradientSizes): ([Int], [Int])
   /// Images of this rank's microbatches of a full batch.
   let imageCount: Int
   let microbatchCount: Int
@@ -20,45 +37,57 @@ struct ExecutorPlan {
   let scratchCount: Int
   /// The maximal subtrees of the reduction tree that lie within this rank's microbatches.
   let subtreeCount: Int
+  /// The dropouts at their largest size; none for inference.
+  let dropouts: [DropoutLayer]
 
-  /// Plans an executor; see ``ModelExecutor/init(_:engine:pool:parameters:runningStatistics:imagesPerMicrobatch:microbatches:tree:scope:purpose:roundingLevel:tracer:)``.
+  /// Plans an executor; see ``ModelExecutor/init(_:otherSizes:engine:pool:parameters:runningStatistics:imagesPerMicrobatch:microbatches:tree:scope:purpose:roundingLevel:labelSmoothing:seed:tracer:)``.
   init(
-    _ graph: ModelGraph, engine: any ConvolutionEngine, workerCount: Int, imagesPerMicrobatch: Int,
+    _ graphs: [ModelGraph], engine: any ConvolutionEngine, workerCount: Int, imagesPerMicrobatch: Int,
     microbatches: Range<Int>, tree: ReductionTree, scope: BatchNormalizationScope, purpose: ModelExecutor.Purpose
   ) {
-    self.graph = graph
     self.scope = scope
     self.workerCount = workerCount
-    forward = ForwardSchedule(graph)
-    backward = purpose == .training ? BackwardSchedule(graph) : nil
-    memory = MemoryPlan(graph, backward)
+    let passes = graphs.map { PassPlan($0, isTraining: purpose == .training) }
+    self.passes = passes
+    activationSizes = Self.largest(passes.map(\.memory.activations.sizes))
+    gradientSizes = Self.largest(passes.map(\.memory.gradients.sizes))
     imageCount = imagesPerMicrobatch * microbatches.count
     microbatchCount = microbatches.count
-    packedWeightCount = graph.convolutions.map(engine.packedWeightCount).max() ?? 0
+    let convolutions = graphs.flatMap(\.convolutions)
+    packedWeightCount = convolutions.map(engine.packedWeightCount).max() ?? 0
     scratchCount = engine.scratchCount(
-      graph.convolutions, imagesPerMicrobatch: imagesPerMicrobatch, microbatchCount: microbatches.count,
+      convolutions, imagesPerMicrobatch: imagesPerMicrobatch, microbatchCount: microbatches.count,
       workerCount: workerCount)
     subtreeCount = tree.maximalSubtrees(of: microbatches).count
+    let largestGraph = graphs.max { $0.imageSize < $1.imageSize }
+    dropouts = purpose == .training ? largestGraph?.dropoutLayers ?? [] : []
   }
 
   /// Elements of the microbatches' statistics of all layers, where each microbatch has its own.
   var microbatchStatisticsCount: Int {
-    scope == .microbatch && backward != nil ? microbatchCount * graph.statisticsLayout.elementCount : 0
+    scope == .microbatch && passes[0].backward != nil ? microbatchCount * passes[0].graph.statisticsLayout.elementCount : 0
   }
 
   /// The bytes of all buffers.
   var byteCount: Int {
-    let slots = memory.activations.elementCount + memory.gradients.elementCount
+    let graph = passes[0].graph
+    let slots = activationSizes.reduce(0, +) + gradientSizes.reduce(0, +)
     let norms = graph.normalizationLayers.reduce(0) {
       $0 + BatchNormalization.byteCount($1, microbatchCount: microbatchCount, scope: scope)
     }
     let head = ClassifierHead.byteCount(
       graph.classifier.layer, imageCount: imageCount, microbatchCount: microbatchCount)
     let parameters =
-      backward == nil
+      passes[0].backward == nil
       ? 0 : GradientBuffers.byteCount(graph, microbatchCount: microbatchCount, subtreeCount: subtreeCount)
+    let masks = dropouts.reduce(0) { $0 + DropoutMasks.byteCount($1, imageCount: imageCount) }
     return 4 * (imageCount * slots + packedWeightCount + workerCount * scratchCount) + norms
-      + 8 * microbatchStatisticsCount + head + parameters
+      + 8 * microbatchStatisticsCount + head + parameters + masks
+  }
+
+  /// Returns the largest number at every position.
+  private static func largest(_ lists: [[Int]]) -> [Int] {
+    (0..<(lists.map(\.count).max() ?? 0)).map { i in lists.compactMap { i < $0.count ? $0[i] : nil }.max() ?? 0 }
   }
 }
 
@@ -66,6 +95,7 @@ extension ModelGraph {
   /// Returns the bytes that a ``ModelExecutor`` will allocate, before it allocates anything.
   ///
   /// - Parameters:
+  ///   - otherSizes: The graphs of the same model at other image sizes.
   ///   - engine: Computes convolutions.
   ///   - workerCount: The threads of the rank.
   ///   - imagesPerMicrobatch: The images of a microbatch.
@@ -75,11 +105,11 @@ extension ModelGraph {
   ///   - purpose: Whether activations are saved for the backward pass.
   /// - Returns: Bytes.
   public func executorByteCount(
-    engine: any ConvolutionEngine, workerCount: Int, imagesPerMicrobatch: Int, microbatches: Range<Int>,
-    tree: ReductionTree, scope: BatchNormalizationScope, purpose: ModelExecutor.Purpose
+    otherSizes: [ModelGraph] = [], engine: any ConvolutionEngine, workerCount: Int, imagesPerMicrobatch: Int,
+    microbatches: Range<Int>, tree: ReductionTree, scope: BatchNormalizationScope, purpose: ModelExecutor.Purpose
   ) -> Int {
     ExecutorPlan(
-      self, engine: engine, workerCount: workerCount, imagesPerMicrobatch: imagesPerMicrobatch,
+      [self] + otherSizes, engine: engine, workerCount: workerCount, imagesPerMicrobatch: imagesPerMicrobatch,
       microbatches: microbatches, tree: tree, scope: scope, purpose: purpose
     ).byteCount
   }

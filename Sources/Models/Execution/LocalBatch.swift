@@ -60,6 +60,9 @@ public struct LocalBatch {
   /// The first image of local microbatch `m` among this rank's images.
   public func firstImage(_ m: Int) -> Int { m * imagesPerMicrobatch }
 
+  /// The position in the global batch of this rank's first image.
+  var firstLocalPosition: Int { localRange.lowerBound * imagesPerMicrobatch }
+
   /// The images of all of this rank's microbatches.
   public var localImageCount: Int {
     localRange.isEmpty

@@ -10,14 +10,15 @@ extension ModelExecutor {
   /// - Parameters:
   ///   - images: The batch's images, as given to the forward pass.
   ///   - batch: The microbatches of the batch.
+  ///   - isDropping: Whether the forward pass had the number of a step, so that it drew dropout masks.
   ///   - gradientReady: Called when the gradients of some elements are complete in all subtrees, once per element, later
   ///     layers first. The parameters of these elements are not read any more.
   /// - Throws: ``CommunicationError`` if a message fails; what `gradientReady` throws.
   /// - Precondition: The executor is for training.
   public func backward(
-    _ images: UnsafePointer<Float>, batch: LocalBatch, gradientReady: (Range<Int>) throws -> Void
+    _ images: UnsafePointer<Float>, batch: LocalBatch, isDropping: Bool = false, gradientReady: (Range<Int>) throws -> Void
   ) throws {
-    guard let schedule = backwardSchedule, let buffers = gradients else {
+    guard let schedule = pass.backward, let buffers = gradients else {
       preconditionFailure("an executor for inference saves no activations")
     }
     for step in schedule.steps {
@@ -25,14 +26,14 @@ extension ModelExecutor {
       case .classifier(let operation, let inputGradient):
         backward(operation, gradient(inputGradient), buffers, batch)
       case .convolution(let operation, let outputGradient, let inputGradient):
-        backward(operation, images, outputGradient, inputGradient.map(gradient), buffers, batch)
+        backward(operation, images, outputGradient, inputGradient, buffers, batch, isDropping: isDropping)
       case .scaling(let operation, let outputGradient, let inputGradient):
         backward(operation, outputGradient, gradient(inputGradient), batch)
       case .startNormalization(let layer):
         try norm(layer).startBackward(batch, buffers)
       case .finishNormalization(let layer):
         let start = labels.now()
-        try norm(layer).finishBackward(batch, parameters: parameters)
+        try norm(layer).finishBackward(batch, pixels: layer.pixels, parameters: parameters)
         labels.recordStatisticsWait(batch, since: start)
         // Only now: the receiver of the gradients may change scale and shift, which were read just above.
         buffers.reduce(layer.range, .normalization, pool: pool, label: labels.addition)
@@ -52,7 +53,7 @@ extension ModelExecutor {
   /// Runs the backward pass of one convolution over this rank's microbatches.
   private func backward(
     _ operation: ConvolutionOperation, _ images: UnsafePointer<Float>, _ outputGradient: TensorGradient,
-    _ inputGradient: UnsafeMutablePointer<Float>?, _ buffers: GradientBuffers, _ batch: LocalBatch
+    _ inputGradient: InputGradient?, _ buffers: GradientBuffers, _ batch: LocalBatch, isDropping: Bool
   ) {
     let layer = operation.layer
     if inputGradient != nil { packWeight(layer, for: .backward) }
@@ -60,7 +61,8 @@ extension ModelExecutor {
     let context = (
       executor: self, layer: layer, items: items, input: input(operation.input.tensor, images),
       norm: operation.input.normalization.map(norm), destinations: buffers.destinations(of: layer.range),
-      source: OutputGradientSource(outputGradient, self), target: inputGradient
+      source: OutputGradientSource(outputGradient, self), target: inputGradient.map { ($0, gradient($0.value)) },
+      dropout: isDropping ? operation.input.dropout : nil
     )
     let start = labels.now()
     pool.parallelFor(items.count, with: context, label: labels.backward(layer)) { context, item, worker in
@@ -70,14 +72,18 @@ extension ModelExecutor {
       executor.engine.backward(
         geometry, context.items.microbatches(item),
         input: ConvolutionInput(
-          activation: context.input + first * geometry.inputCount, normalization: norm?.normalizedReLU(m)),
+          activation: context.input + first * geometry.inputCount, normalization: norm?.normalizedReLU(m),
+          dropout: context.dropout.map { executor.dropouts[$0.index].mask(first, $0) }),
         weight: executor.weight(context.layer), packed: executor.packed,
         outputGradient: context.source.operand(m, offset: first * geometry.outputCount),
         parameterGradient: ConvolutionParameterGradient(
           destinations: context.destinations + m, hasBias: context.layer.bias != nil),
-        inputGradient: context.target.map { target in
-          let gradient = target + first * geometry.inputCount
-          return norm?.inputGradient(m, gradient) ?? ConvolutionInputGradient(gradient: gradient)
+        inputGradient: context.target.map { target, memory in
+          let gradient = memory + first * geometry.inputCount
+          let addend = target.accumulates ? UnsafePointer(gradient) : nil
+          return target.isMasked
+            ? norm?.inputGradient(m, gradient, addend: addend) ?? ConvolutionInputGradient(gradient: gradient)
+            : ConvolutionInputGradient(gradient: gradient, addend: addend)
         }, scratch: executor.scratch(worker))
     }
     labels.record(labels.backward(layer), since: start)
@@ -114,8 +120,8 @@ extension ModelExecutor {
     guard let layer = operation.input.normalization else { preconditionFailure("the classifier reads a raw tensor") }
     let tensor = operation.input.tensor
     let context = (
-      executor: self, norm: norm(layer), input: activation(tensor), count: tensor.elementCount, target: target,
-      buffers: buffers, batch: batch
+      executor: self, norm: norm(layer), input: activation(tensor), count: tensor.elementCount, pixels: layer.pixels,
+      target: target, buffers: buffers, batch: batch
     )
     let start = labels.now()
     pool.parallelFor(batch.localCount, with: context, label: labels.headBackward) { context, m, _ in
@@ -123,7 +129,7 @@ extension ModelExecutor {
       let first = batch.firstImage(m)
       let offset = first * context.count
       executor.head.backward(
-        first: first, imageCount: batch.imageCount(m), activation: context.input + offset,
+        first: first, imageCount: batch.imageCount(m), pixels: context.pixels, activation: context.input + offset,
         map: context.norm.normalizedReLU(m), parameters: executor.parameters,
         destination: context.buffers.destination(m, of: executor.graph.classifier.layer.range),
         inputGradient: context.norm.inputGradient(m, context.target + offset))

@@ -10,24 +10,25 @@ extension ModelExecutor {
   ///   - labels: A class per image.
   ///   - batch: The microbatches of the batch.
   ///   - statistics: The statistics that normalize activations.
+  ///   - step: The number of the step, of which dropout masks are a function. If `nil`, nothing is dropped.
   ///   - awaitParameters: Called before an operation reads parameters that are not known to have arrived. It waits for
   ///     that many leading elements of the flat buffer and returns how many have arrived. By default all have.
   /// - Throws: ``CommunicationError`` if a message fails.
   public func forward(
     _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, batch: LocalBatch,
-    statistics: NormalizationStatistics, awaitParameters: (Int) throws -> Int = { _ in .max }
+    statistics: NormalizationStatistics, step: Int? = nil, awaitParameters: (Int) throws -> Int = { _ in .max }
   ) throws {
     resetArrivedParameters()
     if statistics == .running {
       try self.awaitParameters(upTo: graph.parameterCount, awaitParameters)
       for norm in norms { norm.useRunningStatistics(runningStatistics, parameters: parameters) }
     }
-    for step in forwardSchedule.steps {
-      switch step {
+    for action in pass.forward.steps {
+      switch action {
       case .compute(let operation, let nextNorm):
         try self.awaitParameters(upTo: operation.parameterRange.upperBound, awaitParameters)
         switch operation {
-        case .convolution(let operation): convolve(operation, images, batch, sums: nextNorm)
+        case .convolution(let operation): convolve(operation, images, batch, sums: nextNorm, step: step)
         case .scaling(let operation): scale(operation, batch, sums: nextNorm)
         case .classifier(let operation): classify(operation, labels, batch)
         }
@@ -37,7 +38,7 @@ extension ModelExecutor {
         guard statistics == .batch else { continue }
         try self.awaitParameters(upTo: layer.range.upperBound, awaitParameters)
         let start = self.labels.now()
-        try norm(layer).finishForward(batch, parameters: parameters)
+        try norm(layer).finishForward(batch, pixels: layer.pixels, parameters: parameters)
         self.labels.recordStatisticsWait(batch, since: start)
       }
     }
@@ -62,6 +63,19 @@ extension ModelExecutor {
     return SoftmaxCrossEntropy.prediction(logits + image * classes, classes: classes)
   }
 
+  /// The class of the largest sum of an image's logits of the last batch and other logits, the lowest of several.
+  ///
+  /// - Parameters:
+  ///   - image: The image.
+  ///   - other: Logits of the batch's images, `[images, classes]`, such as those of their mirror images.
+  public func prediction(_ image: Int, adding other: UnsafePointer<Float>) -> Int {
+    let classes = graph.classCount
+    let (own, other) = (logits + image * classes, other + image * classes)
+    var best = 0
+    for k in 1..<classes where own[k] + other[k] > own[best] + other[best] { best = k }
+    return best
+  }
+
   /// Runs one convolution over this rank's microbatches.
   ///
   /// - Parameters:
@@ -69,9 +83,10 @@ extension ModelExecutor {
   ///   - images: This rank's images.
   ///   - batch: The microbatches of the batch.
   ///   - nextNorm: The batch normalization that reads the output and needs its sums.
+  ///   - step: The number of the step. If `nil`, nothing is dropped.
   private func convolve(
     _ operation: ConvolutionOperation, _ images: UnsafePointer<Float>, _ batch: LocalBatch,
-    sums nextNorm: NormalizationLayer?
+    sums nextNorm: NormalizationLayer?, step: Int?
   ) {
     let layer = operation.layer
     packWeight(layer, for: .forward)
@@ -79,18 +94,26 @@ extension ModelExecutor {
     let context = (
       executor: self, layer: layer, items: items, input: input(operation.input.tensor, images),
       norm: operation.input.normalization.map(norm), output: activation(operation.output),
-      addend: operation.addend.map(activation), nextNorm: nextNorm.map(norm)
+      addend: operation.addend.map(activation), nextNorm: nextNorm.map(norm),
+      dropout: step == nil ? nil : operation.input.dropout, step: step ?? 0
     )
     let start = labels.now()
     pool.parallelFor(items.count, with: context, label: labels.forward(layer)) { context, item, worker in
       let (executor, geometry) = (context.executor, context.layer.geometry)
       let m = context.items.firstMicrobatch(item)
-      let first = context.items.batch.firstImage(m)
+      let (batch, microbatches) = (context.items.batch, context.items.microbatches(item))
+      let first = batch.firstImage(m)
+      if let dropout = context.dropout {
+        executor.dropouts[dropout.index].draw(
+          first..<first + microbatches.imageCount, dropout, firstPosition: batch.firstLocalPosition, step: context.step,
+          by: executor.engine)
+      }
       executor.engine.forward(
-        geometry, context.items.microbatches(item),
+        geometry, microbatches,
         input: ConvolutionInput(
           activation: context.input + first * geometry.inputCount,
-          normalization: context.norm?.normalizedReLU(m)),
+          normalization: context.norm?.normalizedReLU(m),
+          dropout: context.dropout.map { executor.dropouts[$0.index].mask(first, $0) }),
         weight: executor.weight(context.layer), packed: executor.packed, bias: executor.bias(context.layer),
         output: ConvolutionOutput(
           activation: context.output + first * geometry.outputCount,
@@ -124,15 +147,15 @@ extension ModelExecutor {
     guard let layer = operation.input.normalization else { preconditionFailure("the classifier reads a raw tensor") }
     let tensor = operation.input.tensor
     let context = (
-      executor: self, norm: norm(layer), input: activation(tensor), count: tensor.elementCount, labels: labels,
-      batch: batch
+      executor: self, norm: norm(layer), input: activation(tensor), count: tensor.elementCount, pixels: layer.pixels,
+      labels: labels, batch: batch
     )
     let start = self.labels.now()
     pool.parallelFor(batch.localCount, with: context, label: self.labels.headForward) { context, m, _ in
       let (executor, batch) = (context.executor, context.batch)
       let first = batch.firstImage(m)
       executor.head.forward(
-        m, first: first, imageCount: batch.imageCount(m), activation: context.input + first * context.count,
+        m, first: first, imageCount: batch.imageCount(m), pixels: context.pixels, activation: context.input + first * context.count,
         map: context.norm.normalizedReLU(m), parameters: executor.parameters, labels: context.labels + first,
         lossScale: 1 / Double(batch.globalImageCount))
     }

@@ -7,7 +7,7 @@ import Tracing
 /// It owns all memory of the passes, allocated once. One or several microbatches at a time are a worker's item; between
 /// layers the partial sums of a batch normalization are reduced over all microbatches, of all ranks. Parameters are read,
 /// gradients written; nothing else outlives a batch. It walks ``ForwardSchedule`` and ``BackwardSchedule`` and knows no
-/// family of models.
+/// family of models. Graphs of several image sizes may share its memory; ``select(imageSize:)`` changes between them.
 public final class ModelExecutor {
   /// The purpose of the passes, which decides what memory is kept.
   public enum Purpose: Sendable {
@@ -17,18 +17,18 @@ public final class ModelExecutor {
     case inference
   }
 
-  let graph: ModelGraph
+  private let passes: [PassPlan]
+  /// The passes at the selected image size.
+  private(set) var pass: PassPlan
   let engine: any ConvolutionEngine
   let pool: WorkerPool
   let parameters: ParameterStore
   let runningStatistics: ParameterStore
-  let forwardSchedule: ForwardSchedule
-  let backwardSchedule: BackwardSchedule?
   let norms: [BatchNormalization]
+  let dropouts: [DropoutMasks]
   let head: ClassifierHead
   let gradients: GradientBuffers?
   let labels: ExecutorTraceLabels
-  private let memory: MemoryPlan
   private let activationSlots: [AlignedBuffer<Float>]
   private let gradientSlots: [AlignedBuffer<Float>]
   // One layer's packed weight: it is packed when the layer is reached, and read while still in a cache.
@@ -43,7 +43,8 @@ public final class ModelExecutor {
   /// Allocates an executor.
   ///
   /// - Parameters:
-  ///   - graph: The model.
+  ///   - graph: The model at the image size that is selected first.
+  ///   - otherSizes: The same model at other image sizes.
   ///   - engine: Computes convolutions.
   ///   - pool: The threads of this rank.
   ///   - parameters: A store of the model's parameters, read by every pass.
@@ -54,41 +55,60 @@ public final class ModelExecutor {
   ///   - scope: How batch statistics are formed.
   ///   - purpose: Whether activations are saved for the backward pass.
   ///   - roundingLevel: The level of the tree whose gradient sums are rounded to bfloat16. If `nil`, none are.
+  ///   - labelSmoothing: The part of the loss's target that all classes share, in [0, 1].
+  ///   - seed: The seed of dropout masks.
   ///   - tracer: Records what takes how long. If `nil`, nothing is recorded.
   public init(
-    _ graph: ModelGraph, engine: any ConvolutionEngine, pool: WorkerPool, parameters: ParameterStore,
-    runningStatistics: ParameterStore, imagesPerMicrobatch: Int, microbatches: Range<Int>, tree: ReductionTree,
-    scope: BatchNormalizationScope, purpose: Purpose, roundingLevel: Int? = nil, tracer: Tracer? = nil
+    _ graph: ModelGraph, otherSizes: [ModelGraph] = [], engine: any ConvolutionEngine, pool: WorkerPool,
+    parameters: ParameterStore, runningStatistics: ParameterStore, imagesPerMicrobatch: Int, microbatches: Range<Int>,
+    tree: ReductionTree, scope: BatchNormalizationScope, purpose: Purpose, roundingLevel: Int? = nil,
+    labelSmoothing: Double = 0, seed: UInt64 = 0, tracer: Tracer? = nil
   ) {
+    precondition(
+      otherSizes.allSatisfy { $0.parameterLayout == graph.parameterLayout }, "other sizes are of another model")
     let plan = ExecutorPlan(
-      graph, engine: engine, workerCount: pool.workerCount, imagesPerMicrobatch: imagesPerMicrobatch,
+      [graph] + otherSizes, engine: engine, workerCount: pool.workerCount, imagesPerMicrobatch: imagesPerMicrobatch,
       microbatches: microbatches, tree: tree, scope: scope, purpose: purpose)
-    func buffers(_ slots: MemoryPlan.Slots) -> [AlignedBuffer<Float>] {
-      slots.sizes.map { AlignedBuffer(count: plan.imageCount * $0) }
+    func buffers(_ sizes: [Int]) -> [AlignedBuffer<Float>] {
+      sizes.map { AlignedBuffer(count: plan.imageCount * $0) }
     }
-    self.graph = graph
+    passes = plan.passes
+    pass = plan.passes[0]
     self.engine = engine
     self.pool = pool
     self.parameters = parameters
     self.runningStatistics = runningStatistics
     self.scope = scope
-    forwardSchedule = plan.forward
-    backwardSchedule = plan.backward
-    memory = plan.memory
-    activationSlots = buffers(plan.memory.activations)
-    gradientSlots = buffers(plan.memory.gradients)
+    activationSlots = buffers(plan.activationSizes)
+    gradientSlots = buffers(plan.gradientSizes)
+    dropouts = plan.dropouts.map { DropoutMasks($0, imageCount: plan.imageCount, seed: seed) }
     norms = graph.normalizationLayers.map {
       BatchNormalization($0, microbatchCount: plan.microbatchCount, scope: scope)
     }
     head = ClassifierHead(
-      graph.classifier, imageCount: plan.imageCount, microbatchCount: plan.microbatchCount)
+      graph.classifier.layer, imageCount: plan.imageCount, microbatchCount: plan.microbatchCount,
+      labelSmoothing: labelSmoothing)
     gradients =
-      plan.backward == nil
+      purpose == .inference
       ? nil : GradientBuffers(graph, microbatches: microbatches, tree: tree, roundingLevel: roundingLevel)
     labels = ExecutorTraceLabels(graph, tracer)
     packedWeight = AlignedBuffer(count: plan.packedWeightCount)
     scratch = (0..<pool.workerCount).map { _ in AlignedBuffer(count: plan.scratchCount) }
     microbatchStatistics = AlignedBuffer(count: plan.microbatchStatisticsCount)
+  }
+
+  /// The model at the selected image size.
+  var graph: ModelGraph { pass.graph }
+
+  /// Selects the size of the images of the next batches; allocates nothing.
+  ///
+  /// - Precondition: The executor has a graph of that size.
+  public func select(imageSize: Int) {
+    guard imageSize != pass.graph.imageSize else { return }
+    guard let selected = passes.first(where: { $0.graph.imageSize == imageSize }) else {
+      preconditionFailure("the executor has no graph for images of \(imageSize) pixels")
+    }
+    pass = selected
   }
 
   /// The logits of this rank's images of the last batch, `[images, classes]`.
@@ -98,7 +118,8 @@ public final class ModelExecutor {
   public var byteCount: Int {
     let floats = activationSlots + gradientSlots + [packedWeight] + scratch
     return floats.reduce(0) { $0 + $1.byteCount } + norms.reduce(0) { $0 + $1.byteCount }
-      + microbatchStatistics.byteCount + head.byteCount + (gradients?.byteCount ?? 0)
+      + dropouts.reduce(0) { $0 + $1.byteCount } + microbatchStatistics.byteCount + head.byteCount
+      + (gradients?.byteCount ?? 0)
   }
 
   /// Marks all parameters as in flight, at the start of a batch.
@@ -142,12 +163,16 @@ public final class ModelExecutor {
   ///
   /// Collective.
   ///
+  /// - Parameters:
+  ///   - batch: The microbatches of the batch.
+  ///   - momentum: The weight of the old running statistics. If `nil`, 0.9 as in Trax and by default in PyTorch.
   /// - Throws: ``CommunicationError`` if a message fails.
-  public func finishRunningStatistics(_ batch: LocalBatch) throws {
+  public func finishRunningStatistics(_ batch: LocalBatch, momentum: Float? = nil) throws {
     if scope == .microbatch { try batch.statisticsReduction.finish(into: microbatchStatistics.pointer) }
     for norm in norms {
       norm.updateRunningStatistics(
-        runningStatistics, sums: microbatchStatistics.pointer, count: batch.globalCount)
+        runningStatistics, momentum: momentum ?? BatchNormalization.momentum, sums: microbatchStatistics.pointer,
+        count: batch.globalCount)
     }
   }
 
@@ -164,7 +189,7 @@ public final class ModelExecutor {
   ///
   /// - Precondition: It is not the graph's image, which the caller of a pass holds.
   func activation(_ tensor: GraphTensor) -> UnsafeMutablePointer<Float> {
-    guard let slot = memory.activations.slotOfValue[tensor.index] else {
+    guard let slot = pass.memory.activations.slotOfValue[tensor.index] else {
       preconditionFailure("\(tensor.name) has no memory")
     }
     return activationSlots[slot].pointer
@@ -177,7 +202,7 @@ public final class ModelExecutor {
 
   /// The memory of a gradient of this rank's images.
   func gradient(_ value: GradientValue) -> UnsafeMutablePointer<Float> {
-    guard let slot = memory.gradients.slotOfValue[value.index] else {
+    guard let slot = pass.memory.gradients.slotOfValue[value.index] else {
       preconditionFailure("gradient \(value.index) has no memory")
     }
     return gradientSlots[slot].pointer

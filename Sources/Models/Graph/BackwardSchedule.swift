@@ -11,8 +11,8 @@ package struct BackwardSchedule: Sendable {
   package enum Step: Sendable {
     /// Leaves the gradient of the classifier's input, before batch normalization and after the ReLU mask.
     case classifier(ClassifierOperation, inputGradient: GradientValue)
-    /// Leaves the gradient of the convolution's input, after the ReLU mask if there is one; `nil` for the images.
-    case convolution(ConvolutionOperation, outputGradient: TensorGradient, inputGradient: GradientValue?)
+    /// Leaves the gradient of the convolution's input; `nil` for the images.
+    case convolution(ConvolutionOperation, outputGradient: TensorGradient, inputGradient: InputGradient?)
     case scaling(ScalingOperation, outputGradient: TensorGradient, inputGradient: GradientValue)
     case startNormalization(NormalizationLayer)
     case finishNormalization(NormalizationLayer)
@@ -26,7 +26,7 @@ package struct BackwardSchedule: Sendable {
 
   /// Derives the schedule from a graph.
   package init(_ graph: ModelGraph) {
-    var builder = Builder(tensorCount: graph.tensors.count)
+    var builder = Builder(graph)
     for operation in graph.operations.reversed() { builder.append(operation, image: graph.image) }
     builder.finishPending()
     steps = builder.steps
@@ -40,6 +40,19 @@ package struct GradientValue: Hashable, Sendable {
   package let index: Int
   /// The number of elements per image.
   package let elementCount: Int
+}
+
+/// The gradient that a convolution leaves of its input.
+///
+/// Several convolutions may read one tensor through one normalization. All but the last in backward order leave the
+/// gradient of ReLU's output in the same memory. The last one adds its own, masks the sum, and forms the sums that the
+/// normalization needs.
+package struct InputGradient: Hashable, Sendable {
+  package let value: GradientValue
+  /// Whether the memory holds the contributions of other readers, to which this one is added.
+  package let accumulates: Bool
+  /// Whether it is the gradient of the ReLU's argument, masked; otherwise that of what the convolution read.
+  package let isMasked: Bool
 }
 
 /// The terms of one tensor's gradient, before they are added.
@@ -60,8 +73,17 @@ extension BackwardSchedule {
     var values: [GradientValue] = []
     private var gradients: [TensorGradient?]
     private var pending: NormalizationLayer?
+    // Of every tensor, the readers through a normalization that are still to come, and what earlier ones left.
+    private var normalizedReaderCounts: [Int]
+    private var rectifiedGradients: [GradientValue?]
 
-    init(tensorCount: Int) { gradients = Array(repeating: nil, count: tensorCount) }
+    init(_ graph: ModelGraph) {
+      gradients = Array(repeating: nil, count: graph.tensors.count)
+      rectifiedGradients = Array(repeating: nil, count: graph.tensors.count)
+      normalizedReaderCounts = graph.tensors.map { tensor in
+        graph.operations.count { $0.input.tensor == tensor && $0.input.normalization != nil }
+      }
+    }
 
     mutating func append(_ operation: Operation, image: GraphTensor) {
       switch operation {
@@ -77,9 +99,11 @@ extension BackwardSchedule {
           contribute(
             gradient.saved ?? gradient.gradient, to: Operand(tensor: addend, normalization: nil))
         }
-        let target = operation.input.tensor == image ? nil : value(operation.input.tensor)
+        let target = operation.input.tensor == image ? nil : inputGradient(operation.input)
         steps.append(.convolution(operation, outputGradient: gradient, inputGradient: target))
-        if let target { contribute(target, to: operation.input) }
+        if let target, target.isMasked || operation.input.normalization == nil {
+          contribute(target.value, to: operation.input)
+        }
       case .scaling(let operation):
         let gradient = gradient(of: operation.output)
         let target = value(operation.input)
@@ -92,6 +116,20 @@ extension BackwardSchedule {
     mutating func finishPending() {
       if let norm = pending { steps.append(.finishNormalization(norm)) }
       pending = nil
+    }
+
+    /// Plans the gradient that a convolution leaves of its input.
+    private mutating func inputGradient(_ operand: Operand) -> InputGradient {
+      let tensor = operand.tensor
+      guard operand.normalization != nil else {
+        return InputGradient(value: value(tensor), accumulates: false, isMasked: false)
+      }
+      let shared = rectifiedGradients[tensor.index]
+      let target = shared ?? value(tensor)
+      rectifiedGradients[tensor.index] = target
+      normalizedReaderCounts[tensor.index] -= 1
+      return InputGradient(
+        value: target, accumulates: shared != nil, isMasked: normalizedReaderCounts[tensor.index] == 0)
     }
 
     private mutating func value(_ tensor: GraphTensor) -> GradientValue {

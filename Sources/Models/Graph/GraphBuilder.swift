@@ -5,29 +5,38 @@ import Tensors
 /// Parameters are laid out in the order in which layers are declared. A convolution is declared where it is computed,
 /// unless ``convolutionLayer(_:reading:channels:kernelSize:stride:hasBias:)`` declares it earlier.
 package struct GraphBuilder {
+  /// The padding of all convolutions of a graph.
+  package enum Padding: Sendable {
+    /// TensorFlow's `SAME`: ⌈H/stride⌉ output rows; an odd row of zeros comes after the image.
+    case same
+    /// PyTorch's `padding=(kernel_size - 1) // 2`: equally many zeros on all sides.
+    case symmetric
+  }
+
   /// The images.
   package let image: GraphTensor
   private var tensors: [GraphTensor]
   private var operations: [Operation] = []
   private var convolutionLayers: [ConvolutionLayer] = []
   private var normalizationLayers: [NormalizationLayer] = []
+  private var dropoutLayers: [DropoutLayer] = []
+  private let padding: Padding
   private var parameters = ParameterLayout()
   private var statistics = ParameterLayout()
 
   /// Begins a graph that reads square images.
-  package init(imageSize: Int, imageChannels: Int) {
+  package init(imageSize: Int, imageChannels: Int, padding: Padding = .same) {
+    self.padding = padding
     image = GraphTensor(index: 0, name: "images", height: imageSize, width: imageSize, channels: imageChannels)
     tensors = [image]
   }
 
-  /// Declares a convolution, padded as TensorFlow's `SAME`, that ``convolution(_:_:adding:)`` computes later.
+  /// Declares a convolution that ``convolution(_:_:adding:)`` computes later.
   package mutating func convolutionLayer(
     _ name: String, reading tensor: GraphTensor, channels: Int, kernelSize: Int = 3, stride: Int = 1,
     hasBias: Bool = true
   ) -> ConvolutionLayer {
-    let geometry = ConvolutionGeometry(
-      inputHeight: tensor.height, inputWidth: tensor.width, inputChannels: tensor.channels,
-      outputChannels: channels, kernelSize: kernelSize, stride: stride)
+    let geometry = geometry(reading: tensor, channels: channels, kernelSize: kernelSize, stride: stride)
     let weight = parameters.append(
       "\(name).weight", .convolutionWeight, Shape(kernelSize, kernelSize, tensor.channels, channels))
     let bias = hasBias ? parameters.append("\(name).bias", .bias, Shape(channels)) : nil
@@ -51,7 +60,7 @@ package struct GraphBuilder {
     return output
   }
 
-  /// Declares and appends a convolution, padded as TensorFlow's `SAME`.
+  /// Declares and appends a convolution.
   package mutating func convolution(
     _ name: String, _ input: Operand, channels: Int, kernelSize: Int = 3, stride: Int = 1, hasBias: Bool = true,
     adding addend: GraphTensor? = nil
@@ -75,6 +84,21 @@ package struct GraphBuilder {
       runningVariance: statistics.append("\(name).running_var", .runningVariance, shape))
     normalizationLayers.append(layer)
     return Operand(tensor: tensor, normalization: layer)
+  }
+
+  /// Reads an operand through dropout; returns it unchanged if the probability is 0.
+  ///
+  /// - Precondition: The operand has a batch normalization, no dropout yet, and a multiple of 16 elements per image. The
+  ///   probability is in [0, 1).
+  package mutating func dropped(_ operand: Operand, _ name: String, probability: Double) -> Operand {
+    precondition((0..<1).contains(probability), "the probability of \(name) is not in [0, 1)")
+    if probability == 0 { return operand }
+    precondition(operand.normalization != nil && operand.dropout == nil, "\(name) reads a raw tensor")
+    precondition(operand.tensor.elementCount.isMultiple(of: 16), "\(name) reads a tensor of odd size")
+    let layer = DropoutLayer(
+      index: dropoutLayers.count, name: name, probability: probability, elementCount: operand.tensor.elementCount)
+    dropoutLayers.append(layer)
+    return operand.dropping(layer)
   }
 
   /// Appends output = factor · input.
@@ -107,9 +131,22 @@ package struct GraphBuilder {
     let graph = ModelGraph(
       name: model, parameterLayout: parameters, statisticsLayout: statistics, image: image, tensors: tensors,
       operations: operations, convolutionLayers: convolutionLayers, normalizationLayers: normalizationLayers,
-      classifier: classifier)
+      dropoutLayers: dropoutLayers, classifier: classifier)
     graph.validate()
     return graph
+  }
+
+  private func geometry(reading tensor: GraphTensor, channels: Int, kernelSize: Int, stride: Int) -> ConvolutionGeometry {
+    switch padding {
+    case .same:
+      ConvolutionGeometry(
+        inputHeight: tensor.height, inputWidth: tensor.width, inputChannels: tensor.channels,
+        outputChannels: channels, kernelSize: kernelSize, stride: stride)
+    case .symmetric:
+      ConvolutionGeometry(
+        inputHeight: tensor.height, inputWidth: tensor.width, inputChannels: tensor.channels,
+        outputChannels: channels, kernelSize: kernelSize, stride: stride, padding: (kernelSize - 1) / 2)
+    }
   }
 
   private mutating func tensor(_ name: String, height: Int, width: Int, channels: Int) -> GraphTensor {
@@ -125,7 +162,9 @@ extension ModelGraph {
     precondition(
       operations.allSatisfy { $0.input.tensor != image || $0.input.normalization == nil && !$0.isScaling },
       "the images are read through a batch normalization or scaled")
-    precondition(classifier.input.normalization != nil, "the classifier reads a raw tensor")
+    precondition(
+      classifier.input.normalization != nil && classifier.input.dropout == nil,
+      "the classifier reads a raw tensor, or through dropout")
     precondition(classifier.layer.inputs.isMultiple(of: 8), "the classifier reads \(classifier.layer.inputs) channels")
     for tensor in tensors {
       let readers = operations.filter { $0.input.tensor == tensor }
@@ -135,8 +174,7 @@ extension ModelGraph {
       let norms = Set(readers.compactMap(\.input.normalization?.index))
       precondition(norms.count <= 1, "\(tensor.name) is read through several batch normalizations")
       precondition(
-        readers.filter { $0.input.normalization != nil }.count <= 1,
-        "\(tensor.name) is read twice through one batch normalization")
+        classifier.input.tensor != tensor || readers.count == 1, "\(tensor.name) has other readers than the classifier")
     }
     var computed = Set<Int>()
     for case .convolution(let operation) in operations {

@@ -34,6 +34,18 @@ package struct NormalizationLayer: Sendable {
   }
 }
 
+/// A dropout of one operand (Srivastava et al., JMLR 15, 2014): its probability and the size of its masks.
+package struct DropoutLayer: Sendable {
+  /// The number of dropouts before this one.
+  package let index: Int
+  /// For example `groups.0.blocks.0.dropout`: the purpose of its random numbers.
+  package let name: String
+  /// p, the probability that an element is dropped, in (0, 1).
+  package let probability: Double
+  /// H·W·C of the tensor that it drops elements of.
+  package let elementCount: Int
+}
+
 /// A dense layer's extents and the location of its parameters.
 package struct DenseLayer: Sendable {
   /// For example `head`.

@@ -130,8 +130,9 @@ extension BackwardSchedule.Step {
   /// The gradients of activations that the step reads.
   fileprivate var reads: [GradientValue] {
     switch self {
-    case .convolution(_, let gradient, _), .scaling(_, let gradient, _):
-      [gradient.gradient] + (gradient.addend.map { [$0] } ?? [])
+    case .convolution(_, let gradient, let target):
+      gradient.terms + (target.map { $0.accumulates ? [$0.value] : [] } ?? [])
+    case .scaling(_, let gradient, _): gradient.terms
     default: []
     }
   }
@@ -140,7 +141,8 @@ extension BackwardSchedule.Step {
   fileprivate var writes: [GradientValue] {
     switch self {
     case .classifier(_, let target), .scaling(_, _, let target): [target]
-    case .convolution(_, let gradient, let target): [gradient.saved, target].compactMap { $0 }
+    case .convolution(_, let gradient, let target):
+      [gradient.saved, target.flatMap { $0.accumulates ? nil : $0.value }].compactMap { $0 }
     default: []
     }
   }
@@ -151,9 +153,14 @@ extension BackwardSchedule.Step {
   /// gradient while they write it.
   fileprivate func overwritable(by value: GradientValue) -> [GradientValue] {
     switch self {
-    case .convolution(_, let gradient, _) where gradient.saved == value: Array(reads.reversed())
-    case .scaling: Array(reads.reversed())
+    case .convolution(_, let gradient, _) where gradient.saved == value: Array(gradient.terms.reversed())
+    case .scaling(_, let gradient, _): Array(gradient.terms.reversed())
     default: []
     }
   }
+}
+
+extension TensorGradient {
+  /// The values that are added.
+  fileprivate var terms: [GradientValue] { [gradient] + (addend.map { [$0] } ?? []) }
 }

@@ -21,6 +21,8 @@ public struct ModelGraph: Sendable {
   package let convolutionLayers: [ConvolutionLayer]
   /// The batch normalizations in the order of their parameters.
   package let normalizationLayers: [NormalizationLayer]
+  /// The dropouts in the order of the operations that read through them.
+  package let dropoutLayers: [DropoutLayer]
   /// The last operation.
   package let classifier: ClassifierOperation
 }
@@ -39,12 +41,27 @@ package struct GraphTensor: Hashable, Sendable {
   package var elementCount: Int { height * width * channels }
 }
 
-/// How an operation reads a tensor: raw, or through batch normalization and ReLU.
+/// How an operation reads a tensor: raw, or through batch normalization, ReLU and perhaps dropout.
 ///
-/// z = max(0, scale·x + shift) is computed while x is read; no normalized tensor is ever stored.
+/// z = max(0, scale·x + shift) is computed while x is read; no normalized tensor is ever stored. In training, dropout
+/// multiplies z by 0 or 1/(1 − p).
 package struct Operand: Sendable {
   package let tensor: GraphTensor
   package let normalization: NormalizationLayer?
+  package private(set) var dropout: DropoutLayer?
+
+  /// Creates an operand without dropout.
+  init(tensor: GraphTensor, normalization: NormalizationLayer?) {
+    self.tensor = tensor
+    self.normalization = normalization
+  }
+
+  /// Returns this operand with dropout.
+  func dropping(_ layer: DropoutLayer) -> Operand {
+    var result = self
+    result.dropout = layer
+    return result
+  }
 }
 
 /// A step of the forward pass that writes one tensor, or ends in the loss.
