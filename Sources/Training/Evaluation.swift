@@ -15,6 +15,8 @@ public final class Evaluation {
     public let loss: Double
     /// The predictions of all images, by label.
     public let confusion: ConfusionMatrix
+    /// The predictions by the mean of the logits of every image and its mirror image; `nil` unless asked for.
+    public let mirroredConfusion: ConfusionMatrix?
 
     /// The number of images.
     public var exampleCount: Int { confusion.exampleCount }
@@ -22,15 +24,19 @@ public final class Evaluation {
     public var correctCount: Int { confusion.correctCount }
     /// The fraction of correct images, 0 … 1.
     public var accuracy: Double { Double(correctCount) / Double(exampleCount) }
+    /// The fraction that is correct with mirror images, 0 … 1.
+    public var mirroredAccuracy: Double? { mirroredConfusion.map { Double($0.correctCount) / Double($0.exampleCount) } }
   }
 
   private let executor: ModelExecutor
-  private let split: CIFAR10.Split
+  private let split: ImageDataset.Split
+  private let pipeline: ImagePipeline
   private let configuration: TrainingConfiguration
   private let communicator: any Communicator
   private let imagesPerMicrobatch: Int
   private let images: Tensor
   private let labels: AlignedBuffer<UInt8>
+  private let mirroredLogits: AlignedBuffer<Float>
   private let graph: ModelGraph
   /// The number of ranks that evaluate, from rank 0 on.
   private let evaluatorCount: Int
@@ -40,15 +46,17 @@ public final class Evaluation {
   /// - Parameters:
   ///   - model: Parameters and running statistics.
   ///   - split: The test images.
+  ///   - pipeline: The preparation of the images.
   ///   - configuration: Batch size, microbatches and the `eval-` settings.
   ///   - engine: The convolution engine.
   ///   - pool: This rank's threads.
   ///   - communicator: The ranks.
   public init(
-    _ model: ModelState, split: CIFAR10.Split, configuration: TrainingConfiguration,
-    engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator
+    _ model: ModelState, split: ImageDataset.Split, pipeline: ImagePipeline = ImagePipeline(),
+    configuration: TrainingConfiguration, engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator
   ) {
     self.split = split
+    self.pipeline = pipeline
     self.configuration = configuration
     self.communicator = communicator
     graph = model.graph
@@ -60,6 +68,8 @@ public final class Evaluation {
         capacity * imagesPerMicrobatch, graph.imageSize, graph.imageSize,
         graph.imageChannels))
     labels = AlignedBuffer(count: capacity * imagesPerMicrobatch)
+    mirroredLogits = AlignedBuffer(
+      count: configuration.testFlip ? capacity * imagesPerMicrobatch * graph.classCount : 0)
     executor = ModelExecutor(
       graph, engine: engine, pool: pool, parameters: model.parameters,
       runningStatistics: model.runningStatistics, imagesPerMicrobatch: imagesPerMicrobatch,
@@ -68,28 +78,33 @@ public final class Evaluation {
   }
 
   /// The bytes of all memory that the evaluation planned.
-  public var byteCount: Int { executor.byteCount + images.byteCount }
+  public var byteCount: Int { executor.byteCount + images.byteCount + mirroredLogits.byteCount }
 
   /// The number of images of every evaluation.
-  public var exampleCount: Int { batches(index: 0).reduce(0) { $0 + $1.count } }
+  public var exampleCount: Int { batches(of: split, configuration.evalBatches, index: 0).reduce(0) { $0 + $1.count } }
 
   /// Collective: evaluates; blocks until all ranks have contributed their batches.
   ///
   /// Bitwise reproducible for any number of ranks and threads.
   ///
   /// - Parameters:
+  ///   - other: Other images to evaluate, all of them. If `nil`, the test images that the settings ask for.
   ///   - index: The number of evaluations before this one, which decides where in the endless test stream it starts.
   ///   - logits: Receives the logits of every image on every rank, `[exampleCount, classes]`. If `nil`, logits are not
   ///     sent.
   /// - Returns: The result over all images, on every rank.
   /// - Throws: `DatasetError` if a record is invalid, `CommunicationError` if a message fails.
-  public func callAsFunction(index: Int, logits: UnsafeMutablePointer<Float>? = nil) throws -> Result {
-    let batches = batches(index: index)
-    var results = [BatchResult](repeating: BatchResult(classCount: graph.classCount), count: batches.count)
+  public func callAsFunction(
+    of other: ImageDataset.Split? = nil, index: Int, logits: UnsafeMutablePointer<Float>? = nil
+  ) throws -> Result {
+    let split = other ?? split
+    let batches = batches(of: split, other == nil ? configuration.evalBatches : .all, index: index)
+    let empty = BatchResult(classCount: graph.classCount, isMirrored: configuration.testFlip)
+    var results = [BatchResult](repeating: empty, count: batches.count)
     var failure: (any Error)?
     do {
       for b in batches.indices where rank(evaluating: b) == communicator.rank {
-        results[b] = try evaluate(batches[b])
+        results[b] = try evaluate(batches[b], of: split)
         if let logits { copyLogits(batch: b, count: batches[b].count, to: logits) }
       }
     } catch {
@@ -99,16 +114,24 @@ public final class Evaluation {
     if let failure { throw failure }
     if let logits { try broadcastLogits(logits, batches: batches) }
     var confusion = ConfusionMatrix(classCount: graph.classCount)
-    for result in results { confusion.add(result.confusion) }
+    var mirrored = ConfusionMatrix(classCount: graph.classCount)
+    for result in results {
+      confusion.add(result.confusion)
+      mirrored.add(result.mirroredConfusion)
+    }
     // In batch order, whichever rank computed them.
     let lossSum = results.reduce(0) { $0 + $1.lossSum }
-    return Result(loss: lossSum / Double(confusion.exampleCount), confusion: confusion)
+    return Result(
+      loss: lossSum / Double(confusion.exampleCount), confusion: confusion,
+      mirroredConfusion: configuration.testFlip ? mirrored : nil)
   }
 
   /// The positions in the endless test stream of each batch.
-  private func batches(index: Int) -> [Range<Int>] {
+  private func batches(
+    of split: ImageDataset.Split, _ batches: TrainingConfiguration.EvaluationBatches, index: Int
+  ) -> [Range<Int>] {
     let size = configuration.batchSize
-    switch configuration.evalBatches {
+    switch batches {
     case .next(let count):
       // Trax takes one batch before the first evaluation (trax/supervised/training.py), and never rewinds.
       let start = size + index * count * size
@@ -125,21 +148,53 @@ public final class Evaluation {
   private struct BatchResult {
     var lossSum = 0.0
     var confusion: [Int]
+    /// Empty unless mirror images are evaluated, too.
+    var mirroredConfusion: [Int]
 
-    init(classCount: Int) { confusion = [Int](repeating: 0, count: classCount * classCount) }
-
-    init(words: ArraySlice<UInt64>) {
-      lossSum = Double(bitPattern: words.first ?? 0)
-      confusion = words.dropFirst().map { Int($0) }
+    init(classCount: Int, isMirrored: Bool) {
+      confusion = [Int](repeating: 0, count: classCount * classCount)
+      mirroredConfusion = isMirrored ? confusion : []
     }
 
-    var words: [UInt64] { [lossSum.bitPattern] + confusion.map(UInt64.init) }
+    init(words: ArraySlice<UInt64>, isMirrored: Bool) {
+      lossSum = Double(bitPattern: words.first ?? 0)
+      let counts = words.dropFirst().map { Int($0) }
+      let length = isMirrored ? counts.count / 2 : counts.count
+      confusion = Array(counts[..<length])
+      mirroredConfusion = Array(counts[length...])
+    }
+
+    var words: [UInt64] { [lossSum.bitPattern] + (confusion + mirroredConfusion).map(UInt64.init) }
   }
 
-  private func evaluate(_ positions: Range<Int>) throws -> BatchResult {
+  private func evaluate(_ positions: Range<Int>, of split: ImageDataset.Split) throws -> BatchResult {
+    var result = BatchResult(classCount: graph.classCount, isMirrored: configuration.testFlip)
+    if configuration.testFlip {
+      // First, so that the logits of the images themselves are those that remain.
+      _ = try computeLogits(positions, of: split, isMirrored: true)
+      mirroredLogits.pointer.update(from: executor.logits, count: positions.count * graph.classCount)
+    }
+    result.lossSum = try computeLogits(positions, of: split, isMirrored: false) * Double(positions.count)
+    var confusion = ConfusionMatrix(classCount: graph.classCount)
+    var mirrored = ConfusionMatrix(classCount: graph.classCount)
+    for i in 0..<positions.count {
+      let label = Int(labels.pointer[i])
+      confusion.count(label: label, prediction: executor.prediction(i))
+      if configuration.testFlip {
+        mirrored.count(label: label, prediction: executor.prediction(i, adding: mirroredLogits.pointer))
+      }
+    }
+    result.confusion = confusion.counts
+    if configuration.testFlip { result.mirroredConfusion = mirrored.counts }
+    return result
+  }
+
+  /// Computes the logits of a batch, which the executor holds, and returns the mean cross entropy.
+  private func computeLogits(_ positions: Range<Int>, of split: ImageDataset.Split, isMirrored: Bool) throws -> Double {
     for (i, position) in positions.enumerated() {
-      labels.pointer[i] = try split.readRecord(
-        at: position % split.count, pixels: images.pointer + i * images.elementCountPerImage)
+      labels.pointer[i] = try pipeline.readTest(
+        split, at: position % split.count, view: ImageView(isMirrored: isMirrored),
+        into: images.pointer + i * images.elementCountPerImage)
     }
     let count = positions.count
     let microbatchCount = count.dividedRoundingUp(by: imagesPerMicrobatch)
@@ -149,15 +204,7 @@ public final class Evaluation {
       communicator: SingleProcessCommunicator())
     try executor.forward(
       images.pointer, labels: labels.pointer, batch: batch, statistics: configuration.evalStatistics)
-    let loss = try executor.finishLoss(batch)
-    var confusion = ConfusionMatrix(classCount: graph.classCount)
-    for i in 0..<count {
-      confusion.count(label: Int(labels.pointer[i]), prediction: executor.prediction(i))
-    }
-    var result = BatchResult(classCount: graph.classCount)
-    result.lossSum = loss * Double(count)
-    result.confusion = confusion.counts
-    return result
+    return try executor.finishLoss(batch)
   }
 
   /// Collective: replaces every batch's result by that of the rank that computed it.
@@ -168,7 +215,7 @@ public final class Evaluation {
     for b in results.indices {
       let wordCount = words.count / results.count
       let start = rank(evaluating: b) * words.count + b * wordCount
-      results[b] = BatchResult(words: all[start..<start + wordCount])
+      results[b] = BatchResult(words: all[start..<start + wordCount], isMirrored: configuration.testFlip)
     }
   }
 

@@ -15,6 +15,10 @@ public final class Trainer {
   private let loader: BatchLoader
   private let trainingStep: TrainingStep
   private let evaluation: Evaluation?
+  private let validation: ImageDataset.Split?
+  private let estimation: StatisticsEstimation?
+  private let average: WeightAverage?
+  private let savedStatistics: ParameterStore?
   private let logger: RunLogger?
   private let stop: StopRequest
   private let communicator: any Communicator
@@ -31,6 +35,7 @@ public final class Trainer {
   ///   - model: The state to start from.
   ///   - completedSteps: The steps already done.
   ///   - dataset: Training and test images.
+  ///   - normalization: The map from raw pixels to the network's input.
   ///   - engine: The convolution engine.
   ///   - pool: This rank's threads.
   ///   - communicator: The ranks.
@@ -38,10 +43,11 @@ public final class Trainer {
   ///   - stop: The request to stop early.
   ///   - fault: A fault that a test injects.
   ///   - tracer: Records the run's spans. If `nil`, nothing is traced.
-  /// - Throws: `MicrobatchPlan.InvalidPlan` or `WorldSizeError` if the batch cannot be divided.
+  /// - Throws: `MicrobatchPlan.InvalidPlan` or `WorldSizeError` if the batch cannot be divided, `InvalidModel` if there is
+  ///   no such network, `InvalidSchedule` if the learning rate does not fit the length of the run.
   public init(
     _ configuration: TrainingConfiguration, model: ModelState, completedSteps: Int,
-    dataset: CIFAR10, engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator,
+    dataset: ImageDataset, normalization: PixelNormalization = .none, engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator,
     logger: RunLogger?, stop: StopRequest, fault: FaultInjection? = nil, tracer: Tracer? = nil
   ) throws {
     self.configuration = configuration
@@ -55,31 +61,45 @@ public final class Trainer {
     traceLabels = TrainerTraceLabels(tracer)
     firstStep = completedSteps + 1
     let plan = try configuration.microbatchPlan(communicator)
+    let (training, heldOut) = dataset.training.holdingOut(configuration.validation)
+    validation = configuration.validation > 0 ? heldOut : nil
+    let pipeline = ImagePipeline(
+      normalization: normalization, augmentation: configuration.augmentation,
+      resolutionMode: configuration.resolutionMode, seed: configuration.seed)
     trainingStep = TrainingStep(
-      model, plan: plan, configuration: configuration, engine: engine, pool: pool,
+      model, otherSizes: try configuration.otherSizes(), plan: plan, configuration: configuration,
+      schedule: try configuration.learningRateSchedule(trainingCount: training.count), engine: engine, pool: pool,
       communicator: communicator, tracer: tracer)
     pool.trace(into: tracer)
     evaluation =
       configuration.evalEvery == 0
       ? nil
       : Evaluation(
-        model, split: dataset.test, configuration: configuration, engine: engine, pool: pool,
+        model, split: dataset.test, pipeline: pipeline, configuration: configuration, engine: engine, pool: pool,
         communicator: communicator)
-    let batchSize = configuration.batchSize
-    // Trax takes one batch of its shuffled stream before the first step (trax/supervised/training.py).
-    let skippedBatches = configuration.shuffle == .queue ? 1 : 0
+    func sampler() -> Sampler {
+      Sampler(mode: configuration.shuffle, count: training.count, seed: configuration.seed)
+    }
+    estimation =
+      configuration.estimatesStatistics
+      ? StatisticsEstimation(split: training, pipeline: pipeline, sampler: sampler(), plan: plan) : nil
+    savedStatistics = configuration.estimatesStatistics ? ParameterStore(model.graph.statisticsLayout) : nil
+    average =
+      configuration.optimizer.averageDecay > 0
+      ? WeightAverage(model, interval: configuration.optimizer.averageEvery, communicator: communicator) : nil
+    let mapping = configuration.epochMapping(trainingCount: training.count)
+    let (resolution, steps) = (configuration.resolution, configuration.steps)
     loader = try BatchLoader(
-      split: dataset.training,
-      sampler: Sampler(
-        mode: configuration.shuffle, count: dataset.training.count, seed: configuration.seed),
-      localRange: plan.localImages, firstStep: firstStep,
-      firstPosition: { ($0 - 1 + skippedBatches) * batchSize })
+      split: training, sampler: sampler(), pipeline: pipeline, localRange: plan.localImages, firstStep: firstStep,
+      maximumImageSize: resolution.sizes[0], imageSize: { resolution.size(step: $0, of: steps) },
+      firstPosition: { mapping.firstPosition(step: $0) })
   }
 
   /// The bytes of all memory that this rank planned for the run.
   public var plannedByteCount: Int {
     model.replicatedStores.reduce(0) { $0 + $1.bytes.count } + trainingStep.byteCount + loader.byteCount
-      + (evaluation?.byteCount ?? 0)
+      + (evaluation?.byteCount ?? 0) + (estimation?.byteCount ?? 0) + (average?.byteCount ?? 0)
+      + (savedStatistics?.bytes.count ?? 0)
   }
 
   /// Collective: trains to the last step.
@@ -100,20 +120,11 @@ public final class Trainer {
         try desyncCheck.verify(step: number)
         tracer.record(traceLabels.comparison, since: start)
       }
-      if isSaved {
-        let start = tracer.now()
-        try trainingStep.withGatheredState { try logger?.saveCheckpoint($0, step: number) }
-        tracer.record(traceLabels.checkpoint, since: start)
-      }
+      if isSaved { try save(number) }
       if isLast || isReportStep(number) {
         try trainingStep.waitForParameters()
         try logger?.reportTraining(step: number, model: model)
-        if let evaluation {
-          let start = tracer.now()
-          let result = try evaluation(index: evaluationIndex(number))
-          tracer.record(traceLabels.evaluation, since: start)
-          try logger?.record(result, step: number)
-        }
+        try evaluate(number, isSaved: isSaved)
         logger?.startWindow()
       }
       if stopping && !isLast {
@@ -136,7 +147,8 @@ public final class Trainer {
     tracer.record(traceLabels.dataWait, since: start)
     let computeStart = tracer.now()
     let result = try trainingStep(
-      batch.images.pointer, labels: batch.labels.pointer, step: number, stopRequested: stop.isRequested)
+      batch.images.pointer, labels: batch.labels.pointer, step: number, imageSize: batch.imageSize,
+      stopRequested: stop.isRequested)
     tracer.record(traceLabels.step, since: computeStart)
     if let fault {
       try trainingStep.waitForParameters()
@@ -147,6 +159,66 @@ public final class Trainer {
     }
     try logger?.record(result, step: number, dataSeconds: dataSeconds)
     return result.stopRequested
+  }
+
+  /// Collective: writes a checkpoint after a step, with the average of the weights if there is one.
+  private func save(_ number: Int) throws {
+    let start = tracer.now()
+    let hasAverage = try refreshAverage(number)
+    try trainingStep.withGatheredState {
+      try logger?.saveCheckpoint($0, average: hasAverage ? average?.averaged : nil, step: number)
+    }
+    tracer.record(traceLabels.checkpoint, since: start)
+  }
+
+  /// Collective: evaluates the weights after a step, and their average if there is one.
+  ///
+  /// With held-out images the test set is kept for the last step: nothing can be chosen by it.
+  private func evaluate(_ number: Int, isSaved: Bool) throws {
+    guard let evaluation else { return }
+    let start = tracer.now()
+    let hasAverage = try refreshAverage(number)
+    var validationAccuracy: Double?
+    func evaluate(_ weights: EvaluatedWeights) throws {
+      if let validation {
+        let result = try evaluation(of: validation, index: 0)
+        validationAccuracy = result.mirroredAccuracy ?? result.accuracy
+        try logger?.record(result, EvaluationLabel(images: .validation, weights: weights), step: number)
+      }
+      if validation == nil || number == configuration.steps {
+        let result = try evaluation(index: evaluationIndex(number))
+        try logger?.record(result, EvaluationLabel(images: .test, weights: weights), step: number)
+      }
+    }
+    try withFittingStatistics(number) { try evaluate(.raw) }
+    if hasAverage, let average { try average.inPlaceOfModel { try evaluate(.average) } }
+    tracer.record(traceLabels.evaluation, since: start)
+    // All ranks have the same accuracy; rank 0 knows the best one so far and tells whether this one is better.
+    guard configuration.keepsBest, let validationAccuracy else { return }
+    var isBest: UInt8 = logger?.isBest(validationAccuracy) == true ? 1 : 0
+    try withUnsafeMutableBytes(of: &isBest) { try communicator.broadcast($0, root: 0) }
+    guard isBest != 0 else { return }
+    if !isSaved { try save(number) }
+    try logger?.markBest(step: number, accuracy: validationAccuracy)
+  }
+
+  /// Collective: brings the average of the weights up to date; returns whether there is one.
+  private func refreshAverage(_ number: Int) throws -> Bool {
+    guard let average, let estimation else { return false }
+    return try average.refresh(after: number, trainingStep, estimation)
+  }
+
+  /// Collective: calls a body with running statistics that fit images of full size, and restores them afterwards.
+  ///
+  /// With momentum 0.9 the statistics of another size are forgotten after 100 steps: 0.9¹⁰⁰ = 3e-5.
+  private func withFittingStatistics(_ number: Int, _ body: () throws -> Void) throws {
+    guard configuration.evalStatistics == .running, let estimation, let savedStatistics,
+      configuration.resolution.hasChanged(within: 100, before: number, of: configuration.steps)
+    else { return try body() }
+    savedStatistics.copy(from: model.runningStatistics)
+    defer { model.runningStatistics.copy(from: savedStatistics) }
+    try estimation(trainingStep)
+    try body()
   }
 
   /// Collective: calls a body with the model as a checkpoint holds it: rank 0's has all optimizer states.

@@ -21,6 +21,8 @@ public final class TrainingStep {
   private let optimizer: Optimizer
   private let optimizerState: OptimizerStateShard
   private let schedule: LearningRateSchedule
+  /// The largest norm of a gradient before it is scaled down; 0 for none.
+  private let clipNorm: Double
   private let model: ModelState
   private let mode: OptimizerStateMode
   /// The gradient of the last step, averaged over the global batch.
@@ -66,16 +68,18 @@ public final class TrainingStep {
   ///
   /// - Parameters:
   ///   - model: Parameters, running statistics and optimizer states; updated by every step.
+  ///   - otherSizes: The model's graph at other image sizes than that of `model`.
   ///   - plan: The division of the batch into microbatches and ranks.
-  ///   - configuration: Batch norm, optimizer, learning rate and gradient all-reduce.
+  ///   - configuration: Batch norm, loss, optimizer and gradient all-reduce.
+  ///   - schedule: The learning rate. If `nil`, the configuration's rate at every step.
   ///   - rule: The update rule. If `nil`, the configuration's.
   ///   - engine: The convolution engine.
   ///   - pool: This rank's threads.
   ///   - communicator: The ranks.
   ///   - tracer: Records the step's spans. If `nil`, nothing is traced.
   public init(
-    _ model: ModelState, plan: MicrobatchPlan, configuration: TrainingConfiguration,
-    rule: (any UpdateRule)? = nil, engine: any ConvolutionEngine, pool: WorkerPool,
+    _ model: ModelState, otherSizes: [ModelGraph] = [], plan: MicrobatchPlan, configuration: TrainingConfiguration,
+    schedule: LearningRateSchedule? = nil, rule: (any UpdateRule)? = nil, engine: any ConvolutionEngine, pool: WorkerPool,
     communicator: any Communicator, tracer: Tracer? = nil
   ) {
     self.model = model
@@ -84,11 +88,11 @@ public final class TrainingStep {
     traceLabels = StepTraceLabels(tracer, worldSize: communicator.worldSize)
     let graph = model.graph
     let executor = ModelExecutor(
-      graph, engine: engine, pool: pool, parameters: model.parameters,
+      graph, otherSizes: otherSizes, engine: engine, pool: pool, parameters: model.parameters,
       runningStatistics: model.runningStatistics, imagesPerMicrobatch: plan.imagesPerMicrobatch,
       microbatches: plan.localMicrobatches, tree: plan.tree, scope: configuration.batchNorm,
       purpose: .training, roundingLevel: configuration.wire.roundingLevel(of: plan.tree),
-      tracer: tracer)
+      labelSmoothing: configuration.labelSmoothing, seed: configuration.seed, tracer: tracer)
     self.executor = executor
     localBatch = LocalBatch(
       graph, globalImageCount: plan.globalBatchSize,
@@ -103,10 +107,13 @@ public final class TrainingStep {
       subtreeSums: executor.subtreeGradients.map(\.pointer),
       target: mode == .sharded ? model.parameters.pointer : gradients.pointer, tracer: tracer)
     summary = StepSummary(reducer, communicator: communicator)
-    optimizer = Optimizer(rule ?? configuration.optimizer.rule, layout: graph.parameterLayout)
+    optimizer = Optimizer(
+      rule ?? configuration.optimizer.rule, layout: graph.parameterLayout,
+      multipliers: configuration.optimizer.multipliers)
+    clipNorm = configuration.optimizer.clipNorm
     optimizerState = OptimizerStateShard(
       model, names: optimizer.rule.stateNames, mode: mode, shards: reducer.shards, communicator: communicator)
-    schedule = .constant(configuration.learningRate)
+    self.schedule = schedule ?? .constant(configuration.learningRate)
   }
 
   /// The bytes of all memory that the step planned: optimizer states, but not parameters and running statistics.
@@ -130,27 +137,30 @@ public final class TrainingStep {
   /// Blocks until every rank has contributed its gradient. Bitwise reproducible for any number of ranks and threads.
   ///
   /// - Parameters:
-  ///   - images: This rank's images of the step's batch, `NHWC`, raw pixels from 0 to 255.
+  ///   - images: This rank's images of the step's batch, `NHWC`.
   ///   - labels: The class of each image.
   ///   - step: The number of the step, from 1.
+  ///   - imageSize: Rows and columns of the images. If `nil`, those of the model's graph.
   ///   - stopRequested: Whether this rank has a stop request.
   /// - Returns: Loss, learning rate, gradient norm and stop request, equal on every rank; and this rank's times.
   /// - Throws: `CommunicationError` if a message fails.
   public func callAsFunction(
-    _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, step: Int, stopRequested: Bool = false
+    _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, step: Int, imageSize: Int? = nil,
+    stopRequested: Bool = false
   ) throws -> Result {
     let start = MonotonicClock.now()
     let waitedBefore = communicator.statistics.waitedNanoseconds
-    let update = Update(step: step, learningRate: schedule(step))
+    var update = Update(step: step, learningRate: schedule(step))
+    executor.select(imageSize: imageSize ?? model.graph.imageSize)
     // A layer's forward pass starts as soon as its parameters have arrived from the ranks that updated them.
-    try executor.forward(images, labels: labels, batch: localBatch, statistics: .batch) { count in
+    try executor.forward(images, labels: labels, batch: localBatch, statistics: .batch, step: step) { count in
       try traceLabels.recordWait(traceLabels.layerWait) { try reducer.waitForAllGather(ofFirst: count) }
     }
     try waitForParameters()
     try executor.startRunningStatistics(localBatch)
 
     reducer.beginBackward()
-    try executor.backward(images, batch: localBatch) { elements in
+    try executor.backward(images, batch: localBatch, isDropping: true) { elements in
       // Complete buckets are sent to the owners of their shards; buckets that have been reduced meanwhile are applied.
       try reducer.gradientReady(elements)
       while let bucket = try reducer.nextReducedBucket(waiting: false) { try apply(update, bucket) }
@@ -161,11 +171,21 @@ public final class TrainingStep {
       try apply(update, bucket)
     }
     try summary.start(stopRequested: stopRequested)
+    var total: (squareSum: Double, stopRequested: Bool)?
+    if clipNorm > 0 {
+      // No parameter can change before the norm of the whole gradient is known.
+      let known = try traceLabels.recordWait(traceLabels.summaryWait) { try summary.finish() }
+      update.gradientScale = GradientClipping.scale(
+        norm: known.squareSum.squareRoot(), maximumNorm: clipNorm)
+      total = known
+      if mode == .sharded { try applyToOwnedShards(update) }
+    }
     if mode == .replicated { try applyToAll(update) }
 
     try executor.finishRunningStatistics(localBatch)
     let loss = try executor.finishLoss(localBatch)
-    let (squareSum, stopRequested) = try traceLabels.recordWait(traceLabels.summaryWait) { try summary.finish() }
+    let (squareSum, stopRequested) =
+      try total ?? traceLabels.recordWait(traceLabels.summaryWait) { try summary.finish() }
     return Result(
       loss: Float(loss), learningRate: Float(update.learningRate),
       gradientNorm: Float(squareSum.squareRoot()), stopRequested: stopRequested,
@@ -193,49 +213,86 @@ public final class TrainingStep {
     try body(model)
   }
 
+  /// Collective: replaces the running statistics by the mean of those of some batches, with the present parameters.
+  ///
+  /// Every batch counts alike; nothing is dropped. Blocks until all ranks have contributed their statistics.
+  ///
+  /// - Parameters:
+  ///   - batchCount: The number of batches.
+  ///   - load: Returns this rank's images and labels of a batch, at the size of the model's graph.
+  /// - Throws: `CommunicationError` if a message fails; the error of `load`.
+  func estimateStatistics(
+    batchCount: Int, load: (Int) throws -> (images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>)
+  ) throws {
+    executor.select(imageSize: model.graph.imageSize)
+    for number in 0..<batchCount {
+      let (images, labels) = try load(number)
+      try executor.forward(images, labels: labels, batch: localBatch, statistics: .batch)
+      try executor.startRunningStatistics(localBatch)
+      try executor.finishRunningStatistics(localBatch, momentum: Float(number) / Float(number + 1))
+      _ = try executor.finishLoss(localBatch)
+    }
+  }
+
   /// The scalars of an update.
   private struct Update {
     let step: Int
     let learningRate: Double
+    var gradientScale: Float = 1
   }
 
   /// Reduces this rank's shard of a bucket, updates its parameters and starts their all-gather.
   ///
-  /// With replicated optimizer state it all-gathers the gradient instead.
+  /// With replicated optimizer state it all-gathers the gradient instead. If gradients are clipped, the update of a shard
+  /// waits for ``applyToOwnedShards(_:)``.
   private func apply(_ update: Update, _ bucket: Int) throws {
     let items = Self.workItems(reducer.ownedShard(bucket))
     let start = traceLabels.now()
-    pool.parallelFor(items.count, with: (self, update, bucket, items), label: traceLabels.update) { context, item, _ in
-      let (owner, update, bucket, items) = context
+    let isUpdating = mode == .sharded && clipNorm == 0
+    pool.parallelFor(items.count, with: (self, update, bucket, items, isUpdating), label: traceLabels.update) {
+      context, item, _ in
+      let (owner, update, bucket, items, isUpdating) = context
       let elements = items[item]
       owner.reducer.finishReduction(elements, of: bucket)
       owner.summary.addSquares(elements, of: owner.gradients.pointer)
-      if owner.mode == .sharded { owner.optimize(update, elements, bucket) }
+      if isUpdating { owner.optimize(update, elements, bucket) }
     }
     traceLabels.record(traceLabels.update, since: start)
-    try reducer.allGather(bucket)
+    if isUpdating || mode == .replicated { try reducer.allGather(bucket) }
+  }
+
+  /// Updates this rank's shards of all buckets and starts their all-gathers.
+  private func applyToOwnedShards(_ update: Update) throws {
+    for bucket in reducer.plan.buckets.indices {
+      optimizeInParallel(update, reducer.ownedShard(bucket), bucket)
+      try reducer.allGather(bucket)
+    }
   }
 
   /// Updates all parameters, bucket by bucket as their gradients arrive.
   private func applyToAll(_ update: Update) throws {
     for (bucket, elements) in reducer.plan.buckets.enumerated() {
       try traceLabels.recordWait(traceLabels.bucketWait) { try reducer.waitForAllGather(bucket) }
-      let items = Self.workItems(elements)
-      let start = traceLabels.now()
-      pool.parallelFor(items.count, with: (self, update, bucket, items), label: traceLabels.update) {
-        context, item, _ in
-        let (owner, update, bucket, items) = context
-        owner.optimize(update, items[item], bucket)
-      }
-      traceLabels.record(traceLabels.update, since: start)
+      optimizeInParallel(update, elements, bucket)
     }
+  }
+
+  private func optimizeInParallel(_ update: Update, _ elements: Range<Int>, _ bucket: Int) {
+    let items = Self.workItems(elements)
+    let start = traceLabels.now()
+    pool.parallelFor(items.count, with: (self, update, bucket, items), label: traceLabels.update) { context, item, _ in
+      let (owner, update, bucket, items) = context
+      owner.optimize(update, items[item], bucket)
+    }
+    traceLabels.record(traceLabels.update, since: start)
   }
 
   private func optimize(_ update: Update, _ elements: Range<Int>, _ bucket: Int) {
     let operands = UpdateOperands(
       elements, parameters: model.parameters, gradients: gradients, states: optimizerState.states,
       stateOffset: optimizerState.offset(of: elements.lowerBound, bucket: bucket))
-    optimizer.update(operands, step: update.step, learningRate: update.learningRate)
+    optimizer.update(
+      operands, step: update.step, learningRate: update.learningRate, gradientScale: update.gradientScale)
   }
 
   /// Divides elements of the flat gradient into work items of whole chunks.

@@ -32,19 +32,26 @@ extension Checkpoint {
     return hasStatistics
   }
 
-  /// Returns the network of the file's tensors, from their names and shapes.
+  /// Returns the family and size of the network of the file's tensors, from their names and shapes.
   ///
   /// - Throws: ``CheckpointError`` if no supported network has these tensors.
   public func configuration() throws -> WideResNetConfiguration {
     let file = try SafetensorsFile(modelPath)
     var blocks = 0
     while file["groups.0.blocks.\(blocks).conv1.weight"] != nil { blocks += 1 }
-    guard let shortcut = file["groups.0.shortcut.weight"], shortcut.shape.rank == 4, blocks > 0,
+    var kernelSizes: [Int] = []
+    while let weight = file["groups.0.blocks.0.conv\(kernelSizes.count + 1).weight"], weight.shape.rank == 4 {
+      kernelSizes.append(weight.shape[2])
+    }
+    // Trax's groups have a shortcut each; in the paper's network it belongs to a block.
+    let isTrax = file["groups.0.shortcut.weight"] != nil
+    guard let first = file["groups.0.blocks.0.conv1.weight"], first.shape.rank == 4, let head = file["head.weight"],
       let configuration = try? WideResNetConfiguration(
-        depth: 6 * blocks + 4, widenFactor: shortcut.shape[0] / 16)
+        architecture: isTrax ? .trax : .wrn, depth: 6 * blocks + 4, widenFactor: first.shape[0] / 16, block: kernelSizes,
+        classCount: head.shape[0])
     else {
       throw CheckpointError(
-        .bad, "\(modelPath) is not a Wide ResNet as Trax defines it; its tensors have other names or shapes.")
+        .bad, "\(modelPath) is not a Wide ResNet of Trax or of the paper; its tensors have other names or shapes.")
     }
     return configuration
   }

@@ -6,8 +6,9 @@ import Tensors
 /// A checkpoint: a directory with everything that a run needs to resume, or a bare file of weights.
 ///
 /// `model.safetensors` holds parameters and running statistics, `optimizer.safetensors` the optimizer's states as `STATE.NAME`,
-/// `state.json` (written last) the step, the configuration, and the lengths and SHA-256 of both. It does not depend on
-/// the number of ranks or threads.
+/// `state.json` (written last) the step, the configuration, and the lengths and SHA-256 of both. If weights are averaged,
+/// `average.safetensors` holds the average with its own running statistics. A checkpoint does not depend on the number of
+/// ranks or threads.
 public struct Checkpoint: Sendable {
   /// The contents of `state.json`.
   public struct State: Codable, Sendable {
@@ -25,7 +26,7 @@ public struct Checkpoint: Sendable {
     public var dataFingerprint: String
     /// Every setting by its flag's name.
     public var configuration: [String: String]
-    /// Length and SHA-256 of the other files, set when the checkpoint is written.
+    /// Length and SHA-256 of the other files by name, set when the checkpoint is written.
     var files: [String: FileDigest] = [:]
 
     /// Creates the state of a run after a step.
@@ -44,6 +45,7 @@ public struct Checkpoint: Sendable {
 
   static let modelFile = "model.safetensors"
   static let optimizerFile = "optimizer.safetensors"
+  static let averageFile = "average.safetensors"
   static let stateFile = "state.json"
 
   /// The directory or file.
@@ -97,7 +99,8 @@ public struct Checkpoint: Sendable {
       throw CheckpointError(
         .bad, "\(path) has format version \(state.formatVersion), this program reads 1; use a newer program.")
     }
-    for name in [modelFile, optimizerFile] {
+    let optional = state.files.keys.filter { $0 == averageFile }
+    for name in [modelFile, optimizerFile] + optional {
       let file = "\(path)/\(name)"
       guard let expected = state.files[name], let found = FileDigest.of(file) else {
         throw CheckpointError(.bad, "\(file) is missing; use an older checkpoint.")

@@ -54,7 +54,9 @@ package struct CheckpointDirectory {
   ///   - state: The contents of `state.json`, except the files' digests.
   ///   - keeping: The number of checkpoints to keep; 0 for all.
   /// - Throws: ``CheckpointError`` if a file cannot be written; older checkpoints are unchanged then.
-  package func save(_ model: ModelState, state: Checkpoint.State, keeping: Int) throws {
+  package func save(
+    _ model: ModelState, average: ModelState? = nil, state: Checkpoint.State, keeping: Int
+  ) throws {
     let name = Self.name(step: state.step)
     let temporary = "\(path)/.\(name).tmp"
     let target = "\(path)/\(name)"
@@ -68,6 +70,10 @@ package struct CheckpointDirectory {
         model.modelTensors, to: "\(temporary)/\(Checkpoint.modelFile)")
       state.files[Checkpoint.optimizerFile] = try SafetensorsWriter.write(
         model.optimizerTensors, to: "\(temporary)/\(Checkpoint.optimizerFile)")
+      if let average {
+        state.files[Checkpoint.averageFile] = try SafetensorsWriter.write(
+          average.modelTensors, to: "\(temporary)/\(Checkpoint.averageFile)")
+      }
       try write(try Self.encode(state), to: "\(temporary)/\(Checkpoint.stateFile)")
       try OutputFile.synchronizeDirectory(temporary)
       try publish(temporary, at: target)
@@ -80,6 +86,24 @@ package struct CheckpointDirectory {
       throw error
     }
     removeOld(keeping: keeping, newest: name)
+  }
+
+  /// The checkpoint that was noted as the best one, and its accuracy on the held-out images; `nil` if none was.
+  var best: (name: String, accuracy: Double)? {
+    let words = (try? String(contentsOfFile: "\(path)/best", encoding: .utf8))?.split(whereSeparator: \.isWhitespace)
+    guard let words, words.count == 2, let accuracy = Double(words[1]) else { return nil }
+    return (String(words[0]), accuracy)
+  }
+
+  /// Notes a checkpoint as the best one: pruning spares it.
+  ///
+  /// - Parameters:
+  ///   - step: The checkpoint's step.
+  ///   - accuracy: Its accuracy on the held-out images.
+  /// - Throws: ``CheckpointError`` if the file cannot be written.
+  func markBest(step: Int, accuracy: Double) throws {
+    try write(Data("\(Self.name(step: step)) \(accuracy)\n".utf8), to: "\(path)/.best.tmp")
+    try OutputFile.rename("\(path)/.best.tmp", to: "\(path)/best")
   }
 
   /// The checkpoints' names, oldest first.
@@ -102,7 +126,8 @@ package struct CheckpointDirectory {
 
   private func removeOld(keeping: Int, newest: String) {
     guard keeping > 0 else { return }
-    for name in stepNames.filter({ $0 != newest }).dropLast(keeping - 1) {
+    let best = best?.name
+    for name in stepNames.filter({ $0 != newest }).dropLast(keeping - 1) where name != best {
       try? FileManager.default.removeItem(atPath: "\(path)/\(name)")
     }
   }

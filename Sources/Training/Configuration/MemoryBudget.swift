@@ -21,13 +21,19 @@ extension TrainingConfiguration {
     hosts: [Int]
   ) throws -> Int {
     let graph = try modelGraph()
-    let imageByteCount = graph.imageSize * graph.imageSize * graph.imageChannels * 4
-    let replicated = 4 * (graph.parameterCount + graph.statisticsLayout.elementCount)
+    let largestSize = resolution.sizes[0]
+    let imageByteCount = largestSize * largestSize * graph.imageChannels * 4
+    let statisticsCount = graph.statisticsLayout.elementCount
+    let replicated = 4 * (graph.parameterCount + statisticsCount)
     // The loader's ring holds three batches.
     let loader = 3 * plan.localBatchSize * (imageByteCount + 1)
-    return replicated + loader
+    let estimation =
+      estimatesStatistics
+      ? StatisticsEstimation.byteCount(localBatchSize: plan.localBatchSize) + 4 * statisticsCount : 0
+    let average = optimizer.averageDecay > 0 ? replicated : 0
+    return replicated + loader + estimation + average
       + plannedStepByteCount(
-        graph, plan, engine: engine, workerCount: workerCount, rank: rank, hosts: hosts)
+        graph, try otherSizes(), plan, engine: engine, workerCount: workerCount, rank: rank, hosts: hosts)
       + (evalEvery == 0
         ? 0
         : plannedEvaluationByteCount(
@@ -37,11 +43,11 @@ extension TrainingConfiguration {
 
   /// The bytes of a ``TrainingStep``: executor, gradient reducer, and the optimizer states that this rank keeps.
   private func plannedStepByteCount(
-    _ graph: ModelGraph, _ plan: MicrobatchPlan, engine: any ConvolutionEngine,
+    _ graph: ModelGraph, _ otherSizes: [ModelGraph], _ plan: MicrobatchPlan, engine: any ConvolutionEngine,
     workerCount: Int, rank: Int, hosts: [Int]
   ) -> Int {
     let executor = graph.executorByteCount(
-      engine: engine, workerCount: workerCount, imagesPerMicrobatch: plan.imagesPerMicrobatch,
+      otherSizes: otherSizes, engine: engine, workerCount: workerCount, imagesPerMicrobatch: plan.imagesPerMicrobatch,
       microbatches: plan.localMicrobatches, tree: plan.tree, scope: batchNorm, purpose: .training)
     let reducer = GradientReducer.size(
       BucketPlan(elementCount: graph.parameterCount, bucketByteCount: bucketByteCount),
@@ -68,7 +74,8 @@ extension TrainingConfiguration {
       engine: engine, workerCount: workerCount, imagesPerMicrobatch: batchSize / microbatches,
       microbatches: 0..<count, tree: ReductionTree(leafCount: microbatches), scope: batchNorm,
       purpose: .inference)
-    return executor + images * graph.imageSize * graph.imageSize * graph.imageChannels * 4
+    let mirroredLogits = testFlip ? images * graph.classCount * 4 : 0
+    return executor + images * graph.imageSize * graph.imageSize * graph.imageChannels * 4 + mirroredLogits
   }
 }
 

@@ -6,12 +6,6 @@ import Optimizers
 
 /// All settings of a run: the flags of `wrn-dist train`, by the same names.
 public struct TrainingConfiguration: Sendable, Hashable {
-  /// A set of defaults that belong together.
-  public enum Recipe: String, Sendable, Codable, CaseIterable {
-    /// Trax's "illustrated WideResNet": raw pixels, Adam at a constant 0.01, a 1,024-slot shuffle queue.
-    case trax
-  }
-
   /// The convolution engine.
   public enum Engine: String, Sendable, Codable, CaseIterable {
     /// This project's own kernels; on a CPU that they are not built for, ``blas``.
@@ -57,20 +51,44 @@ public struct TrainingConfiguration: Sendable, Hashable {
 
   /// The set of defaults that the other settings start from.
   public var recipe = Recipe.trax
+  /// The family of networks.
+  public var architecture = WideResNetConfiguration.Architecture.trax
   /// The network's nominal depth, 6·n + 4.
   public var depth = 22
   /// The widen factor k: channels of the first group over 16.
   public var widenFactor = 1
-  /// The step after which the run ends.
+  /// The kernel sizes of a block's convolutions.
+  public var block = [3, 3]
+  /// The probability that an element is dropped before a block's last convolution.
+  public var dropout = 0.0
+  /// The distributions of the initial values.
+  public var initialization = Initialization()
+  /// The step after which the run ends; if ``epochs`` is set, the trainer's caller computes it from the data set.
   public var steps = 5000
+  /// The epochs after which the run ends. If `nil`, ``steps`` decides.
+  public var epochs: Int?
   /// B, the images of one step over all ranks.
   public var batchSize = 64
   /// M, the microbatches of one step.
   public var microbatches = 8
+  /// The images and their classes.
+  public var dataset = DatasetKind.cifar10
   /// `auto`, `synthetic` or a directory.
   public var data = "auto"
   /// The order of training images.
   public var shuffle = ShuffleMode.queue
+  /// The treatment of the images at an epoch's end that fill no whole batch.
+  public var lastBatch = LastBatch.carry
+  /// The training images that are held out, for choosing settings and checkpoints.
+  public var validation = 0
+  /// The map from raw pixels to the network's input.
+  public var normalize = NormalizationMode.none
+  /// The random changes to training images.
+  public var augmentation = Augmentation()
+  /// The size of training images over the run.
+  public var resolution = ResolutionSchedule.full
+  /// How smaller images are made.
+  public var resolutionMode = ResolutionMode.resize
   /// The run's directory.
   public var outputDirectory = ""
   /// The seed of the initial weights and of the order of images.
@@ -99,49 +117,29 @@ public struct TrainingConfiguration: Sendable, Hashable {
   public var evalRanks = EvaluationRanks.all
   /// The statistics that normalize activations in an evaluation.
   public var evalStatistics = NormalizationStatistics.batch
+  /// Whether an evaluation also averages the logits of every image and its mirror image.
+  public var testFlip = false
   /// The steps between checkpoints; 0 for one at the end alone.
   public var checkpointEvery = 1000
   /// The number of checkpoints to keep; 0 for all.
   public var keepCheckpoints = 3
+  /// Whether the checkpoint with the best accuracy on the held-out images is kept, too.
+  public var keepsBest = false
   /// A checkpoint or file with the initial weights; `nil` for random ones.
   public var initialWeights: String?
   /// `auto`, `never` or a checkpoint.
   public var resume = "auto"
   /// The update rule and its constants.
   public var optimizer = OptimizerConfiguration()
-  /// The constant learning rate.
+  /// The peak of the learning rate.
   public var learningRate = 0.01
+  /// The learning rate as a function of the step.
+  public var schedule = ScheduleConfiguration()
+  /// The part of the loss's target that all classes share, in [0, 1).
+  public var labelSmoothing = 0.0
 
   /// Creates Trax's configuration.
   public init() {}
-
-  /// The settings that a checkpoint must share with a run that resumes it: all that affect the parameters.
-  public var resumeSettings: [(name: String, value: String)] {
-    [
-      ("recipe", recipe.rawValue), ("depth", String(depth)), ("widen-factor", String(widenFactor)),
-      ("batch-size", String(batchSize)), ("microbatches", String(microbatches)),
-      ("shuffle", shuffle.rawValue), ("seed", String(seed)), ("batch-norm", batchNorm.rawValue),
-      ("wire", wire.rawValue),
-      ("optimizer", optimizer.name), ("learning-rate", String(learningRate)),
-      ("beta1", String(optimizer.beta1)), ("beta2", String(optimizer.beta2)),
-      ("epsilon", String(optimizer.epsilon)), ("weight-decay", String(optimizer.weightDecay)),
-    ]
-  }
-
-  /// Every setting under its flag's name, in the order of `--help`.
-  public var settings: [(name: String, value: String)] {
-    let others: [(String, String?)] = [
-      ("steps", String(steps)), ("data", data), ("output-dir", outputDirectory),
-      ("threads", threads.map(String.init)), ("engine", engine.rawValue),
-      ("bucket-size", String(bucketByteCount)), ("progress", progress.rawValue),
-      ("optimizer-state", optimizerState.rawValue),
-      ("eval-every", String(evalEvery)), ("eval-batches", evalBatches.text),
-      ("eval-ranks", evalRanks.rawValue), ("eval-statistics", evalStatistics.rawValue),
-      ("checkpoint-every", String(checkpointEvery)), ("keep-checkpoints", String(keepCheckpoints)),
-      ("init", initialWeights), ("resume", resume),
-    ]
-    return resumeSettings + others.compactMap { name, value in value.map { (name, $0) } }
-  }
 }
 
 extension TrainingConfiguration {
@@ -173,10 +171,50 @@ extension TrainingConfiguration.Engine {
 }
 
 extension TrainingConfiguration {
-  /// Builds the network that is trained.
+  /// The family and size of the network.
   ///
   /// - Throws: `InvalidModel` if there is no such network.
-  public func modelGraph() throws -> ModelGraph {
-    TraxWideResNet.graph(try WideResNetConfiguration(depth: depth, widenFactor: widenFactor))
+  public func modelConfiguration() throws -> WideResNetConfiguration {
+    try WideResNetConfiguration(
+      architecture: architecture, depth: depth, widenFactor: widenFactor, block: block, dropout: dropout,
+      classCount: dataset.classCount)
+  }
+
+  /// Builds the network that is trained, at the size of the data set's images.
+  ///
+  /// - Throws: `InvalidModel` if there is no such network.
+  public func modelGraph() throws -> ModelGraph { try modelConfiguration().graph() }
+
+  /// Builds the network at the other sizes of training images.
+  ///
+  /// - Throws: `InvalidModel` if there is no such network.
+  public func otherSizes() throws -> [ModelGraph] {
+    let model = try modelConfiguration()
+    return resolution.sizes.filter { $0 != ResolutionSchedule.fullSize }.map { model.graph(imageSize: $0) }
+  }
+
+  /// Whether evaluations or checkpoints need running statistics that training has not collected.
+  var estimatesStatistics: Bool { optimizer.averageDecay > 0 || resolution != .full }
+
+  /// The positions of batches in the order of training images.
+  ///
+  /// - Parameter trainingCount: The training images that are not held out.
+  public func epochMapping(trainingCount: Int) -> EpochMapping {
+    // Trax takes one batch of its shuffled stream before the first step (trax/supervised/training.py).
+    EpochMapping(
+      count: trainingCount, batchSize: batchSize, lastBatch: lastBatch, skippedBatches: shuffle == .queue ? 1 : 0)
+  }
+
+  /// The learning rate of every step.
+  ///
+  /// - Parameter trainingCount: The training images that are not held out.
+  /// - Throws: `InvalidSchedule` if the schedule does not fit the length of the run.
+  public func learningRateSchedule(trainingCount: Int) throws -> LearningRateSchedule {
+    let stepsPerEpoch = epochMapping(trainingCount: trainingCount).stepsPerEpoch
+    let shape = schedule.shape(epochs: Double(steps) / stepsPerEpoch)
+    try shape.validate(stepsPerEpoch: stepsPerEpoch, totalSteps: steps)
+    return LearningRateSchedule(
+      peak: learningRate, shape: shape, warmupEpochs: schedule.warmupEpochs, stepsPerEpoch: stepsPerEpoch,
+      totalSteps: steps)
   }
 }

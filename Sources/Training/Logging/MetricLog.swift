@@ -47,7 +47,7 @@ package final class MetricLog {
   /// Writes an evaluation's line.
   ///
   /// - Throws: ``CheckpointError`` if it cannot be written.
-  func write(_ result: Evaluation.Result, step: Int, statistics: String) throws {
+  func write(_ result: Evaluation.Result, _ label: EvaluationLabel, step: Int, statistics: String) throws {
     startLine(#"{"kind":"eval","step":"#)
     append(step)
     append(#","loss":"#, Float(result.loss))
@@ -57,6 +57,9 @@ package final class MetricLog {
     append(#","statistics":""#)
     append(statistics)
     append("\"")
+    if let accuracy = result.mirroredAccuracy { append(#","mirrored_accuracy":"#, Float(accuracy)) }
+    if label.images != .test { append(#","images":"\#(label.images.rawValue)""#) }
+    if label.weights != .raw { append(#","weights":"\#(label.weights.rawValue)""#) }
     try endLine()
   }
 

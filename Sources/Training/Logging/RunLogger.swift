@@ -28,7 +28,7 @@ public final class RunLogger {
   private var windowStart: ContinuousClock.Instant
   private var lastLive: ContinuousClock.Instant
   private var window = Window()
-  private var lastEvaluation: Evaluation.Result?
+  private var lastEvaluation: (result: Evaluation.Result, label: EvaluationLabel)?
   private var firstStep = 1
   private var hasPeers = false
 
@@ -127,16 +127,17 @@ public final class RunLogger {
   ///
   /// - Parameters:
   ///   - model: The model, with all optimizer states.
+  ///   - average: The averaged weights with their running statistics, if there are any.
   ///   - step: The last step done.
   /// - Throws: ``CheckpointError`` if it cannot be written.
-  func saveCheckpoint(_ model: ModelState, step: Int) throws {
+  func saveCheckpoint(_ model: ModelState, average: ModelState?, step: Int) throws {
     let state = Checkpoint.State(
       step: step, streamPosition: step * configuration.batchSize, seed: configuration.seed,
       network: networkName, dataFingerprint: dataFingerprint,
       configuration: Dictionary(
         uniqueKeysWithValues: configuration.settings.map { ($0.name, $0.value) }))
     try CheckpointDirectory(output.path("checkpoints")).save(
-      model, state: state, keeping: configuration.keepCheckpoints)
+      model, average: average, state: state, keeping: configuration.keepCheckpoints)
     // The time of writing must not count as the next step's.
     lastStep = clock.now
   }
@@ -168,18 +169,30 @@ public final class RunLogger {
   }
 
   /// Writes an evaluation's report lines and log entries.
-  func record(_ result: Evaluation.Result, step: Int) throws {
-    lastEvaluation = result
-    console.write(
-      TraxReport.metric(step: step, task: "eval", name: "CrossEntropyLoss", value: result.loss))
-    console.write(
-      TraxReport.metric(step: step, task: "eval", name: "Accuracy", value: result.accuracy))
-    try metrics.write(result, step: step, statistics: configuration.evalStatistics.rawValue)
+  func record(_ result: Evaluation.Result, _ label: EvaluationLabel, step: Int) throws {
+    // The last one is the one to quote: test images come after held-out ones, averaged weights after raw ones.
+    lastEvaluation = (result, label)
+    var values = [("CrossEntropyLoss", result.loss), ("Accuracy", result.accuracy)]
+    if let accuracy = result.mirroredAccuracy { values.append(("MirroredAccuracy", accuracy)) }
+    for (name, value) in values {
+      console.write(TraxReport.metric(step: step, task: label.task, name: name, value: value))
+    }
+    try metrics.write(result, label, step: step, statistics: configuration.evalStatistics.rawValue)
     try evalEvents.write(
-      [
-        ("metrics/CrossEntropyLoss", Float(result.loss)),
-        ("metrics/Accuracy", Float(result.accuracy)),
-      ], step: step)
+      values.map { ("\(label.tagPrefix)metrics/\($0)", Float($1)) }, step: step)
+  }
+
+  /// Whether an accuracy on the held-out images is higher than that of every checkpoint so far.
+  func isBest(_ accuracy: Double) -> Bool {
+    accuracy > CheckpointDirectory(output.path("checkpoints")).best?.accuracy ?? -1
+  }
+
+  /// Notes the checkpoint of a step as the best one, so that it is kept.
+  ///
+  /// - Throws: ``CheckpointError`` if it cannot be noted.
+  func markBest(step: Int, accuracy: Double) throws {
+    try CheckpointDirectory(output.path("checkpoints")).markBest(step: step, accuracy: accuracy)
+    console.write("best accuracy on the held-out images so far: step \(step) is kept")
   }
 
   /// Starts the next window, which excludes the time of evaluation and checkpoint.
@@ -201,11 +214,13 @@ public final class RunLogger {
     }
     let seconds = (clock.now - runStart).seconds
     var line = "done: \(steps) steps in \(String(format: "%.1f", seconds)) s"
-    if let result = lastEvaluation {
-      let percent = String(format: "%.2f", 100 * result.accuracy)
+    if let (result, label) = lastEvaluation {
+      let confusion = result.mirroredConfusion ?? result.confusion
+      let percent = String(format: "%.2f", 100 * Double(confusion.correctCount) / Double(confusion.exampleCount))
       line +=
-        ", test accuracy \(percent) % (\(result.correctCount) of \(result.exampleCount) images, "
-        + "\(configuration.evalStatistics.rawValue) statistics)"
+        ", \(label.images.rawValue) accuracy \(percent) % (\(confusion.correctCount) of \(confusion.exampleCount) images, "
+        + "\(configuration.evalStatistics.rawValue) statistics\(label.weights == .average ? ", averaged weights" : "")"
+        + (result.mirroredConfusion == nil ? ")" : ", with mirror images)")
     }
     console.write(line)
     console.write("results are in \(output.path)")

@@ -3,6 +3,7 @@ import Collectives
 import DataParallel
 import Datasets
 import Models
+import Optimizers
 import Training
 
 /// A number of bytes on the command line: `4194304`, `4096KiB` or `4MiB`.
@@ -60,12 +61,29 @@ struct WidenFactors: ExpressibleByArgument {
   var defaultValueDescription: String { factors.count == 1 ? "\(factors[0])" : "all" }
 }
 
-/// `--optimizer`: the update rule.
-enum OptimizerName: String, ExpressibleByArgument, CaseIterable {
-  /// Adam with decoupled weight decay.
-  case adam
+/// Numbers separated by commas: `3,1,3`.
+struct NumberList: ExpressibleByArgument {
+  let numbers: [Int]
+
+  /// Reads at least one whole number; `nil` for anything else.
+  init?(argument: String) {
+    let fields = argument.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
+    guard !fields.contains(nil) else { return nil }
+    numbers = fields.compactMap { $0 }
+  }
 }
 
+extension OptimizerName: ExpressibleByArgument {}
+extension ScheduleConfiguration.Name: ExpressibleByArgument {}
+extension WideResNetConfiguration.Architecture: ExpressibleByArgument {}
+extension Initialization.Weights: ExpressibleByArgument {}
+extension Initialization.Scale: ExpressibleByArgument {}
+extension DatasetKind: ExpressibleByArgument {}
+extension LastBatch: ExpressibleByArgument {}
+extension NormalizationMode: ExpressibleByArgument {}
+extension CropBorder: ExpressibleByArgument {}
+extension FlipMode: ExpressibleByArgument {}
+extension ResolutionMode: ExpressibleByArgument {}
 extension TrainingConfiguration.Recipe: ExpressibleByArgument {}
 extension TrainingConfiguration.Engine: ExpressibleByArgument {}
 extension TrainingConfiguration.EvaluationRanks: ExpressibleByArgument {}

@@ -12,16 +12,33 @@ struct TrainingOptions: ParsableArguments {
   @OptionGroup(title: "Network") var network: NetworkOptions
   @OptionGroup(title: "Batches and length") var length: LengthOptions
   @OptionGroup(title: "Data") var input: DataOptions
+  @OptionGroup(title: "Augmentation of training images") var augmentation: AugmentationOptions
   @OptionGroup(title: "Optimizer") var update: OptimizerOptions
+  @OptionGroup(title: "Learning rate and loss") var rate: LearningRateOptions
   @OptionGroup(title: "Machine") var machine: MachineOptions
   @OptionGroup(title: "Evaluation") var evaluation: EvaluationOptions
   @OptionGroup(title: "Output and checkpoints") var output: OutputOptions
 
   struct NetworkOptions: ParsableArguments {
-    @Option(help: "A set of defaults. (default: trax)")
+    @Option(
+      help: """
+        A set of defaults, which other flags override: trax, paper (WRN-28-10, 200 epochs of SGD) or fast (94 % within the \
+        hour). Defaults below are those of trax; config.yaml shows those of a run. (default: trax)
+        """)
     var recipe: TrainingConfiguration.Recipe?
-    @Option(help: "Nominal depth, 6n + 4. (default: 22)") var depth: Int?
+    @Option(help: "Family: trax, or wrn (the paper's: pre-activation, one skip per block). (default: trax)")
+    var architecture: WideResNetConfiguration.Architecture?
+    @Option(help: "Nominal depth, 6n + 4 with n blocks per group. (default: 22)") var depth: Int?
+    @Option(help: "n, instead of --depth.") var blocksPerGroup: Int?
     @Option(help: "Widen factor k: the groups have 16k, 32k and 64k channels. (default: 1)") var widenFactor: Int?
+    @Option(help: "Kernel sizes of a block's convolutions, one to four of 1 and 3. (default: 3,3)")
+    var block: NumberList?
+    @Option(help: "Probability of dropout before the last convolution of each block. (default: 0)")
+    var dropout: Double?
+    @Option(help: "Initial weights: trax, fan-in (the paper's) or fan-out. (default: trax)")
+    var initialization: Initialization.Weights?
+    @Option(help: "Initial scales of batch norms: one, or uniform over [0, 1). (default: one)")
+    var scaleInitialization: Initialization.Scale?
     @Option(help: "\(HelpText.batchNorm) (default: global)")
     var batchNorm: BatchNormalizationScope?
   }
@@ -37,23 +54,76 @@ struct TrainingOptions: ParsableArguments {
   }
 
   struct DataOptions: ParsableArguments {
+    @Option(help: "cifar10, or cifar100 with its 100 fine classes. (default: cifar10)") var dataset: DatasetKind?
     @Option(
       help: """
         auto ($CIFAR10_DIR, then data/cifar-10-batches-bin, else synthetic), synthetic, or a directory \
-        in CIFAR-10's binary format. (default: auto)
+        in the data set's binary format. (default: auto)
         """) var data: String?
     @Option(help: "Order of training images: queue (Trax's), epoch or none. (default: queue)")
     var shuffle: ShuffleMode?
+    @Option(help: "Images at an epoch's end that fill no batch: carry over, or drop. (default: carry)")
+    var lastBatch: LastBatch?
+    @Option(
+      help: """
+        Training images held out for choosing; with them the test set is evaluated after the last step only. (default: 0)
+        """) var validation: Int?
+    @Option(help: "Pixels: none (raw, 0 to 255), mean-std (published constants) or zca. (default: none)")
+    var normalize: NormalizationMode?
+  }
+
+  struct AugmentationOptions: ParsableArguments {
+    @Option(help: "Pixels added at each border before a random crop. (default: 0)") var cropPadding: Int?
+    @Option(help: "Content of these pixels: reflect or zero. (default: reflect)") var cropBorder: CropBorder?
+    @Option(help: "Horizontal flip: none, random or alternating. (default: none)") var flip: FlipMode?
+    @Option(help: "Side of a square of zeros at a random place. (default: 0)") var cutout: Int?
+    @Option(
+      help: """
+        Size of training images, or sizes with the shares of the run at which they begin: 16@0,24@0.5,32@0.8. (default: 32)
+        """) var resolution: String?
+    @Option(help: "Smaller images by resize (mean over areas) or crop. (default: resize)")
+    var resolutionMode: ResolutionMode?
   }
 
   struct OptimizerOptions: ParsableArguments {
-    @Option(help: "The update rule: adam. (default: adam)") var optimizer: OptimizerName?
-    @Option(help: "Constant learning rate. (default: 0.01)") var learningRate: Double?
+    @Option(help: "The update rule: adam or sgd. (default: adam)") var optimizer: OptimizerName?
+    @Option(help: "SGD's factor of the previous direction. (default: 0.9)") var momentum: Double?
+    @Flag(inversion: .prefixedNo, help: "Nesterov momentum of SGD. (default: --nesterov)") var nesterov: Bool?
     @Option(help: "Adam's decay of the first moment. (default: 0.9)") var beta1: Double?
     @Option(help: "Adam's decay of the second moment. (default: 0.999)") var beta2: Double?
     @Option(help: "Adam's term added to the root of the second moment. (default: 1e-05)") var epsilon: Double?
-    @Option(help: "Decoupled weight decay per step, independent of the learning rate. (default: 1e-05)")
-    var weightDecay: Double?
+    @Option(
+      help: """
+        Weight decay. Adam: decoupled, per step, independent of the learning rate. SGD: times the weight, added to the \
+        gradient. (default: 1e-05)
+        """) var weightDecay: Double?
+    @Flag(
+      inversion: .prefixedNo,
+      help: "Weight decay of biases, and of batch norms' scales and shifts. (default: --decay-biases)")
+    var decayBiases: Bool?
+    @Option(help: "Factor of the learning rate of biases and batch norms' shifts. (default: 1)")
+    var biasLearningRateFactor: Double?
+    @Option(help: "Largest norm of the gradient, which is scaled down to it; 0 for none. (default: 0)")
+    var clipNorm: Double?
+    @Option(help: "Decay of an average of the weights, evaluated and saved beside them; 0 for none. (default: 0)")
+    var averageDecay: Double?
+    @Option(help: "Steps between averagings. (default: 1)") var averageEvery: Int?
+  }
+
+  struct LearningRateOptions: ParsableArguments {
+    @Option(help: "Peak of the learning rate. (default: 0.01)") var learningRate: Double?
+    @Option(help: "Its course: constant, steps, cosine, one-cycle or points. (default: constant)")
+    var schedule: ScheduleConfiguration.Name?
+    @Option(help: "Epochs after which the schedule steps lowers the rate. (default: 60,120,160)")
+    var milestones: String?
+    @Option(help: "Factor of the rate at each milestone. (default: 0.2)") var decayFactor: Double?
+    @Option(
+      help: """
+        Epochs and factors of the peak for the schedule points, with straight lines between: 0:0,5:1,24:0; or triangle, \
+        from 0.2 to 1 in the first 22 % of the run, then to 0. (default: triangle)
+        """) var schedulePoints: String?
+    @Option(help: "Epochs of linear warm-up. (default: 0)") var warmupEpochs: Double?
+    @Option(help: "Part of the target that all classes share, in [0, 1). (default: 0)") var labelSmoothing: Double?
   }
 
   struct MachineOptions: ParsableArguments {
@@ -81,6 +151,10 @@ struct TrainingOptions: ParsableArguments {
     var evalRanks: TrainingConfiguration.EvaluationRanks?
     @Option(help: "\(HelpText.evaluationStatistics) (default: batch)")
     var evalStatistics: NormalizationStatistics?
+    @Flag(
+      inversion: .prefixedNo,
+      help: "Also classify by the mean logits of each image and its mirror image. (default: --no-test-flip)")
+    var testFlip: Bool?
   }
 
   struct OutputOptions: ParsableArguments {
@@ -88,6 +162,10 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "Steps between checkpoints; 0 means only at the end. (default: 1000)")
     var checkpointEvery: Int?
     @Option(help: "Number of latest checkpoints to keep; 0 means all. (default: 3)") var keepCheckpoints: Int?
+    @Flag(
+      inversion: .prefixedNo,
+      help: "Keep the checkpoint with the best accuracy on the held-out images, too. (default: --no-keep-best)")
+    var keepBest: Bool?
     @Option(help: "Start from the weights of a checkpoint or .safetensors file.") var `init`: String?
     @Option(help: "auto (resume the output directory's run, if any), never, or a checkpoint. (default: auto)")
     var resume: String?

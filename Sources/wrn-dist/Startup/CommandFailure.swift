@@ -4,6 +4,7 @@ import DataParallel
 import Datasets
 import Foundation
 import Models
+import Optimizers
 import Support
 import Training
 
@@ -24,7 +25,7 @@ struct CommandFailure {
     case let failure as CheckpointError: failure.exitCode
     case is CommunicationError, is ConsistencyDigest.Mismatch, is SystemThread.StartError: ExitCodes.peerFailure
     case let failure as SettingsConsistency.Mismatch: failure.subject.exitCode
-    case is UsageError, is InvalidModel, is MicrobatchPlan.InvalidPlan,
+    case is UsageError, is InvalidModel, is InvalidSetting, is InvalidSchedule, is MicrobatchPlan.InvalidPlan,
       is WorldSizeError, is InstructionSet.Unavailable, is FaultInjection.Refused:
       ExitCodes.usage
     case is TrainingStopped: ExitCodes.stopped

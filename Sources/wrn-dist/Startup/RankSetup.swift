@@ -35,7 +35,7 @@ enum RunConsistency {
     // Paths may differ between hosts. Threads and the progress mode may differ between ranks.
     let unchecked: Set = ["data", "output-dir", "threads", "progress", "init", "resume"]
     var flags = configuration.settings.filter { !unchecked.contains($0.name) }
-    if let epochs = options.length.epochs { flags.append((name: "epochs", value: String(epochs))) }
+    if let epochs = configuration.epochs { flags.append((name: "epochs", value: String(epochs))) }
     // Writing a trace is collective.
     flags.append((name: "trace", value: options.output.trace ?? "not set"))
     try SettingsConsistency.verifyEqual(flags, .flags, on: communicator)

@@ -32,9 +32,8 @@ struct TrainingRun {
   ) throws {
     var configuration = configuration
     _ = try configuration.microbatchPlan(communicator)
-    source = try DataSource(configuration.data)
-    configuration.steps = options.steps(
-      configuration, trainingCount: source.dataset.training.count)
+    source = try DataSource(configuration.data, kind: configuration.dataset)
+    try configuration.completeLength(trainingCount: source.dataset.training.count)
     let network = try configuration.modelGraph()
     if configuration.outputDirectory.isEmpty {
       configuration.outputDirectory = Self.defaultOutputDirectory(network)
@@ -87,7 +86,7 @@ struct TrainingRun {
   /// Loads the model's initial state and returns the number of completed steps.
   private func load(dataFingerprint: String) throws -> Int {
     model.graph.initialize(
-      model.parameters, model.runningStatistics, seed: configuration.seed)
+      model.parameters, model.runningStatistics, seed: configuration.seed, configuration.initialization)
     if let checkpoint = try checkpointToResume() {
       try requireResumable(checkpoint, dataFingerprint: dataFingerprint)
       try checkpoint.load(into: model)
@@ -124,10 +123,13 @@ struct TrainingRun {
   private func requireResumable(_ checkpoint: Checkpoint, dataFingerprint: String) throws {
     guard let state = checkpoint.state else { return }
     let saved = state.configuration
-    for (name, value) in configuration.resumeSettings where saved[name] != value {
-      throw CheckpointError(
-        .bad,
-        "\(checkpoint.path) was made with --\(name) \(saved[name] ?? "unknown") but this run has --\(name) "
+    // A checkpoint of a program without a setting was made with what is Trax's default now.
+    let defaults = Dictionary(uniqueKeysWithValues: TrainingConfiguration().settings.map { ($0.name, $0.value) })
+    for (name, value) in configuration.resumeSettings {
+      let earlier = saved[name] ?? defaults[name] ?? "unknown"
+      if earlier == value { continue }
+      throw UsageError(
+        "\(checkpoint.path) was made with --\(name) \(earlier) but this run has --\(name) "
           + "\(value); give the same value, or start a new run from its weights with --init and another --output-dir.")
     }
     if let engine = saved["engine"], engine != configuration.engine.rawValue {
