@@ -25,7 +25,7 @@ public final class Evaluation {
   }
 
   private let executor: ModelExecutor
-  private let split: CIFAR10.Split
+  private let split: ImageDataset.Split
   private let configuration: TrainingConfiguration
   private let communicator: any Communicator
   private let imagesPerMicrobatch: Int
@@ -45,7 +45,7 @@ public final class Evaluation {
   ///   - pool: This rank's threads.
   ///   - communicator: The ranks.
   public init(
-    _ model: ModelState, split: CIFAR10.Split, configuration: TrainingConfiguration,
+    _ model: ModelState, split: ImageDataset.Split, configuration: TrainingConfiguration,
     engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator
   ) {
     self.split = split

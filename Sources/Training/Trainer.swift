@@ -41,7 +41,7 @@ public final class Trainer {
   /// - Throws: `MicrobatchPlan.InvalidPlan` or `WorldSizeError` if the batch cannot be divided.
   public init(
     _ configuration: TrainingConfiguration, model: ModelState, completedSteps: Int,
-    dataset: CIFAR10, engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator,
+    dataset: ImageDataset, engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator,
     logger: RunLogger?, stop: StopRequest, fault: FaultInjection? = nil, tracer: Tracer? = nil
   ) throws {
     self.configuration = configuration

@@ -7,7 +7,7 @@ import Testing
 /// Batches read ahead: their content, errors, and the end of the thread.
 @Suite struct BatchLoaderTests {
   private func loader(
-    _ split: CIFAR10.Split, _ range: Range<Int>, firstStep: Int, mode: ShuffleMode = .epoch
+    _ split: ImageDataset.Split, _ range: Range<Int>, firstStep: Int, mode: ShuffleMode = .epoch
   ) throws -> BatchLoader {
     try BatchLoader(
       split: split, sampler: Sampler(mode: mode, count: split.count, seed: 1),
@@ -42,7 +42,7 @@ import Testing
     for name in ["data_batch_1.bin", "test_batch.bin"] {
       try Data(bytes).write(to: directory.url.appendingPathComponent(name))
     }
-    let loader = try loader(try CIFAR10(directory: directory.path).training, 0..<12, firstStep: 1, mode: .none)
+    let loader = try loader(try ImageDataset(directory: directory.path).training, 0..<12, firstStep: 1, mode: .none)
     for _ in 1...2 { _ = try loader.next() }
     let error = #expect(throws: DatasetError.self) { try loader.next() }
     #expect(error?.description.contains("record 30 has label 99") == true)

@@ -7,7 +7,7 @@ import Tensors
 /// A ring of batches is allocated at the start; loading allocates nothing. The content of a batch depends only on the
 /// number of its step.
 public final class BatchLoader: @unchecked Sendable {
-  private let split: CIFAR10.Split
+  private let split: ImageDataset.Split
   private let sampler: Sampler
   private let localRange: Range<Int>
   private let firstStep: Int
@@ -41,7 +41,7 @@ public final class BatchLoader: @unchecked Sendable {
   ///   - firstPosition: Returns the position in the sampler's order at which a step's global batch starts.
   /// - Throws: `SystemThread.StartError` if the thread cannot be started.
   public init(
-    split: CIFAR10.Split, sampler: sending Sampler, localRange: Range<Int>, firstStep: Int,
+    split: ImageDataset.Split, sampler: sending Sampler, localRange: Range<Int>, firstStep: Int,
     ringSize: Int = 3, firstPosition: @escaping @Sendable (Int) -> Int
   ) throws {
     precondition(ringSize >= 2, "a ring needs a batch to consume and one to produce")

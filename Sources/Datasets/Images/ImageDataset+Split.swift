@@ -2,7 +2,7 @@ import Crypto
 import Glibc
 import Tensors
 
-extension CIFAR10 {
+extension ImageDataset {
   /// The records of a training or test set, stored in memory-mapped files or generated when they are read.
   public struct Split: Sendable {
     private enum Storage {
@@ -19,7 +19,7 @@ extension CIFAR10 {
     init(files: [MappedFile]) {
       var ends: [Int] = []
       for file in files {
-        ends.append((ends.last ?? 0) + file.bytes.count / CIFAR10.recordByteCount)
+        ends.append((ends.last ?? 0) + file.bytes.count / ImageDataset.recordByteCount)
       }
       count = ends.last ?? 0
       storage = .files(files, ends: ends)
@@ -49,7 +49,7 @@ extension CIFAR10 {
         let indexInFile = index - (f == 0 ? 0 : ends[f - 1])
         let record = UnsafeRawBufferPointer(
           rebasing: files[f].bytes[
-            indexInFile * CIFAR10.recordByteCount..<(indexInFile + 1) * CIFAR10.recordByteCount])
+            indexInFile * ImageDataset.recordByteCount..<(indexInFile + 1) * ImageDataset.recordByteCount])
         try Self.validateLabel(record[0], of: indexInFile, in: files[f])
         Self.convertCHWToHWC(record, into: pixels)
         return record[0]
@@ -72,14 +72,14 @@ extension CIFAR10 {
     func validateLabels() throws {
       guard case .files(let files, _) = storage else { return }
       for file in files {
-        for record in 0..<file.bytes.count / CIFAR10.recordByteCount {
-          try Self.validateLabel(file.bytes[record * CIFAR10.recordByteCount], of: record, in: file)
+        for record in 0..<file.bytes.count / ImageDataset.recordByteCount {
+          try Self.validateLabel(file.bytes[record * ImageDataset.recordByteCount], of: record, in: file)
         }
       }
     }
 
     private static func validateLabel(_ label: UInt8, of record: Int, in file: MappedFile) throws {
-      guard label < CIFAR10.classCount else {
+      guard label < ImageDataset.classCount else {
         throw DatasetError(
           "\(file.path): record \(record) has label \(label), above 9; "
             + "the file is damaged or not a CIFAR-10 file; fetch it again.")
