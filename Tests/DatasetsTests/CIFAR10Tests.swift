@@ -55,6 +55,23 @@ import Testing
     }
   }
 
+  @Test func theLastTrainingImagesCanBeHeldOut() throws {
+    try writeSet()
+    let training = try ImageDataset(directory: directory.path).training
+    let (rest, validation) = training.holdingOut(2)
+    #expect(rest.count == 3 && validation.count == 2)
+    let (all, a) = (AlignedBuffer<Float>(count: 3072), AlignedBuffer<Float>(count: 3072))
+    for index in 0..<5 {
+      let label = try training.readRecord(at: index, pixels: all.pointer)
+      let part = index < 3 ? rest : validation
+      #expect(try part.readRecord(at: index < 3 ? index : index - 3, pixels: a.pointer) == label)
+      #expect(a.elements.elementsEqual(all.elements))
+    }
+    // A part can be divided again.
+    #expect(try rest.holdingOut(1).validation.readRecord(at: 0, pixels: a.pointer) == 2)
+    #expect(training.holdingOut(0).validation.count == 0)
+  }
+
   @Test func anInnerDirectoryIsFound() throws {
     try write("cifar-10-batches-bin/data_batch_1.bin", record(0, label: 3))
     try write("cifar-10-batches-bin/test_batch.bin", record(0, label: 3))

@@ -1,5 +1,4 @@
 import Crypto
-import Glibc
 import Tensors
 
 extension ImageDataset {
@@ -9,11 +8,20 @@ extension ImageDataset {
       /// Files, and per file the number of records up to its end.
       case files([MappedFile], ends: [Int])
       case synthetic(SyntheticCIFAR10)
+      case whitened(WhitenedImages)
     }
 
     private let storage: Storage
+    /// The record of the storage that is this split's record 0.
+    private let first: Int
     /// The number of records.
     public let count: Int
+
+    private init(_ storage: Storage, first: Int, count: Int) {
+      self.storage = storage
+      self.first = first
+      self.count = count
+    }
 
     /// Creates the concatenation of files, each of whole records.
     init(files: [MappedFile]) {
@@ -21,14 +29,29 @@ extension ImageDataset {
       for file in files {
         ends.append((ends.last ?? 0) + file.bytes.count / ImageDataset.recordByteCount)
       }
-      count = ends.last ?? 0
-      storage = .files(files, ends: ends)
+      self.init(.files(files, ends: ends), first: 0, count: ends.last ?? 0)
     }
 
     /// Creates a split whose records are generated.
     init(synthetic: SyntheticCIFAR10) {
-      storage = .synthetic(synthetic)
-      count = synthetic.count
+      self.init(.synthetic(synthetic), first: 0, count: synthetic.count)
+    }
+
+    /// Creates a split whose images have been whitened.
+    init(whitened images: WhitenedImages) {
+      self.init(.whitened(images), first: 0, count: images.count)
+    }
+
+    /// Divides the split into training and validation images: all but the last `validationCount` records, and those.
+    ///
+    /// - Precondition: `validationCount` is at least 0, and at least one training image remains.
+    public func holdingOut(_ validationCount: Int) -> (training: Split, validation: Split) {
+      precondition((0..<count).contains(validationCount), "at least one training image must remain")
+      let trainingCount = count - validationCount
+      return (
+        Split(storage, first: first, count: trainingCount),
+        Split(storage, first: first + trainingCount, count: validationCount)
+      )
     }
 
     /// Reads one record.
@@ -38,10 +61,33 @@ extension ImageDataset {
     ///   - pixels: The destination of the image, `HWC`, 3,072 raw values 0 … 255.
     /// - Returns: The label, 0 … 9.
     /// - Throws: ``DatasetError`` if the label is above 9.
+    /// - Precondition: The split has not been whitened.
     public func readRecord(
       at index: Int, pixels: UnsafeMutablePointer<Float>
     ) throws -> UInt8 {
+      try withImage(at: index) { label, image in
+        guard case .planes(let planes) = image else {
+          preconditionFailure("a whitened split has no raw values")
+        }
+        for pixel in 0..<1024 {
+          for c in 0..<3 { pixels[3 * pixel + c] = Float(planes[1024 * c + pixel]) }
+        }
+        return label
+      }
+    }
+
+    /// Calls a body with a record's label and pixels.
+    ///
+    /// - Parameters:
+    ///   - index: The index of the record, in 0 ..< ``count``.
+    ///   - body: The pixels are valid until it returns.
+    /// - Returns: The result of `body`.
+    /// - Throws: ``DatasetError`` if the label is above 9; the error of `body`.
+    public func withImage<Result>(
+      at index: Int, _ body: (_ label: UInt8, _ image: StoredImage) throws -> Result
+    ) throws -> Result {
       precondition((0..<count).contains(index), "record \(index) is not in 0..<\(count)")
+      let index = first + index
       switch storage {
       case .files(let files, let ends):
         var f = 0
@@ -51,17 +97,25 @@ extension ImageDataset {
           rebasing: files[f].bytes[
             indexInFile * ImageDataset.recordByteCount..<(indexInFile + 1) * ImageDataset.recordByteCount])
         try Self.validateLabel(record[0], of: indexInFile, in: files[f])
-        Self.convertCHWToHWC(record, into: pixels)
-        return record[0]
+        return try Self.withPlanes(record, body)
       case .synthetic(let set):
         // On the stack: a temporary allocation of this size would use the heap.
         var record = InlineArray<3073, UInt8>(repeating: 0)
-        return withUnsafeMutableBytes(of: &record) { bytes in
+        return try withUnsafeMutableBytes(of: &record) { bytes in
           set.generate(index, into: bytes)
-          Self.convertCHWToHWC(UnsafeRawBufferPointer(bytes), into: pixels)
-          return bytes[0]
+          return try Self.withPlanes(UnsafeRawBufferPointer(bytes), body)
         }
+      case .whitened(let images):
+        return try body(images.labels[index], .whitened(images.pixels.pointer + 3072 * index))
       }
+    }
+
+    private static func withPlanes<Result>(
+      _ record: UnsafeRawBufferPointer, _ body: (UInt8, StoredImage) throws -> Result
+    ) rethrows -> Result {
+      let planes = UnsafeRawBufferPointer(rebasing: record.dropFirst()).assumingMemoryBound(to: UInt8.self)
+      guard let start = planes.baseAddress else { preconditionFailure("a record has pixels") }
+      return try body(record[0], .planes(start))
     }
 
     /// Checks the labels of all records, so that a run does not fail hours later at a damaged one.
@@ -87,6 +141,8 @@ extension ImageDataset {
     }
 
     /// `SHA-256` and the first 16 hexadecimal digits over all records, or the name of the synthetic set.
+    ///
+    /// - Precondition: The split is a whole dataset's, neither divided nor whitened.
     var contentDigest: String {
       switch storage {
       case .files(let files, _):
@@ -94,53 +150,8 @@ extension ImageDataset {
         for file in files { hash.update(bufferPointer: UnsafeRawBufferPointer(file.bytes)) }
         return "SHA-256 " + hash.finalize().prefix(8).hexadecimal
       case .synthetic(let set): return set.name
+      case .whitened: preconditionFailure("a digest covers raw values")
       }
-    }
-
-    /// Converts the image of a record from planes of bytes, `CHW`, to floats, `HWC`.
-    private static func convertCHWToHWC(
-      _ record: UnsafeRawBufferPointer, into pixels: UnsafeMutablePointer<Float>
-    ) {
-      for pixel in 0..<1024 {
-        for c in 0..<3 { pixels[3 * pixel + c] = Float(record[1 + 1024 * c + pixel]) }
-      }
-    }
-  }
-}
-
-/// A memory-mapped file, of which only the pages that are read are loaded.
-final class MappedFile: @unchecked Sendable {
-  /// The path of the file.
-  let path: String
-  /// The content of the file.
-  let bytes: UnsafeRawBufferPointer
-
-  /// Maps a file.
-  ///
-  /// - Throws: ``DatasetError`` if the file cannot be read.
-  init(_ path: String) throws {
-    self.path = path
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    defer { if descriptor >= 0 { close(descriptor) } }
-    var information = stat()
-    guard descriptor >= 0, fstat(descriptor, &information) == 0 else {
-      throw DatasetError("\(path) cannot be read: \(String(cString: strerror(errno))).")
-    }
-    let count = Int(information.st_size)
-    guard count > 0 else {
-      bytes = UnsafeRawBufferPointer(start: nil, count: 0)
-      return
-    }
-    guard let start = mmap(nil, count, PROT_READ, MAP_PRIVATE, descriptor, 0), start != MAP_FAILED
-    else {
-      throw DatasetError("\(path) cannot be mapped: \(String(cString: strerror(errno))).")
-    }
-    bytes = UnsafeRawBufferPointer(start: start, count: count)
-  }
-
-  deinit {
-    if let start = bytes.baseAddress {
-      munmap(UnsafeMutableRawPointer(mutating: start), bytes.count)
     }
   }
 }

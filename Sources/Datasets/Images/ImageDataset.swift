@@ -9,6 +9,8 @@ import Tensors
 ///
 /// Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 public final class ImageDataset: Sendable {
+  /// The rows and columns of an image.
+  public static let imageSize = 32
   /// The bytes per record.
   public static let recordByteCount = 3073
   /// The number of classes.
