@@ -30,16 +30,16 @@ import Testing
 
   private func expectError(_ words: String, sourceLocation: SourceLocation = #_sourceLocation) {
     let error = #expect(throws: DatasetError.self, sourceLocation: sourceLocation) {
-      try CIFAR10(directory: directory.path)
+      try ImageDataset(directory: directory.path)
     }
     #expect(error?.description.contains(words) == true, "\(error?.description ?? "")", sourceLocation: sourceLocation)
   }
 
   @Test func everyByteOfEveryRecord() throws {
     try writeSet()
-    let set = try CIFAR10(directory: directory.path)
+    let set = try ImageDataset(directory: directory.path)
     #expect(set.training.count == 5 && set.test.count == 1)
-    #expect(set.classNames == CIFAR10.officialClassNames)
+    #expect(set.classNames == ImageDataset.officialClassNames)
     let pixels = AlignedBuffer<Float>(count: 3072)
     for index in [4, 0, 2, 1, 3] {
       // File 9 comes before file 10: the order is numeric.
@@ -55,14 +55,31 @@ import Testing
     }
   }
 
+  @Test func theLastTrainingImagesCanBeHeldOut() throws {
+    try writeSet()
+    let training = try ImageDataset(directory: directory.path).training
+    let (rest, validation) = training.holdingOut(2)
+    #expect(rest.count == 3 && validation.count == 2)
+    let (all, a) = (AlignedBuffer<Float>(count: 3072), AlignedBuffer<Float>(count: 3072))
+    for index in 0..<5 {
+      let label = try training.readRecord(at: index, pixels: all.pointer)
+      let part = index < 3 ? rest : validation
+      #expect(try part.readRecord(at: index < 3 ? index : index - 3, pixels: a.pointer) == label)
+      #expect(a.elements.elementsEqual(all.elements))
+    }
+    // A part can be divided again.
+    #expect(try rest.holdingOut(1).validation.readRecord(at: 0, pixels: a.pointer) == 2)
+    #expect(training.holdingOut(0).validation.count == 0)
+  }
+
   @Test func anInnerDirectoryIsFound() throws {
     try write("cifar-10-batches-bin/data_batch_1.bin", record(0, label: 3))
     try write("cifar-10-batches-bin/test_batch.bin", record(0, label: 3))
-    #expect(try CIFAR10(directory: directory.path).training.count == 1)
+    #expect(try ImageDataset(directory: directory.path).training.count == 1)
   }
 
   @Test func missingFilesAreNamed() throws {
-    #expect(throws: DatasetError.self) { try CIFAR10(directory: directory.path + "/gone") }
+    #expect(throws: DatasetError.self) { try ImageDataset(directory: directory.path + "/gone") }
     expectError("has no data_batch_*.bin")
     try write("data_batch_1.bin", record(0, label: 0))
     expectError("test_batch.bin cannot be read")
@@ -79,7 +96,7 @@ import Testing
   @Test func labelsAboveNine() throws {
     try writeSet()
     try write("data_batch_9.bin", record(0, label: 1) + record(1, label: 10))
-    let set = try CIFAR10(directory: directory.path)
+    let set = try ImageDataset(directory: directory.path)
     let pixels = AlignedBuffer<Float>(count: 3072)
     #expect(try set.training.readRecord(at: 0, pixels: pixels.pointer) == 1)
     let error = #expect(throws: DatasetError.self) { try set.training.readRecord(at: 1, pixels: pixels.pointer) }
@@ -89,17 +106,17 @@ import Testing
   @Test func classNames() throws {
     try writeSet()
     try write("batches.meta.txt", Array("a\nb\nc\nd\ne\nf\ng\nh\ni\nj\n\n".utf8))
-    #expect(try CIFAR10(directory: directory.path).classNames == "abcdefghij".map(String.init))
+    #expect(try ImageDataset(directory: directory.path).classNames == "abcdefghij".map(String.init))
     try write("batches.meta.txt", Array("a\nb\n".utf8))
     expectError("batches.meta.txt names 2 classes instead of 10")
   }
 
   @Test func fingerprintsDistinguishDatasets() throws {
     try writeSet()
-    let first = try CIFAR10(directory: directory.path).fingerprint()
-    #expect(try CIFAR10(directory: directory.path).fingerprint() == first && first.count == 16)
+    let first = try ImageDataset(directory: directory.path).fingerprint()
+    #expect(try ImageDataset(directory: directory.path).fingerprint() == first && first.count == 16)
     try write("test_batch.bin", record(9, label: 8))
-    #expect(try CIFAR10(directory: directory.path).fingerprint() != first)
+    #expect(try ImageDataset(directory: directory.path).fingerprint() != first)
   }
 
   @Test func sourcesAreSearchedInDocumentedOrder() throws {

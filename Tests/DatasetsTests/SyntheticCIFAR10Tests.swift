@@ -35,7 +35,7 @@ import Testing
   @Test func filesAndEmbeddedSetAreEqual() throws {
     let directory = try TemporaryDirectory()
     try SyntheticCIFAR10.write(to: directory.path + "/set")
-    let (files, embedded) = (try CIFAR10(directory: directory.path + "/set"), SyntheticCIFAR10.dataset())
+    let (files, embedded) = (try ImageDataset(directory: directory.path + "/set"), SyntheticCIFAR10.dataset())
     #expect(try files.fingerprint() == embedded.fingerprint())
     let (a, b) = (AlignedBuffer<Float>(count: 3072), AlignedBuffer<Float>(count: 3072))
     for (x, y) in [(files.training, embedded.training), (files.test, embedded.test)] {

@@ -3,7 +3,7 @@ import Foundation
 /// The dataset that `--data` selects.
 public struct DataSource: Sendable, CustomStringConvertible {
   /// The training and test images.
-  public let dataset: CIFAR10
+  public let dataset: ImageDataset
   /// One line for the report: the source, the reason for it, and the sizes.
   public let description: String
 
@@ -35,7 +35,7 @@ public struct DataSource: Sendable, CustomStringConvertible {
       directory = nil
       reason = "no $CIFAR10_DIR and no \(defaultDirectory); launch/fetch-cifar10 gets the real set"
     }
-    dataset = try directory.map { try CIFAR10(directory: $0) } ?? SyntheticCIFAR10.dataset()
+    dataset = try directory.map { try ImageDataset(directory: $0) } ?? SyntheticCIFAR10.dataset()
     try dataset.training.validateLabels()
     try dataset.test.validateLabels()
     let sizes = "\(dataset.training.count) training and \(dataset.test.count) test images"

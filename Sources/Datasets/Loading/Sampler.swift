@@ -16,8 +16,9 @@ public final class Sampler {
   /// The number of slots of Trax's shuffle queue.
   static let queueSize = 1024
 
+  /// The number of images.
+  public let count: Int
   private let mode: ShuffleMode
-  private let count: Int
   private let seed: UInt64
   private let slots: RandomStream
   private var permutation: [Int]

@@ -33,11 +33,11 @@ public struct SyntheticCIFAR10: Sendable {
   var name: String { "\(purpose), seed \(seed)" }
 
   /// Returns the embedded dataset, whose images are generated when they are read.
-  public static func dataset(seed: UInt64 = 0) -> CIFAR10 {
-    CIFAR10(
-      training: CIFAR10.Split(
+  public static func dataset(seed: UInt64 = 0) -> ImageDataset {
+    ImageDataset(
+      training: ImageDataset.Split(
         synthetic: SyntheticCIFAR10(seed: seed, split: "training", count: trainingCount)),
-      test: CIFAR10.Split(synthetic: SyntheticCIFAR10(seed: seed, split: "test", count: testCount)),
+      test: ImageDataset.Split(synthetic: SyntheticCIFAR10(seed: seed, split: "test", count: testCount)),
       classNames: classNames)
   }
 
@@ -108,14 +108,14 @@ extension SyntheticCIFAR10 {
 
   /// Returns a range of records, concatenated.
   private func records(_ range: Range<Int>) -> Data {
-    var data = Data(count: range.count * CIFAR10.recordByteCount)
+    var data = Data(count: range.count * ImageDataset.recordByteCount)
     data.withUnsafeMutableBytes { bytes in
       for (i, index) in range.enumerated() {
-        let start = i * CIFAR10.recordByteCount
+        let start = i * ImageDataset.recordByteCount
         generate(
           index,
           into: UnsafeMutableRawBufferPointer(
-            rebasing: bytes[start..<start + CIFAR10.recordByteCount]))
+            rebasing: bytes[start..<start + ImageDataset.recordByteCount]))
       }
     }
     return data

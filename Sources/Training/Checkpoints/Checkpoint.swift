@@ -22,7 +22,7 @@ public struct Checkpoint: Sendable {
     public var seed: UInt64
     /// The network's name, for example `WRN-22-1`.
     public var network: String
-    /// The hash that identifies the data set (`CIFAR10.fingerprint()`).
+    /// The hash that identifies the data set (`ImageDataset.fingerprint()`).
     public var dataFingerprint: String
     /// Every setting by its flag's name.
     public var configuration: [String: String]

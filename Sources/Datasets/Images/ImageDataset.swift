@@ -8,7 +8,9 @@ import Tensors
 /// Files are memory-mapped, so a rank reads only the records that it needs.
 ///
 /// Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
-public final class CIFAR10: Sendable {
+public final class ImageDataset: Sendable {
+  /// The rows and columns of an image.
+  public static let imageSize = 32
   /// The bytes per record.
   public static let recordByteCount = 3073
   /// The number of classes.
@@ -112,7 +114,7 @@ public final class CIFAR10: Sendable {
   }
 }
 
-extension CIFAR10 {
+extension ImageDataset {
   /// Returns the properties that must be equal on all ranks: class names, and size and digest of each split.
   ///
   /// A digest covers every byte of the split's files: about 0.1 s for the real dataset if it is in the page cache. The

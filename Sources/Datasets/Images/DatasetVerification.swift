@@ -43,8 +43,8 @@ public struct DatasetVerification: Sendable, CustomStringConvertible {
   ///
   /// - Throws: ``DatasetError`` at the first defect in sizes, labels or class names.
   public init(directory: String) throws {
-    let dataset = try CIFAR10(directory: directory)
-    let resolvedDirectory = try CIFAR10.resolve(directory)
+    let dataset = try ImageDataset(directory: directory)
+    let resolvedDirectory = try ImageDataset.resolve(directory)
     let names = try FileManager.default.contentsOfDirectory(atPath: resolvedDirectory).filter {
       $0.hasSuffix(".bin")
     }.sorted()
@@ -55,8 +55,8 @@ public struct DatasetVerification: Sendable, CustomStringConvertible {
     var files: [(String, Int)] = []
     var digests: [String: String] = [:]
     for name in names {
-      let file = try CIFAR10.open("\(resolvedDirectory)/\(name)")
-      files.append((name, file.bytes.count / CIFAR10.recordByteCount))
+      let file = try ImageDataset.open("\(resolvedDirectory)/\(name)")
+      files.append((name, file.bytes.count / ImageDataset.recordByteCount))
       var hash = SHA256()
       hash.update(bufferPointer: file.bytes)
       digests[name] = hash.finalize().hexadecimal
@@ -67,8 +67,8 @@ public struct DatasetVerification: Sendable, CustomStringConvertible {
     origin = !hasOfficialSizes ? .other : digests == Self.officialDigests ? .official : .modified
   }
 
-  private static func countClasses(_ split: CIFAR10.Split) throws -> [Int] {
-    var counts = [Int](repeating: 0, count: CIFAR10.classCount)
+  private static func countClasses(_ split: ImageDataset.Split) throws -> [Int] {
+    var counts = [Int](repeating: 0, count: ImageDataset.classCount)
     let pixels = UnsafeMutablePointer<Float>.allocate(capacity: 3072)
     defer { pixels.deallocate() }
     for index in 0..<split.count { counts[Int(try split.readRecord(at: index, pixels: pixels))] += 1 }
