@@ -90,7 +90,7 @@ final class BatchNormalization {
   ) -> ConvolutionInputGradient {
     ConvolutionInputGradient(
       gradient: gradient, mean: UnsafePointer(means.pointer + coefficientOffset(m)), sums: sums(m),
-      microbatchStride: coefficientOffset(1), addend: addend)
+      addend: addend, microbatchStride: coefficientOffset(1))
   }
 
   /// The map from the gradient of this normalization's output to that of its input, for local microbatch `m` and

@@ -196,6 +196,15 @@ extension TrainingConfiguration {
   /// Whether evaluations or checkpoints need running statistics that training has not collected.
   var estimatesStatistics: Bool { optimizer.averageDecay > 0 || resolution != .full }
 
+  /// The normalization by published constants, or none; a whitening is fitted to the training images instead.
+  public var publishedNormalization: PixelNormalization {
+    switch (normalize, dataset) {
+    case (.meanStd, .cifar10): .cifar10
+    case (.meanStd, .cifar100): .cifar100
+    case (.none, _), (.zca, _): .none
+    }
+  }
+
   /// The positions of batches in the order of training images.
   ///
   /// - Parameter trainingCount: The training images that are not held out.

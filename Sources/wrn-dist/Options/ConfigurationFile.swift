@@ -22,7 +22,7 @@ enum ConfigurationFile {
     guard let mapping = node.mapping else {
       throw UsageError("--config \(path) must be a mapping of flag names to values.")
     }
-    return try mapping.flatMap { key, value in
+    return try mapping.flatMap { key, value -> [String] in
       guard let name = key.string, let setting = value.scalar?.string else {
         throw UsageError("--config \(path) must have one scalar value per flag name.")
       }

@@ -96,10 +96,10 @@ extension TrainingOptions {
     set(&result.optimizer.averageEvery, update.averageEvery)
     set(&result.learningRate, rate.learningRate)
     set(&result.schedule.name, rate.schedule)
-    set(&result.schedule.milestones, try rate.milestones.map(LearningRateSchedule.parseMilestones))
+    set(&result.schedule.milestones, try rate.milestones.map(LearningRateSchedule.Shape.parseMilestones))
     set(&result.schedule.decayFactor, rate.decayFactor)
     if let text = rate.schedulePoints {
-      result.schedule.points = text == "triangle" ? nil : try LearningRateSchedule.parsePoints(text)
+      result.schedule.points = text == "triangle" ? nil : try LearningRateSchedule.Shape.parsePoints(text)
     }
     set(&result.schedule.warmupEpochs, rate.warmupEpochs)
     set(&result.labelSmoothing, rate.labelSmoothing)

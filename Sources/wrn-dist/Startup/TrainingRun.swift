@@ -14,6 +14,8 @@ struct TrainingRun {
   let source: DataSource
   /// Parameters, running statistics and optimizer state; zeros until ``start(_:)``.
   let model: ModelState
+  /// The map from raw pixels to the network's input.
+  let normalization: PixelNormalization
   /// This rank's worker threads.
   let pool: WorkerPool
   /// The reports; on rank 0 only, after ``start(_:)``.
@@ -32,13 +34,14 @@ struct TrainingRun {
   ) throws {
     var configuration = configuration
     _ = try configuration.microbatchPlan(communicator)
-    source = try DataSource(configuration.data, kind: configuration.dataset)
+    source = try DataSource(configuration.data)
     try configuration.completeLength(trainingCount: source.dataset.training.count)
     let network = try configuration.modelGraph()
     if configuration.outputDirectory.isEmpty {
       configuration.outputDirectory = Self.defaultOutputDirectory(network)
     }
     self.configuration = configuration
+    normalization = configuration.publishedNormalization
     tracePath = options.output.trace
     isOptimizerStateReplicated =
       configuration.optimizerState == .replicated || communicator.worldSize == 1
