@@ -99,7 +99,7 @@ public enum BLASConvolution {
           dY, pixels: images * pixels, channels: filters, to: biasGradient,
           partial: memory.channelSums)
       }
-      let z = unfoldInput(geometry, first: first, images: images, input: input, memory: memory)
+      unfoldInput(geometry, first: first, images: images, input: input, memory: memory)
       SGEMM.multiplyTransposingA(
         m: geometry.kernelRowCount, n: filters, k: images * pixels, memory.columns, dY,
         into: weightGradient, beta: first == 0 ? 0 : 1)
@@ -108,33 +108,43 @@ public enum BLASConvolution {
       SGEMM.multiplyTransposingB(
         m: images * pixels, n: geometry.kernelRowCount, k: filters, dY, weight,
         into: memory.columns)
-      let dZ = inputGradient.gradient + first * geometry.inputCount
+      let (offset, count) = (first * geometry.inputCount, images * geometry.inputCount)
+      let gradient = inputGradient.gradient + offset
+      // The gradient may hold the addend, so dZ is formed in scratch memory, where z is no longer needed.
+      let dZ = inputGradient.addend == nil ? gradient : memory.inputImages
       for image in 0..<images {
         Im2Col.fold(
           geometry, columns: memory.columns + image * pixels * geometry.kernelRowCount,
           image: dZ + image * geometry.inputCount)
       }
-      if let maskSums, let mean = inputGradient.mean {
+      if let dropout = input.dropout?.advanced(by: offset) {
+        FusedElementwise.applyDropout(dropout, to: dZ, count: count)
+      }
+      if let addend = inputGradient.addend.map({ $0 + offset }) {
+        for i in 0..<count { gradient[i] = dZ[i] + addend[i] }
+      }
+      if let maskSums, let map = input.normalization, let mean = inputGradient.mean {
         FusedElementwise.applyInputGradientEpilogue(
-          dZ, z: z, x: input.activation + first * geometry.inputCount, mean: mean,
-          rows: images * geometry.inputHeight, width: geometry.inputWidth,
-          channels: geometry.inputChannels, sums: maskSums)
+          gradient, x: input.activation + offset, map: map, mean: mean, rows: images * geometry.inputHeight,
+          width: geometry.inputWidth, channels: geometry.inputChannels, sums: maskSums)
       }
     }
   }
 
-  /// Applies the input prologue, unfolds the resulting z, and returns z: normalized images in scratch memory, or x itself.
-  @discardableResult
+  /// Applies the input prologue and unfolds the resulting z: images in scratch memory, or x itself.
   private static func unfoldInput(
     _ geometry: ConvolutionGeometry, first: Int, images: Int, input: ConvolutionInput,
     memory: Scratch
-  ) -> UnsafePointer<Float> {
+  ) {
     let x = input.activation + first * geometry.inputCount
     var z = x
     if let map = input.normalization {
       FusedElementwise.applyInputPrologue(
         x, by: map, pixels: images * geometry.inputHeight * geometry.inputWidth,
         channels: geometry.inputChannels, into: memory.inputImages)
+      if let dropout = input.dropout?.advanced(by: first * geometry.inputCount) {
+        FusedElementwise.applyDropout(dropout, to: memory.inputImages, count: images * geometry.inputCount)
+      }
       z = UnsafePointer(memory.inputImages)
     }
     let rows = geometry.outputHeight * geometry.outputWidth
@@ -143,7 +153,6 @@ public enum BLASConvolution {
         geometry, image: z + image * geometry.inputCount,
         columns: memory.columns + image * rows * geometry.kernelRowCount)
     }
-    return z
   }
 
   /// Adds the values of all pixels to per-channel sums.

@@ -51,17 +51,32 @@ enum FusedElementwise {
     if let savedGradient = operand.savedGradient { (savedGradient + offset).update(from: dY, count: count) }
   }
 
-  /// Masks dZ in place by the ReLU, g' = z <= 0 ? 0 : dZ, and adds Σg' and Σg'·(x − mean) to `sums` row by row.
+  /// Multiplies kept elements by the mask's scale and sets the others to 0, in place; `count` is a multiple of 16.
+  static func applyDropout(_ mask: DropoutMask, to values: UnsafeMutablePointer<Float>, count: Int) {
+    let scale = mask.scale
+    for word in 0..<count / 16 {
+      let (bits, values) = (UInt32(mask.words[word]), values + 16 * word)
+      for l in 0..<16 {
+        let value = values[l] * scale
+        values[l] = bits >> UInt32(l) & 1 == 0 ? 0 : value
+      }
+    }
+  }
+
+  /// Masks a gradient in place by the ReLU, g' = scale·x + shift <= 0 ? 0 : g, and adds Σg' and Σg'·(x − mean) to `sums`
+  /// row by row.
   static func applyInputGradientEpilogue(
-    _ dZ: UnsafeMutablePointer<Float>, z: UnsafePointer<Float>, x: UnsafePointer<Float>,
+    _ gradient: UnsafeMutablePointer<Float>, x: UnsafePointer<Float>, map: NormalizedReLU,
     mean: UnsafePointer<Float>, rows: Int, width: Int, channels: Int, sums: ChannelSums
   ) {
+    let (scale, shift) = (map.scale, map.shift)
     for row in 0..<rows {
       let start = row * width * channels
       sums.addRow(pixels: width) { offset, gradientSum, productSum in
-        let (g, z, x) = (dZ + (start + offset), z + (start + offset), x + (start + offset))
+        let (g, x) = (gradient + (start + offset), x + (start + offset))
         for c in 0..<channels {
-          let masked = z[c] <= 0 ? 0 : g[c]
+          // Rounded as in the prologue, so that mask and z agree.
+          let masked = scale[c] * x[c] + shift[c] <= 0 ? 0 : g[c]
           g[c] = masked
           gradientSum[c] += masked
           productSum[c] += masked * (x[c] - mean[c])

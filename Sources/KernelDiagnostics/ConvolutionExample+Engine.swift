@@ -20,10 +20,12 @@ extension ConvolutionExample {
     engine.packWeight(geometry, for: .forward, weight, into: packed)
     let input = ConvolutionInput(
       activation: arena.copy(x),
-      normalization: normalizesInput
+      normalization: inputTerms.isNormalized
         ? NormalizedReLU(
           scale: arena.copy(scale), shift: arena.copy(shift), microbatchStride: hasOwnCoefficients ? channels : 0)
-        : nil)
+        : nil,
+      dropout: inputTerms.hasDropout
+        ? DropoutMask(words: arena.copy(dropoutWords), scale: Float(1 / (1 - Self.dropoutProbability))) : nil)
     let addend = arena.copy(addend)
     let y = addsInPlace ? addend : arena.nanFilled(imageCount * geometry.outputCount)
     let outputSums = AlignedBuffer<Double>(count: count * 2 * filters)
@@ -32,8 +34,8 @@ extension ConvolutionExample {
       output: ConvolutionOutput(activation: y, addend: addend, sums: outputSums.pointer), scratch: scratch)
 
     let inputCount = isStem ? 0 : x.count
-    let inputGradient = arena.nanFilled(inputCount)
-    let inputSums = AlignedBuffer<Double>(count: normalizesInput ? count * 2 * channels : 0)
+    let inputGradient = inputTerms.hasAddend ? arena.copy(inputAddend) : arena.nanFilled(inputCount)
+    let inputSums = AlignedBuffer<Double>(count: inputTerms.isMasked ? count * 2 * channels : 0)
     let parameterGradients = (0..<count).map { _ in arena.nanFilled(geometry.weightCount + filters) }
     let outputGradient = outputGradient(arena, microbatchStride: hasOwnCoefficients ? filters : 0)
     engine.packWeight(geometry, for: .backward, weight, into: packed)
@@ -45,8 +47,10 @@ extension ConvolutionExample {
         inputGradient: isStem
           ? nil
           : ConvolutionInputGradient(
-            gradient: inputGradient, mean: normalizesInput ? UnsafePointer(arena.copy(mean)) : nil,
-            sums: normalizesInput ? inputSums.pointer : nil, microbatchStride: hasOwnCoefficients ? channels : 0),
+            gradient: inputGradient, mean: inputTerms.isMasked ? UnsafePointer(arena.copy(mean)) : nil,
+            sums: inputTerms.isMasked ? inputSums.pointer : nil,
+            addend: inputTerms.hasAddend ? UnsafePointer(inputGradient) : nil,
+            microbatchStride: hasOwnCoefficients ? channels : 0),
         scratch: scratch)
     }
     func values(_ start: UnsafeMutablePointer<Float>, _ count: Int) -> [Float] {
@@ -78,12 +82,21 @@ extension ConvolutionExample {
 /// Memory of operands, freed together with this object.
 final class OperandArena {
   private var buffers: [AlignedBuffer<Float>] = []
+  private var words: [AlignedBuffer<UInt16>] = []
 
   /// Returns aligned memory that holds `values`.
   func copy(_ values: [Float]) -> UnsafeMutablePointer<Float> {
     let memory = nanFilled(values.count)
     memory.update(from: values, count: values.count)
     return memory
+  }
+
+  /// Returns aligned memory that holds `values`.
+  func copy(_ values: [UInt16]) -> UnsafeMutablePointer<UInt16> {
+    let buffer = AlignedBuffer<UInt16>(count: values.count)
+    buffer.pointer.update(from: values, count: values.count)
+    words.append(buffer)
+    return buffer.pointer
   }
 
   /// Returns aligned memory of `count` NaNs.

@@ -31,14 +31,31 @@ public struct ConvolutionExample: Sendable {
     var isSaved: Bool { self == .normalizedAndSaved || self == .residualAddAndSaved }
   }
 
+  /// How z comes from x, and the terms of the input gradient.
+  struct InputTerms: Sendable {
+    /// Whether z = max(0, scale·x + shift); otherwise z = x.
+    var isNormalized = true
+    /// Whether dropout follows batch norm and ReLU.
+    var hasDropout = false
+    /// Whether the input gradient has an addend, which it overwrites.
+    var hasAddend = false
+    /// Whether the input gradient of a normalized input is masked and summed; otherwise it is d·dZ (+ addend).
+    var isMasked = true
+
+    /// z = x.
+    static let raw = InputTerms(isNormalized: false, isMasked: false)
+  }
+
+  /// The probability with which dropout drops an element.
+  static let dropoutProbability = 0.25
+
   /// The convolution.
   public let geometry: ConvolutionGeometry
   /// The images, in microbatches.
   public let microbatches: MicrobatchRange
   /// Whether the input is an image: neither normalized nor in need of a gradient.
   public let isStem: Bool
-  /// Whether z = max(0, scale·x + shift); otherwise z = x.
-  let normalizesInput: Bool
+  let inputTerms: InputTerms
   let gradientTerms: GradientTerms
   /// Whether the forward pass adds to y what y holds, instead of adding another tensor.
   let addsInPlace: Bool
@@ -47,6 +64,10 @@ public struct ConvolutionExample: Sendable {
   let scale: [Float]
   let shift: [Float]
   let mean: [Float]
+  /// The words of the dropout mask of x.
+  let dropoutWords: [UInt16]
+  /// The addend of the input gradient.
+  let inputAddend: [Float]
   let weight: [Float]
   let bias: [Float]
   let addend: [Float]
@@ -68,11 +89,11 @@ public struct ConvolutionExample: Sendable {
   ///   - geometry: The convolution.
   ///   - microbatches: The images. With more than one microbatch, each has its own coefficients.
   ///   - maps: The coefficients of the element-wise maps.
-  ///   - normalizesInput: Whether batch norm and ReLU precede the convolution; ignored for the stem.
+  ///   - inputTerms: How z comes from x, and the terms of its gradient; ignored for the stem.
   ///   - gradientTerms: How dY is formed and whether it is saved.
   ///   - addsInPlace: Whether the forward pass adds its result to y.
   init(
-    _ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange, maps: Maps, normalizesInput: Bool = true,
+    _ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange, maps: Maps, inputTerms: InputTerms = InputTerms(),
     gradientTerms: GradientTerms = .normalized, addsInPlace: Bool = false
   ) {
     self.geometry = geometry
@@ -80,7 +101,8 @@ public struct ConvolutionExample: Sendable {
     self.gradientTerms = gradientTerms
     self.addsInPlace = addsInPlace
     isStem = geometry.inputChannels == 3
-    self.normalizesInput = normalizesInput && !isStem
+    let inputTerms = isStem ? .raw : inputTerms
+    self.inputTerms = inputTerms
     let imageCount = microbatches.imageCount
     let channels = microbatches.microbatchCount * geometry.inputChannels
     let filters = microbatches.microbatchCount * geometry.outputChannels
@@ -99,7 +121,10 @@ public struct ConvolutionExample: Sendable {
         : normal(name, count, deviation: 0.2).map { center + $0 }
     }
     let fanIn = geometry.kernelSize * geometry.kernelSize * geometry.inputChannels
-    x = normal("x", imageCount * geometry.inputCount)
+    let inputCount = imageCount * geometry.inputCount
+    x = normal("x", inputCount)
+    dropoutWords = inputTerms.hasDropout ? Self.dropoutWords(count: inputCount / 16) : []
+    inputAddend = inputTerms.hasAddend ? normal("input addend", inputCount) : []
     weight = normal("weight", geometry.weightCount, deviation: (2 / Double(fanIn)).squareRoot())
     gradient = normal("gradient", outputCount)
     activation = normal("activation", outputCount)
@@ -118,9 +143,24 @@ public struct ConvolutionExample: Sendable {
   /// N.
   public var imageCount: Int { microbatches.imageCount }
 
-  /// z in fp32, rounded once per element, so that every ReLU has the kernels' sign.
-  var input: [Float] {
-    guard normalizesInput else { return x }
+  private static func dropoutWords(count: Int) -> [UInt16] {
+    let stream = RandomStream(seed: 0, purpose: "convolution example, dropout")
+    return (0..<count).map { w in
+      (0..<16).reduce(0) { word, l in
+        stream.uniform(UInt64(16 * w + l)) < dropoutProbability ? word : word | 1 << UInt16(l)
+      }
+    }
+  }
+
+  /// Returns the factor of element `i` of z, and of dZ: 1/(1 − p), 0, or 1 without dropout.
+  private func dropoutFactor(_ i: Int) -> Double {
+    guard inputTerms.hasDropout else { return 1 }
+    return dropoutWords[i / 16] & 1 << UInt16(i % 16) == 0 ? 0 : 1 / (1 - Self.dropoutProbability)
+  }
+
+  /// z before dropout in fp32, rounded once per element, so that every ReLU has the kernels' sign.
+  var rectifiedInput: [Float] {
+    guard inputTerms.isNormalized else { return x }
     return x.indices.map { i in
       let c = coefficient(i, elementsPerImage: geometry.inputCount, channels: geometry.inputChannels)
       let value = shift[c].addingProduct(scale[c], x[i])
@@ -136,7 +176,8 @@ public struct ConvolutionExample: Sendable {
 
   /// Returns the exact results of both passes, in Double, computed by the definition.
   public func exactResults() -> ConvolutionResults<Double> {
-    let z = input.map(Double.init)
+    let rectified = rectifiedInput
+    let z = rectified.indices.map { Double(rectified[$0]) * dropoutFactor($0) }
     let weight = weight.map(Double.init)
     var y = ReferenceConvolution.forward(geometry, z, weight: weight, bias: bias.map(Double.init))
     for i in y.indices { y[i] += Double(addend[i]) }
@@ -155,9 +196,13 @@ public struct ConvolutionExample: Sendable {
       results.biasGradient += gradients.bias
       results.inputGradient += isStem ? [] : gradients.input
     }
-    guard normalizesInput else { return results }
+    for i in results.inputGradient.indices {
+      results.inputGradient[i] *= dropoutFactor(i)
+      if inputTerms.hasAddend { results.inputGradient[i] += Double(inputAddend[i]) }
+    }
+    guard inputTerms.isMasked else { return results }
     let (channels, perImage) = (geometry.inputChannels, geometry.inputCount)
-    for i in z.indices where z[i] <= 0 { results.inputGradient[i] = 0 }
+    for i in z.indices where rectified[i] <= 0 { results.inputGradient[i] = 0 }
     for m in 0..<microbatches.microbatchCount {
       let images = microbatches.images(of: m)
       results.inputGradientSums += Self.sums(
@@ -201,9 +246,9 @@ public struct ConvolutionResults<Element: Sendable>: Sendable {
   public var output: [Element]
   /// Σy and Σy² per microbatch and filter.
   public var outputSums: [Element]
-  /// g′ or dX, `NHWC`; empty for the stem, whose input is the image.
+  /// The input gradient, `NHWC`; empty for the stem, whose input is the image.
   public var inputGradient: [Element]
-  /// Σg′ and Σg′·(x − mean) per microbatch and channel; empty if the input is not normalized.
+  /// Σg′ and Σg′·(x − mean) per microbatch and channel; empty if the input gradient is not masked.
   public var inputGradientSums: [Element]
   /// dW, `RSCK` per microbatch.
   public var weightGradient: [Element]

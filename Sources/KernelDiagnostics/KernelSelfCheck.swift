@@ -27,13 +27,15 @@ public struct KernelSelfCheck: Sendable {
     ///   - stride: The stride.
     ///   - kernel: R and S.
     ///   - padding: Rows and columns of zeros on every side. If `nil`, SAME padding.
-    ///   - normalizesInput: Whether batch norm and ReLU precede the convolution.
+    ///   - inputTerms: How z comes from x, and the terms of its gradient.
     ///   - gradientTerms: How dY is formed and whether it is saved.
     ///   - addsInPlace: Whether the forward pass adds its result to y.
     init(
       _ name: String, _ images: Int, microbatch: Int? = nil, size: Int, _ inputs: Int, _ outputs: Int,
-      stride: Int = 1, kernel: Int = 3, padding: Int? = nil, normalizesInput: Bool = true,
-      gradientTerms: ConvolutionExample.GradientTerms = .normalized, addsInPlace: Bool = false
+      stride: Int = 1, kernel: Int = 3, padding: Int? = nil,
+      inputTerms: ConvolutionExample.InputTerms = ConvolutionExample.InputTerms(),
+      gradientTerms: ConvolutionExample.GradientTerms = .normalized,
+      addsInPlace: Bool = false
     ) {
       self.name = name
       let geometry =
@@ -48,7 +50,7 @@ public struct KernelSelfCheck: Sendable {
         }
       example = ConvolutionExample(
         geometry, MicrobatchRange(imageCount: images, imagesPerMicrobatch: microbatch), maps: .arbitrary,
-        normalizesInput: normalizesInput, gradientTerms: gradientTerms, addsInPlace: addsInPlace)
+        inputTerms: inputTerms, gradientTerms: gradientTerms, addsInPlace: addsInPlace)
     }
   }
 
@@ -66,7 +68,7 @@ public struct KernelSelfCheck: Sendable {
       Path("3×3, stride 2, large weight", 1, size: 16, 192, 160, stride: 2),
       Path("3×3 of odd sizes", 2, size: 7, 20, 24), Path("3×3, stride 2, 12×12", 2, size: 12, 32, 64, stride: 2),
       Path("1×1", 2, size: 8, 32, 48, kernel: 1), Path("1×1, stride 2", 2, size: 8, 32, 64, stride: 2, kernel: 1),
-    ] + microbatchPaths + operandPaths
+    ] + microbatchPaths + operandPaths + dropoutPaths
 
   // Ranges of several microbatches, each with its own coefficients, the last one smaller.
   private static let microbatchPaths = [
@@ -83,7 +85,7 @@ public struct KernelSelfCheck: Sendable {
   // element-wise maps have one loop for whole vectors of channels and one for other shapes.
   private static let operandPaths = [(size: 8, "3×3"), (size: 7, "3×3 of odd sizes")].flatMap { size, name in
     [
-      Path("\(name), plain operands", 2, size: size, 32, 16, normalizesInput: false, gradientTerms: .plain),
+      Path("\(name), plain operands", 2, size: size, 32, 16, inputTerms: .raw, gradientTerms: .plain),
       Path(
         "\(name), saved gradient", 3, microbatch: 2, size: size, 16, 32, gradientTerms: .normalizedAndSaved),
       Path(
@@ -92,6 +94,29 @@ public struct KernelSelfCheck: Sendable {
       Path(
         "\(name), saved residual add", 3, microbatch: 2, size: size, 16, 16, gradientTerms: .residualAddAndSaved,
         addsInPlace: true),
+    ]
+  }
+
+  // Dropout, and two readers of one normalized tensor: the first leaves its gradient unmasked, the last adds, masks and
+  // sums. Each algorithm has its own prologue and epilogue; images are multiples of 16 elements.
+  private static let dropoutPaths = [
+    (size: 8, inputs: 48, stride: 1, kernel: 3, "3×3"), (size: 16, inputs: 16, stride: 2, kernel: 3, "3×3, stride 2"),
+    (size: 6, inputs: 20, stride: 1, kernel: 3, "3×3 of odd sizes"), (size: 8, inputs: 32, stride: 2, kernel: 1, "1×1"),
+  ].flatMap { size, inputs, stride, kernel, name in
+    func path(
+      _ operands: String, _ inputTerms: ConvolutionExample.InputTerms
+    ) -> Path {
+      Path(
+        "\(name), \(operands)", 3, microbatch: 2, size: size, inputs, 16, stride: stride, kernel: kernel,
+        inputTerms: inputTerms)
+    }
+    return [
+      path("dropout", ConvolutionExample.InputTerms(hasDropout: true)),
+      path("first reader", ConvolutionExample.InputTerms(isMasked: false)),
+      path("last reader", ConvolutionExample.InputTerms(hasAddend: true)),
+      path("first reader with dropout", ConvolutionExample.InputTerms(hasDropout: true, isMasked: false)),
+      path("last reader with dropout", ConvolutionExample.InputTerms(hasDropout: true, hasAddend: true)),
+      path("reader in between", ConvolutionExample.InputTerms(hasAddend: true, isMasked: false)),
     ]
   }
 

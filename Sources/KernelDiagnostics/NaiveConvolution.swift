@@ -8,7 +8,7 @@ enum NaiveConvolution {
   /// Returns the results of both passes for an example with trivial maps, without the sums and the bias gradient.
   static func results(_ example: ConvolutionExample) -> ConvolutionResults<Float> {
     let g = example.geometry
-    let (z, dY) = (example.input, example.gradient)
+    let (z, dY) = (example.rectifiedInput, example.gradient)
     var y = [Float](repeating: 0, count: dY.count)
     var dX = [Float](repeating: 0, count: z.count)
     var dW = [Float](repeating: 0, count: g.weightCount)

@@ -64,7 +64,7 @@ import Testing
     let masked = exact.input.enumerated().map { !normalizes || z[$0] > 0 ? $1 : 0 }
     expectClose(dX.elements, masked, terms: terms.input, isMixed: engine.mixes(g), "dX")
     if normalizes {
-      expectSums(sums.elements, dX.elements, x.elements, mean.elements, channels: g.inputChannels)
+      expectInputGradientSums(sums.elements, dX.elements, x.elements, mean.elements, channels: g.inputChannels)
     }
   }
 
@@ -108,17 +108,17 @@ import Testing
     }
     return dX.elements
   }
+}
 
-  /// Expects Σg' and Σg'·(x − mean) of the fp32 values written.
-  private func expectSums(_ sums: [Double], _ g: [Float], _ x: [Float], _ mean: [Float], channels: Int) {
-    for c in 0..<channels {
-      let indices = Array(stride(from: c, to: g.count, by: channels))
-      let products = indices.map { Double(g[$0]) * (Double(x[$0]) - Double(mean[c])) }
-      let values = indices.map { Double(g[$0]) }
-      #expect(abs(sums[c] - values.reduce(0, +)) <= 1e-6 * values.reduce(1e-20) { $0 + abs($1) })
-      let size = indices.reduce(1e-20) { $0 + abs(Double(g[$1])) * (abs(Double(x[$1])) + abs(Double(mean[c]))) }
-      #expect(abs(sums[channels + c] - products.reduce(0, +)) <= 1e-6 * size)
-    }
+/// Expects Σg' and Σg'·(x − mean) of the fp32 values written.
+func expectInputGradientSums(_ sums: [Double], _ g: [Float], _ x: [Float], _ mean: [Float], channels: Int) {
+  for c in 0..<channels {
+    let indices = Array(stride(from: c, to: g.count, by: channels))
+    let products = indices.map { Double(g[$0]) * (Double(x[$0]) - Double(mean[c])) }
+    let values = indices.map { Double(g[$0]) }
+    #expect(abs(sums[c] - values.reduce(0, +)) <= 1e-6 * values.reduce(1e-20) { $0 + abs($1) })
+    let size = indices.reduce(1e-20) { $0 + abs(Double(g[$1])) * (abs(Double(x[$1])) + abs(Double(mean[c]))) }
+    #expect(abs(sums[channels + c] - products.reduce(0, +)) <= 1e-6 * size)
   }
 }
 

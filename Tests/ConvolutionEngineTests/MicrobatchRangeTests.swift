@@ -12,6 +12,9 @@ import Testing
     var testDescription: String { "\(shape.testDescription), microbatches of \(perMicrobatch)" }
   }
 
+  /// How the input is read: with coefficients per microbatch, with dropout too and an addend to its gradient, or raw.
+  enum Operands: CaseIterable { case normalized, dropout, raw }
+
   static let cases = [
     // Image blocks: rows of one image, one image, some images of a microbatch, one or several whole microbatches.
     Case(shape: ConvolutionCase(3, size: 32, 16, 32), perMicrobatch: 1),
@@ -36,27 +39,30 @@ import Testing
   @Test(arguments: cases, TestedEngine.all)
   func anyNumberAtOnce(example: Case, engine: TestedEngine) {
     let all = MicrobatchRange(imageCount: example.shape.images, imagesPerMicrobatch: example.perMicrobatch)
-    for normalizes in [true, false] {
-      let alone = results(example.shape, all, engine, microbatchesPerCall: 1, normalizes)
+    for operands in Operands.allCases where operands != .dropout || example.shape.geometry.inputCount.isMultiple(of: 16)
+    {
+      let alone = results(example.shape, all, engine, microbatchesPerCall: 1, operands)
       for count in [2, all.microbatchCount] {
-        let together = results(example.shape, all, engine, microbatchesPerCall: count, normalizes)
+        let together = results(example.shape, all, engine, microbatchesPerCall: count, operands)
         for (mine, expected) in zip(together, alone) {
-          #expect(mine.bits == expected.bits, "\(mine.name) of \(count) microbatches at once")
+          #expect(mine.bits == expected.bits, "\(operands): \(mine.name) of \(count) microbatches at once")
         }
       }
     }
   }
 
-  /// Computes both passes, with coefficients per microbatch, or with inputs that are not normalized.
+  /// Computes both passes.
   private func results(
     _ shape: ConvolutionCase, _ all: MicrobatchRange, _ engine: TestedEngine, microbatchesPerCall: Int,
-    _ normalizes: Bool
+    _ operands: Operands
   ) -> [(name: String, bits: [UInt64])] {
     let g = shape.geometry
     let (channels, filters, count) = (g.inputChannels, g.outputChannels, all.microbatchCount)
     func numbers(_ name: String, _ count: Int) -> GuardedBuffer<Float> { GuardedBuffer(shape.numbers(name, count)) }
     func unset(_ count: Int) -> GuardedBuffer<Float> { GuardedBuffer([Float](repeating: .nan, count: count)) }
     let (x, weight) = (GuardedBuffer(shape.x), GuardedBuffer(shape.weight))
+    let dropout = TestedDropout(shape, probability: 0.3)
+    let inputAddend = numbers("input addend", shape.x.count)
     let bias = GuardedBuffer(shape.bias)
     let (scale, shift) = (numbers("scale", count * channels), numbers("shift", count * channels))
     let mean = numbers("mean", count * channels)
@@ -82,10 +88,11 @@ import Testing
       let (inputs, outputs) = (first * g.inputCount, first * g.outputCount)
       let input = ConvolutionInput(
         activation: x.pointer + inputs,
-        normalization: normalizes
-          ? NormalizedReLU(
-            scale: scale.pointer + m * channels, shift: shift.pointer + m * channels, microbatchStride: channels)
-          : nil)
+        normalization: operands == .raw
+          ? nil
+          : NormalizedReLU(
+            scale: scale.pointer + m * channels, shift: shift.pointer + m * channels, microbatchStride: channels),
+        dropout: operands == .dropout ? dropout.operand.advanced(by: inputs) : nil)
       engine.engine.forward(
         g, microbatches, input: input, weight: weight.pointer, packed: packedWeight.pointer, bias: bias.pointer,
         output: ConvolutionOutput(
@@ -104,11 +111,13 @@ import Testing
               microbatchStride: filters),
             addend: addend.pointer + outputs, savedGradient: saved.pointer + outputs),
           parameterGradient: ConvolutionParameterGradient(destinations: addresses, hasBias: true),
-          inputGradient: normalizes
-            ? ConvolutionInputGradient(
+          inputGradient: operands == .raw
+            ? ConvolutionInputGradient(gradient: dX.pointer + inputs)
+            : ConvolutionInputGradient(
               gradient: dX.pointer + inputs, mean: mean.pointer + m * channels,
-              sums: inputSums.pointer + m * 2 * channels, microbatchStride: channels)
-            : ConvolutionInputGradient(gradient: dX.pointer + inputs),
+              sums: inputSums.pointer + m * 2 * channels,
+              addend: operands == .dropout ? UnsafePointer(inputAddend.pointer + inputs) : nil,
+              microbatchStride: channels),
           scratch: scratch.pointer)
       }
     }

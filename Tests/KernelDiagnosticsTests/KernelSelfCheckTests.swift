@@ -13,8 +13,9 @@ import Testing
       [BLASConvolutionEngine()] + Self.sets.map { NativeConvolutionEngine($0) }
     for engine in engines {
       let summary = try Self.check(engine)
-      // Six results of each of 13 + 7 paths, but for the stem's input gradient; 5 + 7 + 6 + 7 of each set of operands.
-      #expect(summary.comparisonCount == 76 + 42 + 2 * 25)
+      // Six results of each of 13 + 7 paths, but for the stem's input gradient; 5 + 7 + 6 + 7 of each set of operands; 6
+      // of masked and 5 of unmasked gradients with dropout or other readers.
+      #expect(summary.comparisonCount == 76 + 42 + 2 * 25 + 4 * (3 * 6 + 3 * 5))
       #expect(summary.largestError < 2e-6, "\(engine.instructions): \(summary.location)")
       #expect(summary.largestError > 1e-9, "fp32 rounds")
     }
@@ -71,6 +72,8 @@ import Testing
     case onlyTheFirstMicrobatch, oneDestinationForAllMicrobatches
     case addendClearedWithTheOutput, savedGradientMissing, savedGradientWithoutTheAddend, gradientAddendIgnored
     case inputGradientNotInPlace
+    case dropoutIgnored, dropoutIgnoredInBackward, dropoutScaleIgnored, dropoutOfTheFirstMicrobatch
+    case inputAddendIgnored, firstReaderIsMasked, lastReaderIsNotMasked
   }
 
   /// Returns a table whose functions call the real ones with operands changed as a defect would.
@@ -86,6 +89,10 @@ import Testing
           range = MicrobatchRange(imageCount: microbatches.imagesPerMicrobatch)
         case .addendClearedWithTheOutput where output.addend == UnsafePointer(output.activation):
           output.activation.update(repeating: 0, count: microbatches.imageCount * geometry.outputCount)
+        case .dropoutIgnored, .dropoutScaleIgnored, .dropoutOfTheFirstMicrobatch:
+          return withDropout(of: input, defect, microbatches, geometry) {
+            good.forward(geometry, range, $0, packed, bias, output, scratch)
+          }
         default: break
         }
         good.forward(geometry, range, input, packed, bias, output, scratch)
@@ -93,7 +100,17 @@ import Testing
       backward: { geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch in
         var (gradient, inputGradient, map) = (gradient, inputGradient, gradient.normalization)
         var (addend, stored) = (gradient.addend, gradient.savedGradient)
+        var input = input
         switch defect {
+        case .dropoutIgnoredInBackward:
+          input = ConvolutionInput(activation: input.activation, normalization: input.normalization)
+        case .inputAddendIgnored:
+          inputGradient = inputGradient.map {
+            ConvolutionInputGradient(
+              gradient: $0.gradient, mean: $0.mean, sums: $0.sums, microbatchStride: $0.microbatchStride)
+          }
+        case .lastReaderIsNotMasked where inputGradient?.addend != nil:
+          inputGradient = inputGradient.map { ConvolutionInputGradient(gradient: $0.gradient, addend: $0.addend) }
         case .gradientCoefficientsOfTheFirstMicrobatch:
           map = map.map {
             NormalizationBackward(
@@ -113,7 +130,9 @@ import Testing
         gradient = ConvolutionOutputGradient(
           gradient: gradient.gradient, normalization: map, addend: addend, savedGradient: stored)
         guard defect == .oneDestinationForAllMicrobatches else {
-          return good.backward(geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch)
+          good.backward(geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch)
+          guard defect == .firstReaderIsMasked, let inputGradient, inputGradient.sums == nil else { return }
+          return mask(inputGradient.gradient, input, microbatches, geometry)
         }
         let destinations = (0..<microbatches.microbatchCount).map { _ in parameters.weight(0) }
         destinations.withUnsafeBufferPointer { destinations in
@@ -124,6 +143,38 @@ import Testing
             scratch)
         }
       })
+  }
+
+  /// Calls `body` with the input as a defect of its dropout would read it.
+  private static func withDropout(
+    of input: ConvolutionInput, _ defect: OperandDefect, _ microbatches: MicrobatchRange, _ g: ConvolutionGeometry,
+    _ body: (ConvolutionInput) -> Void
+  ) {
+    guard let dropout = input.dropout else { return body(input) }
+    let period = defect == .dropoutOfTheFirstMicrobatch ? microbatches.images(of: 0).count : microbatches.imageCount
+    let words = (0..<microbatches.imageCount * g.inputCount / 16).map {
+      dropout.words[$0 % (period * g.inputCount / 16)]
+    }
+    words.withUnsafeBufferPointer { words in
+      guard let words = words.baseAddress else { return }
+      let mask = DropoutMask(words: words, scale: defect == .dropoutScaleIgnored ? 1 : dropout.scale)
+      body(
+        ConvolutionInput(
+          activation: input.activation, normalization: input.normalization,
+          dropout: defect == .dropoutIgnored ? nil : mask))
+    }
+  }
+
+  /// Masks a gradient by the ReLU of a normalized input.
+  private static func mask(
+    _ gradient: UnsafeMutablePointer<Float>, _ input: ConvolutionInput, _ microbatches: MicrobatchRange,
+    _ g: ConvolutionGeometry
+  ) {
+    guard let map = input.normalization else { return }
+    for i in 0..<microbatches.imageCount * g.inputCount {
+      let c = microbatches.microbatch(of: i / g.inputCount) * map.microbatchStride + i % g.inputChannels
+      if map.scale[c] * input.activation[i] + map.shift[c] <= 0 { gradient[i] = 0 }
+    }
   }
 
   @Test(arguments: OperandDefect.allCases)

@@ -2,17 +2,17 @@ import Tensors
 
 // The fused prologues of a convolution: one sweep over an image writes its operand into padded scratch memory.
 
-/// Writes z = max(0, scale·x + shift), or x itself, into a padded image.
+/// Writes z = max(0, scale·x + shift), with dropout if there is a mask, or x itself, into a padded image.
 ///
 /// - Parameters:
-///   - input: x and the map from x to z.
+///   - input: x, the map from x to z, and the dropout mask.
 ///   - offset: The index of the image's first element in x.
 ///   - image: The destination; its border is left unchanged.
 ///   - channels: C.
 func applyInputPrologue(
   _ input: ConvolutionInput, offset: Int, into image: PaddedImage, channels: Int
 ) {
-  let x = input.activation + offset
+  let (x, dropout) = (input.activation + offset, input.dropout?.advanced(by: offset))
   let rowCount = image.width * channels
   guard let map = input.normalization else {
     for y in 0..<image.height { image.row(y).update(from: x + y * rowCount, count: rowCount) }
@@ -23,7 +23,8 @@ func applyInputPrologue(
       let (source, target) = (x + y * rowCount, image.row(y))
       for i in 0..<rowCount {
         let value = map.shift[i % channels].addingProduct(map.scale[i % channels], source[i])
-        target[i] = value < 0 ? 0 : value
+        let z = value < 0 ? 0 : value
+        target[i] = dropout?.applied(to: z, y * rowCount + i) ?? z
       }
     }
     return
@@ -31,6 +32,18 @@ func applyInputPrologue(
   forEachChannelBlock(channels: channels, imageWidth: image.width) { block in
     let (scale, shift) = (block.coefficients(map.scale), block.coefficients(map.shift))
     let (offsets, step, steps) = (block.offsets, block.pixelBlockStride, block.pixelBlocksPerRow)
+    if let dropout {
+      for y in 0..<image.height {
+        var (i, target) = (y &* rowCount, image.row(y))
+        for _ in 0..<steps {
+          let z = shift.addingProduct(scale, VectorX4(x + i, offsets)).relu
+          z.dropped(by: dropout, i, offsets).store(target, offsets)
+          i &+= step
+          target += step
+        }
+      }
+      return
+    }
     for y in 0..<image.height {
       var (source, target) = (x + y &* rowCount, image.row(y))
       for _ in 0..<steps {

@@ -1,3 +1,5 @@
+import Tensors
+
 /// 16 consecutive fp32 numbers: one register of AVX-512, two of AVX2, four of NEON.
 ///
 /// All builds work on groups of 16 lanes that never mix, so every element is formed by the same operations in each.
@@ -58,8 +60,31 @@ extension Int {
     @inline(__always) func addingProduct(_ x: Self, _ y: Self) -> Self {
       Self(Builtin.int_fma_Vec16xFPIEEE32(x._storage._value, y._storage._value, _storage._value))
     }
+
+    /// These lanes where the bits of `word` are 1, zero elsewhere.
+    @inline(__always) func kept(by word: UInt16) -> Self {
+      Self(
+        Builtin.select_Vec16xInt1_Vec16xFPIEEE32(
+          Builtin.bitcast_Int16_Vec16xInt1(word._value), _storage._value, Self()._storage._value))
+    }
+  }
+#else
+  extension SIMD16<Float> {
+    /// These lanes where the bits of `word` are 1, zero elsewhere.
+    @inline(__always) func kept(by word: UInt16) -> Self {
+      let bits = SIMD16<UInt32>(
+        1, 2, 4, 8, 0x10, 0x20, 0x40, 0x80, 0x100, 0x200, 0x400, 0x800, 0x1000, 0x2000, 0x4000, 0x8000)
+      return replacing(with: 0, where: SIMD16(repeating: UInt32(word)) & bits .== 0)
+    }
   }
 #endif
+
+extension SIMD16<Float> {
+  /// These lanes times the mask's scale where word `word` keeps them, zero elsewhere.
+  @inline(__always) func dropped(by mask: DropoutMask, word: Int) -> Self {
+    (self * Self(repeating: mask.scale)).kept(by: mask.words[word])
+  }
+}
 
 /// The four vectors of a pixel block, see ``ChannelBlock``.
 ///
@@ -125,5 +150,12 @@ struct VectorX4 {
     VectorX4(
       a.replacing(with: 0, where: argument.a .<= 0), b.replacing(with: 0, where: argument.b .<= 0),
       c.replacing(with: 0, where: argument.c .<= 0), d.replacing(with: 0, where: argument.d .<= 0))
+  }
+
+  /// The vectors of the pixel block at element `start` of a tensor, times the mask's scale where it keeps them.
+  @inline(__always) func dropped(by mask: DropoutMask, _ start: Int, _ offsets: Offsets) -> VectorX4 {
+    VectorX4(
+      a.dropped(by: mask, word: (start &+ offsets.a) &>> 4), b.dropped(by: mask, word: (start &+ offsets.b) &>> 4),
+      c.dropped(by: mask, word: (start &+ offsets.c) &>> 4), d.dropped(by: mask, word: (start &+ offsets.d) &>> 4))
   }
 }

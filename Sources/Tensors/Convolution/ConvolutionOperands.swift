@@ -61,26 +61,61 @@ public struct NormalizedReLU {
   }
 }
 
-/// The input z of a convolution: x itself, or x after batch norm and ReLU.
+/// A dropout mask: one bit per element of an activation, and the factor of the elements that are kept.
+///
+/// Images have a multiple of 16 elements, so that each begins with a word of its own.
+public struct DropoutMask {
+  /// One word per 16 consecutive elements, `NHWC`: bit l of word w is 1 if element 16·w + l is kept.
+  public let words: UnsafePointer<UInt16>
+  /// 1/(1 − p), where p is the probability that an element is dropped.
+  public let scale: Float
+
+  /// Creates a mask.
+  public init(words: UnsafePointer<UInt16>, scale: Float) {
+    self.words = words
+    self.scale = scale
+  }
+
+  /// Returns the mask from element `offset` on, a multiple of 16.
+  public func advanced(by offset: Int) -> DropoutMask { DropoutMask(words: words + offset / 16, scale: scale) }
+
+  /// Returns `value`, which belongs to element `i`, times ``scale`` if the element is kept, otherwise 0.
+  public func applied(to value: Float, _ i: Int) -> Float {
+    words[i >> 4] >> UInt16(i & 15) & 1 == 1 ? value * scale : 0
+  }
+}
+
+/// The input z of a convolution: x itself, or x after batch norm and ReLU, and after dropout if there is a mask.
 public struct ConvolutionInput {
   /// x, `NHWC`.
   public let activation: UnsafePointer<Float>
-  /// The map from x to z; `nil` if z is x.
+  /// The map from x to z before dropout; `nil` if z is x.
   public let normalization: NormalizedReLU?
+  /// The elements of z that are kept and scaled; the others are 0.
+  ///
+  /// If `nil`, there is no dropout.
+  public let dropout: DropoutMask?
 
   /// Creates an input.
-  public init(activation: UnsafePointer<Float>, normalization: NormalizedReLU?) {
+  ///
+  /// - Precondition: Dropout follows a normalization.
+  public init(
+    activation: UnsafePointer<Float>, normalization: NormalizedReLU?, dropout: DropoutMask? = nil
+  ) {
+    precondition(dropout == nil || normalization != nil, "dropout must follow batch norm and ReLU")
     self.activation = activation
     self.normalization = normalization
+    self.dropout = dropout
   }
 
   /// Returns the input of microbatch `m`.
   public func microbatch(
     _ m: Int, of microbatches: MicrobatchRange, _ g: ConvolutionGeometry
   ) -> ConvolutionInput {
-    ConvolutionInput(
-      activation: activation + microbatches.images(of: m).lowerBound * g.inputCount,
-      normalization: normalization?.microbatch(m))
+    let offset = microbatches.images(of: m).lowerBound * g.inputCount
+    return ConvolutionInput(
+      activation: activation + offset, normalization: normalization?.microbatch(m),
+      dropout: dropout?.advanced(by: offset))
   }
 }
 
@@ -208,30 +243,38 @@ public struct ConvolutionParameterGradient {
   }
 }
 
-/// The destination of the gradient with respect to a convolution's input.
+/// The destination of the gradient with respect to a convolution's input x, and a gradient that is added to it.
 ///
-/// For an input without batch norm it is dX. Otherwise it is the gradient w.r.t. the batch norm's output,
-/// g' = z <= 0 ? 0 : dZ, with two per-channel sums from which the gradients w.r.t. beta and gamma follow.
+/// Let d be the factor of an element's dropout: the mask's scale, 0, or 1 without dropout. With sums, the result is the
+/// gradient w.r.t. the batch norm's output, g' = scale·x + shift <= 0 ? 0 : d·dZ (+ addend). The two per-channel sums give
+/// the gradients w.r.t. beta and gamma. Without sums, the result is d·dZ (+ addend), also for an input with batch norm:
+/// the contribution of one of several readers, which the last reader adds, masks and sums.
 public struct ConvolutionInputGradient {
-  /// g' or dX, `NHWC`; overwritten; does not overlap the output gradient.
+  /// The result, `NHWC`; overwritten; does not overlap the output gradient.
   public let gradient: UnsafeMutablePointer<Float>
-  /// The per-channel mean of x, C values per microbatch or for all; unused without batch norm.
+  /// The per-channel mean of x, C values per microbatch or for all; unused without sums.
   public let mean: UnsafePointer<Float>?
   /// Per-microbatch sums, concatenated; overwritten: Σg' (C values), then Σg'·(x − mean) (C values).
   ///
-  /// `nil` without batch norm.
+  /// If `nil`, nothing is masked or summed.
   public let sums: UnsafeMutablePointer<Double>?
+  /// The contribution of the other readers of z, `NHWC`, or `nil`; may be `gradient` itself.
+  public let addend: UnsafePointer<Float>?
   /// The distance between the means of consecutive microbatches; 0 if all microbatches share them.
   public let microbatchStride: Int
 
   /// Creates a destination.
+  ///
+  /// - Precondition: Sums need a mean.
   public init(
     gradient: UnsafeMutablePointer<Float>, mean: UnsafePointer<Float>? = nil,
-    sums: UnsafeMutablePointer<Double>? = nil, microbatchStride: Int = 0
+    sums: UnsafeMutablePointer<Double>? = nil, addend: UnsafePointer<Float>? = nil, microbatchStride: Int = 0
   ) {
+    precondition(sums == nil || mean != nil, "the sums of an input gradient need the mean of x")
     self.gradient = gradient
     self.mean = mean
     self.sums = sums
+    self.addend = addend
     self.microbatchStride = microbatchStride
   }
 
@@ -239,8 +282,9 @@ public struct ConvolutionInputGradient {
   public func microbatch(
     _ m: Int, of microbatches: MicrobatchRange, _ g: ConvolutionGeometry
   ) -> ConvolutionInputGradient {
-    ConvolutionInputGradient(
-      gradient: gradient + microbatches.images(of: m).lowerBound * g.inputCount,
-      mean: mean.map { $0 + m * microbatchStride }, sums: sums.map { $0 + m * 2 * g.inputChannels })
+    let offset = microbatches.images(of: m).lowerBound * g.inputCount
+    return ConvolutionInputGradient(
+      gradient: gradient + offset, mean: mean.map { $0 + m * microbatchStride },
+      sums: sums.map { $0 + m * 2 * g.inputChannels }, addend: addend.map { $0 + offset })
   }
 }
