@@ -122,7 +122,7 @@ public struct TrainingConfiguration: Sendable, Hashable {
       ("batch-size", String(batchSize)), ("microbatches", String(microbatches)),
       ("shuffle", shuffle.rawValue), ("seed", String(seed)), ("batch-norm", batchNorm.rawValue),
       ("wire", wire.rawValue),
-      ("optimizer", optimizer.name), ("learning-rate", String(learningRate)),
+      ("optimizer", optimizer.name.rawValue), ("learning-rate", String(learningRate)),
       ("beta1", String(optimizer.beta1)), ("beta2", String(optimizer.beta2)),
       ("epsilon", String(optimizer.epsilon)), ("weight-decay", String(optimizer.weightDecay)),
     ]

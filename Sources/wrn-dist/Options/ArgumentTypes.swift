@@ -3,6 +3,7 @@ import Collectives
 import DataParallel
 import Datasets
 import Models
+import Optimizers
 import Training
 
 /// A number of bytes on the command line: `4194304`, `4096KiB` or `4MiB`.
@@ -60,12 +61,6 @@ struct WidenFactors: ExpressibleByArgument {
   var defaultValueDescription: String { factors.count == 1 ? "\(factors[0])" : "all" }
 }
 
-/// `--optimizer`: the update rule.
-enum OptimizerName: String, ExpressibleByArgument, CaseIterable {
-  /// Adam with decoupled weight decay.
-  case adam
-}
-
 extension TrainingConfiguration.Recipe: ExpressibleByArgument {}
 extension TrainingConfiguration.Engine: ExpressibleByArgument {}
 extension TrainingConfiguration.EvaluationRanks: ExpressibleByArgument {}
@@ -74,6 +69,7 @@ extension TrainingConfiguration.EvaluationBatches: ExpressibleByArgument {
   public init?(argument: String) { self.init(argument) }
 }
 extension ProgressMode: ExpressibleByArgument {}
+extension OptimizerName: ExpressibleByArgument {}
 extension OptimizerStateMode: ExpressibleByArgument {}
 extension WireFormat: ExpressibleByArgument {}
 extension BatchNormalizationScope: ExpressibleByArgument {}

@@ -2,6 +2,7 @@ import ArgumentParser
 import Collectives
 import Datasets
 import Models
+import Optimizers
 import Training
 
 /// The flags of `wrn-dist train`; those that are not set come from `--config` or the recipe.
