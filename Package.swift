@@ -76,8 +76,8 @@ let program: [Target] = [
   .executableTarget(
     name: "wrn-dist",
     dependencies: [
-      "Support", "Tensors", "Collectives", "Clusters", "BLASKernels", "OpenMPI", "Models", "Datasets", "DataParallel",
-      "Training", "KernelDiagnostics", argumentParser, yams,
+      "Support", "Tensors", "Collectives", "Clusters", "BLASKernels", "OpenMPI", "Models", "Optimizers", "Datasets",
+      "DataParallel", "Training", "KernelDiagnostics", argumentParser, yams,
     ],
     swiftSettings: strict)
 ]
@@ -120,7 +120,8 @@ let tests: [Target] = [
   .testTarget(
     name: "DataParallelTests",
     dependencies: ["Tensors", "Collectives", "DataParallel", "TestSupport"]),
-  .testTarget(name: "OptimizersTests", dependencies: ["Tensors", "Optimizers", "ReferenceImplementation"]),
+  .testTarget(
+    name: "OptimizersTests", dependencies: ["Tensors", "Optimizers", "ReferenceImplementation"], exclude: ["Fixtures"]),
   .testTarget(name: "ModelsTests", dependencies: ["Support", "Tensors", "Models"]),
   .testTarget(
     name: "ConvolutionEngineTests",

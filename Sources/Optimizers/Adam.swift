@@ -3,7 +3,7 @@ import Tensors
 
 /// Adam with decoupled weight decay, as Trax computes it (Kingma and Ba, arXiv:1412.6980; trax/optimizers/adam.py).
 ///
-/// With g the gradient, t the step from 1, η the learning rate and λ the weight decay, per element:
+/// With g the gradient times its scale, t the step from 1, η the learning rate and λ the weight decay, per element:
 ///
 ///     m ← (1 − β₁)·g + β₁·m        v ← (1 − β₂)·g² + β₂·v
 ///     m̂ = m / (1 − β₁^(t+1))       v̂ = v / (1 − β₂^(t+1))
@@ -31,12 +31,13 @@ public struct Adam: UpdateRule {
     let (rate, epsilon) = (Float(step.learningRate), Float(c.epsilon))
     let (beta1, new1) = (Float(c.beta1), Float(1 - c.beta1))
     let (beta2, new2) = (Float(c.beta2), Float(1 - c.beta2))
+    let scale = step.gradientScale
     let (w, g) = (operands.parameters, operands.gradients)
     let (m, v) = (operands.state(0), operands.state(1))
     // Eight elements at once: the four arrays could overlap for all the compiler knows, so it does not vectorize.
     let vectorEnd = elements.lowerBound + elements.count / 8 * 8
     for i in stride(from: elements.lowerBound, to: vectorEnd, by: 8) {
-      let gradient = SIMD8(loading: g + i)
+      let gradient = scale * SIMD8(loading: g + i)
       let mean = new1 * gradient + beta1 * SIMD8(loading: m + i)
       let variance = new2 * (gradient * gradient) + beta2 * SIMD8(loading: v + i)
       let denominator = (variance / correction2).squareRoot() + epsilon
@@ -45,29 +46,10 @@ public struct Adam: UpdateRule {
       (kept * SIMD8(loading: w + i) - rate * (mean / correction1) / denominator).store(to: w + i)
     }
     for i in vectorEnd..<elements.upperBound {
-      m[i] = new1 * g[i] + beta1 * m[i]
-      v[i] = new2 * (g[i] * g[i]) + beta2 * v[i]
+      let gradient = scale * g[i]
+      m[i] = new1 * gradient + beta1 * m[i]
+      v[i] = new2 * (gradient * gradient) + beta2 * v[i]
       w[i] = kept * w[i] - rate * (m[i] / correction1) / ((v[i] / correction2).squareRoot() + epsilon)
     }
   }
-}
-
-/// The choice of an update rule, and its constants.
-public struct OptimizerConfiguration: Sendable, Hashable {
-  /// The rule's name.
-  public let name = "adam"
-  /// The decay of the mean gradient, in [0, 1).
-  public var beta1 = 0.9
-  /// The decay of the mean squared gradient, in [0, 1).
-  public var beta2 = 0.999
-  /// The term added to the root; Trax's default, 1,000 times the paper's.
-  public var epsilon = 1e-5
-  /// The fraction of every weight that a step removes, independent of the learning rate.
-  public var weightDecay = 1e-5
-
-  /// Creates Trax's defaults (trax/optimizers/adam.py).
-  public init() {}
-
-  /// The update rule with these constants.
-  public var rule: any UpdateRule { Adam(self) }
 }

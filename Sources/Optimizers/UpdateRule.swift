@@ -18,11 +18,11 @@ public protocol UpdateRule: Sendable {
   /// - Parameters:
   ///   - elements: The elements to update, within `operands.elements`.
   ///   - operands: Parameters, gradients and states.
-  ///   - step: The step's number, learning rate and weight decay.
+  ///   - step: The step's number, learning rate, weight decay and gradient scale.
   func update(_ elements: Range<Int>, of operands: UpdateOperands, at step: UpdateStep)
 }
 
-/// The scalars of an update: step, learning rate and weight decay of the elements.
+/// The scalars of an update: step, learning rate, weight decay and gradient scale of the elements.
 public struct UpdateStep: Sendable, Hashable {
   /// The number of the step, from 1.
   public let number: Int
@@ -30,15 +30,20 @@ public struct UpdateStep: Sendable, Hashable {
   public let learningRate: Double
   /// The factor of the rule's weight decay for the elements, normally 1.
   public let weightDecayMultiplier: Double
+  /// The factor of the gradients, such as ``GradientClipping`` gives; 1 does not affect results.
+  public let gradientScale: Float
 
   /// Creates the scalars of an update.
   ///
   /// - Precondition: `number` is at least 1.
-  public init(number: Int, learningRate: Double, weightDecayMultiplier: Double = 1) {
+  public init(
+    number: Int, learningRate: Double, weightDecayMultiplier: Double = 1, gradientScale: Float = 1
+  ) {
     precondition(number >= 1, "steps are counted from 1")
     self.number = number
     self.learningRate = learningRate
     self.weightDecayMultiplier = weightDecayMultiplier
+    self.gradientScale = gradientScale
   }
 }
 
@@ -142,13 +147,14 @@ public struct Optimizer: Sendable {
   ///   - operands: Parameters, gradients and states.
   ///   - step: The number of the step, from 1.
   ///   - learningRate: The learning rate before multipliers.
-  public func update(_ operands: UpdateOperands, step: Int, learningRate: Double) {
+  ///   - gradientScale: The factor of the gradients.
+  public func update(_ operands: UpdateOperands, step: Int, learningRate: Double, gradientScale: Float = 1) {
     for range in ranges where range.elements.overlaps(operands.elements) {
       rule.update(
         range.elements.clamped(to: operands.elements), of: operands,
         at: UpdateStep(
           number: step, learningRate: learningRate * range.multipliers.learningRate,
-          weightDecayMultiplier: range.multipliers.weightDecay))
+          weightDecayMultiplier: range.multipliers.weightDecay, gradientScale: gradientScale))
     }
   }
 }

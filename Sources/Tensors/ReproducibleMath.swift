@@ -1,9 +1,9 @@
 /// Elementary functions whose results are bitwise identical on every CPU.
 ///
-/// The C library selects its `exp` and `log` by CPU, with or without fused multiply-add, and their last bits differ.
+/// The C library selects its `exp`, `log` and `cos` by CPU, with or without fused multiply-add, and their last bits differ.
 /// These functions use only IEEE 754 additions, subtractions, multiplications and divisions in a fixed order, which every
 /// CPU rounds alike. They serve the few values where reproducibility matters and speed does not: initial values, the ten
-/// logits of an image, an optimizer's bias correction.
+/// logits of an image, an optimizer's bias correction, learning rates.
 public enum ReproducibleMath {
   private static let ln2High = 0x1.62e42fefa3800p-1
   private static let ln2Low = 0x1.ef35793c76730p-45
@@ -52,6 +52,29 @@ public enum ReproducibleMath {
     let half = Int(k / 2)
     return sum * Double(sign: .plus, exponent: half, significand: 1)
       * Double(sign: .plus, exponent: Int(k) - half, significand: 1)
+  }
+
+  /// Returns cos(π·x), with a relative error below 2e-15; exactly 0 where x is an odd multiple of ½.
+  ///
+  /// x is reduced to [0, ½] without rounding, then cos πx or sin π(½ − x) is summed as its Taylor series. Multiples of π
+  /// are exact this way, which `cos` of a rounded π·x cannot give. An infinity or NaN gives NaN.
+  public static func cos(piTimes x: Double) -> Double {
+    var fraction = x.magnitude.truncatingRemainder(dividingBy: 2)
+    if fraction > 1 { fraction = 2 - fraction }
+    let isNegative = fraction > 0.5
+    if isNegative { fraction = 1 - fraction }
+    let isCosine = fraction <= 0.25
+    let angle = Double.pi * (isCosine ? fraction : 0.5 - fraction)
+    let square = angle * angle
+    // |angle| ≤ π/4, so the first omitted terms, of orders 18 and 19, are below 2^-58 of the sum.
+    var sum = 1.0
+    var n = isCosine ? 16.0 : 17.0
+    while n >= 2 {
+      sum = 1 - square * sum / (n * (n - 1))
+      n -= 2
+    }
+    let value = isCosine ? sum : angle * sum
+    return isNegative ? -value : value
   }
 
   /// Returns `base` to an integer power, computed by repeated squaring.

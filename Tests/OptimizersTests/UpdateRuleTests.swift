@@ -2,7 +2,7 @@ import Optimizers
 import Tensors
 import Testing
 
-/// What update rules other than Adam need: any number of states, multipliers, shards.
+/// What any update rule needs: multipliers, and states of a shard.
 @Suite struct UpdateRuleTests {
   /// Stochastic gradient descent with decoupled weight decay: a rule without states.
   private struct PlainDescent: UpdateRule {
@@ -13,19 +13,6 @@ import Testing
       let kept = Float(1 - weightDecay * step.weightDecayMultiplier)
       let rate = Float(step.learningRate)
       for i in elements { operands.parameters[i] = kept * operands.parameters[i] - rate * operands.gradients[i] }
-    }
-  }
-
-  /// Any rule with one more state, a moving average of the weights.
-  private struct Averaging<Base: UpdateRule>: UpdateRule {
-    let base: Base
-    var stateNames: [String] { base.stateNames + ["average"] }
-
-    func update(_ elements: Range<Int>, of operands: UpdateOperands, at step: UpdateStep) {
-      base.update(elements, of: operands, at: step)
-      let average = operands.state(base.stateNames.count)
-      let kept: Float = step.number == 1 ? 0 : 0.75
-      for i in elements { average[i] = kept * average[i] + (1 - kept) * operands.parameters[i] }
     }
   }
 
@@ -74,6 +61,49 @@ import Testing
     }
   }
 
+  /// Scaling by a power of two is exact, so it must equal a scaled gradient bit for bit.
+  @Test(arguments: OptimizerName.allCases)
+  func theScaleOfGradientsScalesThem(name: OptimizerName) {
+    var configuration = OptimizerConfiguration()
+    configuration.name = name
+    let optimizer = Optimizer(configuration.rule, layout: layout)
+    let all = 0..<layout.elementCount
+    func run(_ factor: Float, scale: Float?) -> [[Float]] {
+      let (w, gradients) = (store(1), store(factor))
+      let states = configuration.rule.stateNames.map { _ in ParameterStore(layout) }
+      let operands = UpdateOperands(all, parameters: w, gradients: gradients, states: states)
+      for step in 1...3 {
+        if let scale {
+          optimizer.update(operands, step: step, learningRate: 0.1, gradientScale: scale)
+        } else {
+          optimizer.update(operands, step: step, learningRate: 0.1)
+        }
+      }
+      return withExtendedLifetime(gradients) { ([w] + states).map { Array($0.elements) } }
+    }
+    #expect(run(0.3, scale: 0.25) == run(0.075, scale: nil))
+    #expect(run(0.3, scale: 1) == run(0.3, scale: nil))
+    #expect(run(0.3, scale: 0.5) != run(0.3, scale: nil))
+  }
+
+  @Test func theConfigurationSelectsRuleAndMultipliers() {
+    var configuration = OptimizerConfiguration()
+    #expect(configuration.rule is Adam && configuration.multipliers.isEmpty)
+    configuration.name = .sgd
+    #expect(configuration.rule is SGD && configuration.rule.stateNames == ["momentum"])
+    configuration.averageDecay = 0.99
+    #expect(configuration.rule is AveragingRule && configuration.rule.stateNames == ["momentum", "average"])
+    configuration.decaysBiases = false
+    let noDecay = UpdateMultipliers(weightDecay: 0)
+    #expect(configuration.multipliers == [.bias: noDecay, .scale: noDecay, .shift: noDecay])
+    configuration.biasLearningRateFactor = 64
+    let fast = UpdateMultipliers(learningRate: 64, weightDecay: 0)
+    #expect(configuration.multipliers == [.bias: fast, .scale: noDecay, .shift: fast])
+    configuration.decaysBiases = true
+    let fastOnly = UpdateMultipliers(learningRate: 64)
+    #expect(configuration.multipliers == [.bias: fastOnly, .shift: fastOnly])
+  }
+
   /// Records which ranges a rule is called with.
   private final class Calls: UpdateRule, @unchecked Sendable {
     let stateNames: [String] = []
@@ -93,28 +123,6 @@ import Testing
     #expect(ranges([.bias: UpdateMultipliers(), .scale: UpdateMultipliers()]) == [3..<30])
     let noDecay = UpdateMultipliers(weightDecay: 0)
     #expect(ranges([.bias: noDecay, .scale: noDecay, .shift: noDecay]) == [3..<12, 12..<24, 24..<30])
-  }
-
-  @Test func anAverageOfWeightsIsOneMoreState() {
-    let rule = Averaging(base: Adam(OptimizerConfiguration()))
-    #expect(rule.stateNames == ["m", "v", "average"])
-    let (averaged, plain) = (Optimizer(rule, layout: layout), Optimizer(rule.base, layout: layout))
-    let g = store(0.125)
-    let (w, alone) = (store(1), store(1))
-    let states = (0..<3).map { _ in ParameterStore(layout) }
-    let states2 = (0..<2).map { _ in ParameterStore(layout) }
-    var expected = [Float](repeating: 0, count: layout.elementCount)
-    for step in 1...4 {
-      let all = 0..<layout.elementCount
-      averaged.update(
-        UpdateOperands(all, parameters: w, gradients: g, states: states), step: step, learningRate: 0.01)
-      plain.update(
-        UpdateOperands(all, parameters: alone, gradients: g, states: states2), step: step, learningRate: 0.01)
-      for i in all {
-        expected[i] = step == 1 ? alone.elements[i] : 0.75 * expected[i] + 0.25 * alone.elements[i]
-        #expect(w.elements[i] == alone.elements[i] && states[2].elements[i] == expected[i])
-      }
-    }
   }
 
   /// A shard holds the states of elements 10 to 19 at index 3 and on.

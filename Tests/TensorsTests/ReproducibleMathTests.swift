@@ -38,6 +38,28 @@ import Testing
     }
   }
 
+  @Test func cosine() {
+    for i in 0..<UInt64(20_000) {
+      let x = (stream.uniform(i) - 0.5) * 4
+      // πx of the C library's argument is rounded, by up to 4e-16.
+      #expect(abs(ReproducibleMath.cos(piTimes: x) - cos(.pi * x)) <= 2e-15, "cos \(x)π")
+      // Near its zeros, relative to the sine of a small argument.
+      let small = x / 8
+      let sine = sin(.pi * abs(small))
+      let exact = 0.5 - abs(small)
+      if 0.5 - exact == abs(small) {
+        #expect(abs(ReproducibleMath.cos(piTimes: exact) - sine) <= 2e-15 * sine, "cos \(exact)π")
+      }
+      // The reduction is exact, so a period more does not change a bit.
+      let coarse = (x * 1024).rounded() / 1024
+      #expect(ReproducibleMath.cos(piTimes: coarse) == ReproducibleMath.cos(piTimes: coarse + 2_000_002))
+      #expect(ReproducibleMath.cos(piTimes: coarse) == ReproducibleMath.cos(piTimes: -coarse))
+    }
+    let quarters = (0...8).map { ReproducibleMath.cos(piTimes: Double($0) / 2) }
+    #expect(quarters == [1, 0, -1, 0, 1, 0, -1, 0, 1])
+    #expect(ReproducibleMath.cos(piTimes: .nan).isNaN && ReproducibleMath.cos(piTimes: .infinity).isNaN)
+  }
+
   /// If one changes, earlier runs can no longer be reproduced bitwise.
   @Test func resultsArePinned() {
     #expect(ReproducibleMath.exp(-3.7).bitPattern == 4_582_783_292_742_766_660)
