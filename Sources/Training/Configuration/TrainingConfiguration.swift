@@ -140,37 +140,6 @@ public struct TrainingConfiguration: Sendable, Hashable {
 
   /// Creates Trax's configuration.
   public init() {}
-<<<<<<< HEAD
-=======
-
-  /// The settings that a checkpoint must share with a run that resumes it: all that affect the parameters.
-  public var resumeSettings: [(name: String, value: String)] {
-    [
-      ("recipe", recipe.rawValue), ("depth", String(depth)), ("widen-factor", String(widenFactor)),
-      ("batch-size", String(batchSize)), ("microbatches", String(microbatches)),
-      ("shuffle", shuffle.rawValue), ("seed", String(seed)), ("batch-norm", batchNorm.rawValue),
-      ("wire", wire.rawValue),
-      ("optimizer", optimizer.name.rawValue), ("learning-rate", String(learningRate)),
-      ("beta1", String(optimizer.beta1)), ("beta2", String(optimizer.beta2)),
-      ("epsilon", String(optimizer.epsilon)), ("weight-decay", String(optimizer.weightDecay)),
-    ]
-  }
-
-  /// Every setting under its flag's name, in the order of `--help`.
-  public var settings: [(name: String, value: String)] {
-    let others: [(String, String?)] = [
-      ("steps", String(steps)), ("data", data), ("output-dir", outputDirectory),
-      ("threads", threads.map(String.init)), ("engine", engine.rawValue),
-      ("bucket-size", String(bucketByteCount)), ("progress", progress.rawValue),
-      ("optimizer-state", optimizerState.rawValue),
-      ("eval-every", String(evalEvery)), ("eval-batches", evalBatches.text),
-      ("eval-ranks", evalRanks.rawValue), ("eval-statistics", evalStatistics.rawValue),
-      ("checkpoint-every", String(checkpointEvery)), ("keep-checkpoints", String(keepCheckpoints)),
-      ("init", initialWeights), ("resume", resume),
-    ]
-    return resumeSettings + others.compactMap { name, value in value.map { (name, $0) } }
-  }
->>>>>>> optimizers
 }
 
 extension TrainingConfiguration {

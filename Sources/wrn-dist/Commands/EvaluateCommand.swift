@@ -14,19 +14,27 @@ struct EvaluateCommand: ParsableCommand {
     commandName: "evaluate",
     abstract: "Evaluates a checkpoint on the test set: loss, accuracy, accuracy per class, confusion matrix.",
     discussion: """
-      Depth and width are those of the tensors. Runs under mpirun as well; the number of ranks does not affect the result.
+      Family and size are those of the tensors; normalization and statistics are those of the run, unless flags say \
+      otherwise. Runs under mpirun as well; the number of ranks does not affect the result.
       """)
 
   @Option(help: "\(HelpText.checkpoint)")
   var checkpoint: String
-  @Option(help: "auto, synthetic, or a directory in CIFAR-10's binary format.") var data = "auto"
+  @Option(help: "cifar10 or cifar100. (default: by the number of classes)") var dataset: DatasetKind?
+  @Option(help: "auto, synthetic, or a directory in the data set's binary format.") var data = "auto"
   @Option(help: "Images per batch.") var batchSize = 64
   @Option(help: "\(HelpText.microbatches).") var microbatches = 8
   @Option(help: "Test batches, or all.") var evalBatches = TrainingConfiguration.EvaluationBatches.all
   @Option(help: "\(HelpText.evaluationRanks)")
   var evalRanks = TrainingConfiguration.EvaluationRanks.all
-  @Option(help: "\(HelpText.evaluationStatistics)")
-  var evalStatistics = NormalizationStatistics.batch
+  @Option(help: "\(HelpText.evaluationStatistics) (default: the run's; batch for a bare file)")
+  var evalStatistics: NormalizationStatistics?
+  @Flag(
+    inversion: .prefixedNo,
+    help: "Also classify by the mean logits of each image and its mirror image. (default: the run's)")
+  var testFlip: Bool?
+  @Option(help: "Pixels: none, mean-std or zca. (default: the run's; none for a bare file)")
+  var normalize: NormalizationMode?
   @Option(help: "\(HelpText.batchNorm)")
   var batchNorm = BatchNormalizationScope.global
   @Option(help: "\(HelpText.engine).") var engine = TrainingConfiguration.Engine.native
@@ -39,18 +47,20 @@ struct EvaluateCommand: ParsableCommand {
   func run() throws {
     try RankSession.run { communicator in
       let threads = try ThreadBudget(communicator)
+      let checkpoint = try EvaluatedCheckpoint(checkpoint, communicator)
       let prepared = try RankSession.collectively(communicator) {
-        try Prepared(self, threadCount: threads.count(requested: self.threads))
+        try Prepared(self, checkpoint, threadCount: threads.count(requested: self.threads))
       }
       let selection = try EngineSelection(engine, communicator)
       _ = try prepared.source.verifiedFingerprint(on: communicator)
-      let model = try loadModel(communicator)
+      let model = try checkpoint.load(
+        needsStatistics: prepared.configuration.evalStatistics == .running, communicator)
       let byteCount = prepared.configuration.plannedEvaluationByteCount(
         model.graph, engine: selection.engine, workerCount: prepared.pool.workerCount,
         participates: evalRanks == .all || communicator.rank == 0)
       try MemoryCheck.requireFits(byteCount, communicator)
       let evaluation = Evaluation(
-        model, split: prepared.source.dataset.test, configuration: prepared.configuration,
+        model, split: prepared.source.dataset.test, pipeline: prepared.pipeline, configuration: prepared.configuration,
         engine: selection.engine, pool: prepared.pool, communicator: communicator)
       var layout = ParameterLayout()
       if logitsOutput != nil {
@@ -62,7 +72,7 @@ struct EvaluateCommand: ParsableCommand {
       if let logitsOutput { try SafetensorsWriter.write(logits, to: logitsOutput) }
       let report = EvaluationReport(
         result: result, network: model.graph.name,
-        classNames: prepared.source.dataset.classNames, statistics: evalStatistics.rawValue)
+        classNames: prepared.source.dataset.classNames, statistics: prepared.configuration.evalStatistics.rawValue)
       print(json ? try report.json() : "\(prepared.source.description)\n\(report.text)")
     }
   }
@@ -71,21 +81,31 @@ struct EvaluateCommand: ParsableCommand {
   private struct Prepared {
     let configuration: TrainingConfiguration
     let source: DataSource
+    let pipeline: ImagePipeline
     let pool: WorkerPool
 
-    init(_ options: EvaluateCommand, threadCount: Int) throws {
+    init(_ options: EvaluateCommand, _ checkpoint: EvaluatedCheckpoint, threadCount: Int) throws {
       var configuration = TrainingConfiguration()
       configuration.batchSize = options.batchSize
       configuration.microbatches = options.microbatches
+      configuration.dataset = options.dataset ?? checkpoint.dataset
+      configuration.normalize = options.normalize ?? checkpoint.normalize
       configuration.evalBatches = options.evalBatches
       configuration.evalRanks = options.evalRanks
-      configuration.evalStatistics = options.evalStatistics
+      configuration.evalStatistics = options.evalStatistics ?? checkpoint.evalStatistics
+      configuration.testFlip = options.testFlip ?? checkpoint.testFlip
       configuration.batchNorm = options.batchNorm
+      guard configuration.dataset.classCount == checkpoint.model.classCount else {
+        throw UsageError(
+          "--dataset \(configuration.dataset.rawValue) has \(configuration.dataset.classCount) classes, but "
+            + "\(options.checkpoint) has \(checkpoint.model.classCount); give the data set that it was trained on.")
+      }
       _ = try MicrobatchPlan(
         globalBatchSize: options.batchSize, microbatchCount: options.microbatches, rank: 0,
         worldSize: 1)
       self.configuration = configuration
       source = try DataSource(options.data)
+      pipeline = ImagePipeline(normalization: configuration.publishedNormalization)
       try options.rejectRepeatedImages(of: source.dataset.test.count)
       pool = try WorkerPool(workerCount: threadCount)
     }
@@ -98,35 +118,6 @@ struct EvaluateCommand: ParsableCommand {
     throw UsageError(
       "--eval-batches \(count) of --batch-size \(batchSize) exceed the \(imageCount) images of the test set, "
         + "so some would count twice; use \(most > 0 ? "at most \(most), or " : "")all.")
-  }
-
-  /// Reads the checkpoint on rank 0 and broadcasts it.
-  ///
-  /// Collective.
-  private func loadModel(_ communicator: any Communicator) throws -> ModelState {
-    var size = [0, 0]
-    let loaded = try RankSession.collectively(communicator) { () -> ModelState? in
-      guard communicator.rank == 0 else { return nil }
-      let opened = try Checkpoint(checkpoint)
-      let configuration = try opened.configuration()
-      size = [configuration.depth, configuration.widenFactor]
-      let model = ModelState(TraxWideResNet.graph(configuration))
-      // A file without running statistics keeps the initial ones.
-      model.graph.initialize(model.parameters, model.runningStatistics, seed: 0)
-      let hasStatistics = try opened.loadWeights(into: model)
-      if !hasStatistics && evalStatistics == .running {
-        throw UsageError(
-          "\(checkpoint) has no running statistics; use --eval-statistics batch.")
-      }
-      return model
-    }
-    try size.withUnsafeMutableBytes { try communicator.broadcast($0, root: 0) }
-    let model =
-      try loaded
-      ?? ModelState(
-        TraxWideResNet.graph(WideResNetConfiguration(depth: size[0], widenFactor: size[1])))
-    try model.broadcast(root: 0, on: communicator)
-    return model
   }
 }
 
@@ -142,8 +133,14 @@ struct EvaluationReport {
     let total = "\(result.correctCount) of \(result.exampleCount) images"
     var lines = [
       "\(network), \(statistics) statistics", "loss      \(String(format: "%.8f", result.loss))",
-      "accuracy  \(percent(result.accuracy)) (\(total))", "",
+      "accuracy  \(percent(result.accuracy)) (\(total))",
     ]
+    if let mirrored = result.mirroredConfusion {
+      lines.append(
+        "          \(percent(result.mirroredAccuracy ?? 0)) with mirror images (\(mirrored.correctCount) of "
+          + "\(mirrored.exampleCount) images)")
+    }
+    lines.append("")
     let width = classNames.map(\.count).max() ?? 0
     let cell = max(4, String(result.exampleCount).count + 1)
     let heading = classNames.indices.map { "\($0)".rightAligned(cell) }.joined()
@@ -167,6 +164,7 @@ struct EvaluationReport {
       let statistics: String
       let loss: Double
       let accuracy: Double
+      let mirroredAccuracy: Double?
       let examples: Int
       let classes: [String]
       let classAccuracy: [Double?]
@@ -174,7 +172,7 @@ struct EvaluationReport {
     }
     let fields = Fields(
       network: network, statistics: statistics, loss: result.loss, accuracy: result.accuracy,
-      examples: result.exampleCount, classes: classNames,
+      mirroredAccuracy: result.mirroredAccuracy, examples: result.exampleCount, classes: classNames,
       classAccuracy: classNames.indices.map { result.confusion.accuracy(label: $0) },
       confusion: classNames.indices.map { Array(result.confusion.row($0)) })
     return try JSONLine.render(fields, escapesSlashes: true)

@@ -1,0 +1,95 @@
+import Collectives
+import Datasets
+import Foundation
+import Models
+import Tensors
+import Training
+
+/// The network of a checkpoint and the settings of its run, which rank 0 reads for all ranks.
+struct EvaluatedCheckpoint {
+  /// The family and size of the network.
+  let model: WideResNetConfiguration
+  private let path: String
+  private let settings: [String: String]
+
+  /// Reads a checkpoint's tensor names and settings.
+  ///
+  /// Collective. Only rank 0 reads files.
+  ///
+  /// - Parameters:
+  ///   - path: A checkpoint, a run's directory or a file.
+  ///   - communicator: The ranks.
+  /// - Throws: `CollectiveFailure` on every rank if rank 0 fails; `CommunicationError` if communication fails.
+  init(_ path: String, _ communicator: any Communicator) throws {
+    self.path = path
+    let text = try RankSession.collectively(communicator) {
+      communicator.rank == 0 ? try Header(Checkpoint(path)).text() : ""
+    }
+    let header = try Header(text: try communicator.allGather(text)[0])
+    model = try header.configuration()
+    settings = header.settings
+  }
+
+  /// The data set with the network's number of classes.
+  var dataset: DatasetKind {
+    setting("dataset") ?? (model.classCount == DatasetKind.cifar100.classCount ? .cifar100 : .cifar10)
+  }
+  /// The run's map from raw pixels to the network's input.
+  var normalize: NormalizationMode { setting("normalize") ?? .none }
+  /// The statistics that the run's evaluations used.
+  var evalStatistics: NormalizationStatistics { setting("eval-statistics") ?? .batch }
+  /// Whether the run's evaluations used mirror images, too.
+  var testFlip: Bool { settings["test-flip"] == "true" }
+
+  /// Loads the weights on rank 0 and broadcasts them.
+  ///
+  /// Collective.
+  ///
+  /// - Throws: `CollectiveFailure` on every rank if rank 0 fails, or if statistics are needed but not there.
+  func load(needsStatistics: Bool, _ communicator: any Communicator) throws -> ModelState {
+    let state = ModelState(model.graph())
+    try RankSession.collectively(communicator) {
+      guard communicator.rank == 0 else { return }
+      // A file without running statistics keeps the initial ones.
+      state.graph.initialize(state.parameters, state.runningStatistics, seed: 0)
+      if try !Checkpoint(path).loadWeights(into: state) && needsStatistics {
+        throw UsageError("\(path) has no running statistics; use --eval-statistics batch.")
+      }
+    }
+    try state.broadcast(root: 0, on: communicator)
+    return state
+  }
+
+  private func setting<Value: RawRepresentable<String>>(_ name: String) -> Value? {
+    settings[name].flatMap(Value.init)
+  }
+
+  /// What ranks need to know of a checkpoint, as text.
+  private struct Header: Codable {
+    let architecture: WideResNetConfiguration.Architecture
+    let depth: Int
+    let widenFactor: Int
+    let block: [Int]
+    let classCount: Int
+    let settings: [String: String]
+
+    init(_ checkpoint: Checkpoint) throws {
+      let configuration = try checkpoint.configuration()
+      architecture = configuration.architecture
+      depth = configuration.depth
+      widenFactor = configuration.widenFactor
+      block = configuration.block
+      classCount = configuration.classCount
+      settings = checkpoint.state?.configuration ?? [:]
+    }
+
+    init(text: String) throws { self = try JSONDecoder().decode(Header.self, from: Data(text.utf8)) }
+
+    func text() throws -> String { String(decoding: try JSONEncoder().encode(self), as: UTF8.self) }
+
+    func configuration() throws -> WideResNetConfiguration {
+      try WideResNetConfiguration(
+        architecture: architecture, depth: depth, widenFactor: widenFactor, block: block, classCount: classCount)
+    }
+  }
+}
