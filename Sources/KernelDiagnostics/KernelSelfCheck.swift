@@ -160,9 +160,27 @@ public struct KernelSelfCheck: Sendable {
       }
       allResults.append(results)
     }
+    try checkDropoutMask(engine)
+    count += 1
     return Summary(
       largestError: largest.error, location: largest.location, comparisonCount: count,
       results: allResults)
+  }
+
+  /// Compares a mask of three groups and a part of a fourth with its specification, bit by bit.
+  private func checkDropoutMask(_ engine: any ConvolutionEngine) throws {
+    let stream = DropoutStream(seed: 1, purpose: "check", probability: 0.3)
+    func mask(_ fill: (UnsafeMutablePointer<UInt16>, Int) -> Void) -> [UInt16] {
+      var words = [UInt16](repeating: 0, count: 29)
+      words.withUnsafeMutableBufferPointer { words in words.baseAddress.map { fill($0, words.count) } }
+      return words
+    }
+    let exact = mask { stream.fill($0, wordCount: $1, step: 5, sample: 9) }
+    guard mask({ engine.fillDropoutMask(stream, $0, wordCount: $1, step: 5, sample: 9) }) == exact else {
+      throw KernelMismatch(
+        "the \(engine.name) kernels for \(engine.instructions) compute wrongly here: a dropout mask differs from its "
+          + "specification; \(KernelMismatch.remedy(engine)).")
+    }
   }
 
   /// Compares the results of two instruction sets bit by bit.

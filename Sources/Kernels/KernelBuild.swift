@@ -11,7 +11,8 @@ public enum KernelBuild {
     ConvolutionKernelTable(
       algorithm: { Algorithm($0).rawValue }, packedWeightCount: packedWeightCount,
       packingTaskCount: packingTaskCount, packWeight: packWeight,
-      preferredImageCount: preferredImageCount, scratchCount: scratchCount, forward: forward, backward: backward)
+      preferredImageCount: preferredImageCount, scratchCount: scratchCount, forward: forward, backward: backward,
+      fillDropoutMask: fillDropoutMask)
   }
 }
 

@@ -14,8 +14,8 @@ import Testing
     for engine in engines {
       let summary = try Self.check(engine)
       // Six results of each of 13 + 7 paths, but for the stem's input gradient; 5 + 7 + 6 + 7 of each set of operands; 6
-      // of masked and 5 of unmasked gradients with dropout or other readers.
-      #expect(summary.comparisonCount == 76 + 42 + 2 * 25 + 4 * (3 * 6 + 3 * 5))
+      // of masked and 5 of unmasked gradients with dropout or other readers; one dropout mask.
+      #expect(summary.comparisonCount == 76 + 42 + 2 * 25 + 4 * (3 * 6 + 3 * 5) + 1)
       #expect(summary.largestError < 2e-6, "\(engine.instructions): \(summary.location)")
       #expect(summary.largestError > 1e-9, "fp32 rounds")
     }
@@ -63,6 +63,18 @@ import Testing
       let sentence = error?.description ?? ""
       #expect(sentence.hasPrefix("the native kernels for \(instructionSet.rawValue) compute wrongly here: "))
       #expect(sentence.contains("--engine blas"))
+    }
+  }
+
+  @Test func aWrongDropoutMaskIsFound() throws {
+    for instructionSet in Self.sets {
+      let good = instructionSet.kernels
+      let kernels = good.replacing(fillDropoutMask: { stream, words, count, step, sample in
+        good.fillDropoutMask(stream, words, count, step, sample)
+        words[count - 1] ^= 1 << 11
+      })
+      let engine = NativeConvolutionEngine(instructionSet, kernels: kernels)
+      #expect(throws: KernelMismatch.self) { try Self.check(engine) }
     }
   }
 

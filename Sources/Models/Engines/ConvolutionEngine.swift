@@ -70,9 +70,27 @@ public protocol ConvolutionEngine: Sendable {
     weight: UnsafePointer<Float>, packed: UnsafePointer<Float>,
     outputGradient: ConvolutionOutputGradient, parameterGradient: ConvolutionParameterGradient,
     inputGradient: ConvolutionInputGradient?, scratch: UnsafeMutablePointer<Float>)
+
+  /// Writes the dropout mask of one sample, the same with every engine.
+  ///
+  /// - Parameters:
+  ///   - stream: The random bits of the layer.
+  ///   - words: The mask, one bit per element: bit l of word w is 1 if element 16·w + l is kept; overwritten.
+  ///   - wordCount: The number of words.
+  ///   - step: The training step, not negative.
+  ///   - sample: The position of the sample in the global batch.
+  func fillDropoutMask(
+    _ stream: DropoutStream, _ words: UnsafeMutablePointer<UInt16>, wordCount: Int, step: Int, sample: Int)
 }
 
 extension ConvolutionEngine {
+  /// Calls the specification, ``DropoutStream/fill(_:wordCount:step:sample:)``.
+  public func fillDropoutMask(
+    _ stream: DropoutStream, _ words: UnsafeMutablePointer<UInt16>, wordCount: Int, step: Int, sample: Int
+  ) {
+    stream.fill(words, wordCount: wordCount, step: step, sample: sample)
+  }
+
   /// Packs a whole weight.
   public func packWeight(
     _ geometry: ConvolutionGeometry, for direction: ConvolutionDirection,

@@ -76,4 +76,11 @@ public struct NativeConvolutionEngine: ConvolutionEngine {
     kernels.backward(
       geometry, microbatches, input, packed, outputGradient, parameterGradient, inputGradient, scratch)
   }
+
+  /// Calls the vectorized kernel.
+  public func fillDropoutMask(
+    _ stream: DropoutStream, _ words: UnsafeMutablePointer<UInt16>, wordCount: Int, step: Int, sample: Int
+  ) {
+    kernels.fillDropoutMask(stream, words, wordCount, step, sample)
+  }
 }

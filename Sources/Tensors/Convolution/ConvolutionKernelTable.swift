@@ -24,6 +24,10 @@ public struct ConvolutionKernelTable: Sendable {
       UnsafeMutablePointer<Float>
     ) -> Void
 
+  /// Writes the dropout mask of one sample: stream, words, their number, step, sample.
+  public typealias FillDropoutMask =
+    @Sendable (DropoutStream, UnsafeMutablePointer<UInt16>, Int, Int, Int) -> Void
+
   /// Returns the algorithm for a geometry: `winograd`, `polyphase` or `direct`.
   public let algorithm: @Sendable (ConvolutionGeometry) -> String
   /// Returns the floats of a packed weight, equal for both directions.
@@ -40,6 +44,8 @@ public struct ConvolutionKernelTable: Sendable {
   public let forward: Forward
   /// Computes the gradients with respect to weight, bias and input.
   public let backward: Backward
+  /// Writes a dropout mask, with the bits of ``DropoutStream/fill(_:wordCount:step:sample:)``.
+  public let fillDropoutMask: FillDropoutMask
 
   /// Creates a table from its functions.
   public init(
@@ -49,7 +55,7 @@ public struct ConvolutionKernelTable: Sendable {
     packWeight: @escaping PackWeight,
     preferredImageCount: @escaping @Sendable (ConvolutionGeometry) -> Int,
     scratchCount: @escaping @Sendable (ConvolutionGeometry, MicrobatchRange) -> Int,
-    forward: @escaping Forward, backward: @escaping Backward
+    forward: @escaping Forward, backward: @escaping Backward, fillDropoutMask: @escaping FillDropoutMask
   ) {
     self.algorithm = algorithm
     self.packedWeightCount = packedWeightCount
@@ -59,23 +65,25 @@ public struct ConvolutionKernelTable: Sendable {
     self.scratchCount = scratchCount
     self.forward = forward
     self.backward = backward
+    self.fillDropoutMask = fillDropoutMask
   }
 
-  /// Returns a copy of the table with other forward and backward functions, for example faulty ones that a test expects
-  /// a check to detect.
+  /// Returns a copy of the table with other functions, for example faulty ones that a test expects a check to detect.
   ///
   /// - Parameters:
-  ///   - forward: The replacement of ``forward``.
+  ///   - forward: The replacement of ``forward``. If `nil`, it is kept.
   ///   - backward: The replacement of ``backward``. If `nil`, it is kept.
+  ///   - fillDropoutMask: The replacement of ``fillDropoutMask``. If `nil`, it is kept.
   /// - Returns: The new table.
   public func replacing(
-    forward: @escaping Forward, backward: Backward? = nil
+    forward: Forward? = nil, backward: Backward? = nil, fillDropoutMask: FillDropoutMask? = nil
   ) -> ConvolutionKernelTable {
     ConvolutionKernelTable(
       algorithm: algorithm, packedWeightCount: packedWeightCount,
       packingTaskCount: packingTaskCount, packWeight: packWeight,
-      preferredImageCount: preferredImageCount, scratchCount: scratchCount, forward: forward,
-      backward: backward ?? self.backward)
+      preferredImageCount: preferredImageCount, scratchCount: scratchCount,
+      forward: forward ?? self.forward, backward: backward ?? self.backward,
+      fillDropoutMask: fillDropoutMask ?? self.fillDropoutMask)
   }
 }
 
