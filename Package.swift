@@ -51,7 +51,7 @@ let libraries: [Target] = [
       + kernels,
     swiftSettings: strict),
   .target(name: "Optimizers", dependencies: ["Support", "Tensors"], swiftSettings: strict),
-  .target(name: "Datasets", dependencies: ["Support", "Tensors", crypto], swiftSettings: strict),
+  .target(name: "Datasets", dependencies: ["Support", "Tensors", "BLASKernels", crypto], swiftSettings: strict),
   .target(
     name: "DataParallel", dependencies: ["Support", "Tensors", "Collectives", "Tracing"], swiftSettings: strict
   ),
@@ -116,7 +116,8 @@ let tests: [Target] = [
     dependencies: [
       "Tensors", "Collectives", "Models", "Optimizers", "Datasets", "DataParallel", "Training", "TestSupport",
     ]),
-  .testTarget(name: "DatasetsTests", dependencies: ["Tensors", "Datasets", "TestSupport", crypto]),
+  .testTarget(
+    name: "DatasetsTests", dependencies: ["Tensors", "Datasets", "TestSupport", crypto], exclude: ["Fixtures"]),
   .testTarget(
     name: "DataParallelTests",
     dependencies: ["Tensors", "Collectives", "DataParallel", "TestSupport"]),
