@@ -95,6 +95,13 @@ package struct AutogradTape {
     }
   }
 
+  /// The element-wise product with constants: dropout.
+  package mutating func product(_ x: Value, _ factors: [Double]) -> Value {
+    record(zip(x.values, factors).map(*)) { gradient, values, _ in
+      Self.add(zip(gradient, factors).map(*), to: x.index, &values)
+    }
+  }
+
   /// The mean over an image's pixels.
   package mutating func averagePool(_ x: Value, pixels: Int, channels: Int) -> Value {
     let y = ReferenceClassifier.averagePool(x.values, pixels: pixels, channels: channels)

@@ -13,11 +13,11 @@ import Testing
   }
 
   private func refuse(
-    _ arguments: [String], _ word: String, ranks: Int? = nil,
+    _ arguments: [String], _ word: String, ranks: Int? = nil, code: Int32 = 65,
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
     let output = try Job(folder, ranks: ranks, arguments).run()
-    #expect(output.exitCode == 65, "\(output.standardError)", sourceLocation: sourceLocation)
+    #expect(output.exitCode == code, "\(output.standardError)", sourceLocation: sourceLocation)
     #expect(output.errorLines.count == 1, sourceLocation: sourceLocation)
     #expect(
       output.errorLines.first?.contains(word) == true, "\(output.standardError)",
@@ -34,11 +34,18 @@ import Testing
 
   @Test func anotherNetworkOrOtherSettings() throws {
     let flags = ["train", "--data", "synthetic", "--depth", "10", "--output-dir", "run"]
-    try refuse(flags + ["--batch-size", "32"], "was made with --batch-size 16")
-    try refuse(flags + ["--batch-size", "16", "--seed", "5"], "--seed 0 but this run has --seed 5", ranks: 2)
-    try refuse(
-      flags + ["--batch-size", "16", "--wire", "bf16"], "was made with --wire fp32 but this run has --wire bf16",
-      ranks: 2)
+    try refuse(flags + ["--batch-size", "32"], "was made with --batch-size 16", code: 64)
+    let changes = [
+      ("--seed", "5", "0"), ("--wire", "bf16", "fp32"), ("--flip", "random", "none"), ("--crop-padding", "4", "0"),
+      ("--schedule", "cosine", "constant"), ("--optimizer", "sgd", "adam"), ("--label-smoothing", "0.1", "0.0"),
+      ("--normalize", "mean-std", "none"), ("--architecture", "wrn", "trax"), ("--dropout", "0.5", "0.0"),
+      ("--average-decay", "0.9", "0.0"), ("--resolution", "16@0,32@0.5", "32"),
+    ]
+    for (i, (flag, value, earlier)) in changes.enumerated() {
+      try refuse(
+        flags + ["--batch-size", "16", flag, value],
+        "was made with \(flag) \(earlier) but this run has \(flag) \(value)", ranks: i < 2 ? 2 : nil, code: 64)
+    }
     let other = ["train", "--depth", "16", "--data", "synthetic", "--output-dir", "new", "--init", checkpoint]
     try refuse(other, "does not fit the network", ranks: 2)
     #expect(folder.names("new").isEmpty)

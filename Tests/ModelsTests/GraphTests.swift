@@ -48,6 +48,42 @@ import Testing
       ])
   }
 
+  /// Both convolutions read one normalization: the first in backward order leaves dZ, the other adds, masks and sums.
+  @Test func aSharedNormalizationIsMaskedOnce() throws {
+    let graph = try WideResNetConfiguration(architecture: .wrn, depth: 10, widenFactor: 2).graph()
+    let forward = ForwardSchedule(graph).steps.map(Self.describe)
+    #expect(
+      forward.prefix(9) == [
+        "compute stem", "start norm 0", "finish norm 0", "compute groups.0.blocks.0.conv1", "start norm 1",
+        "compute groups.0.blocks.0.shortcut", "finish norm 1", "compute groups.0.blocks.0.conv2", "start norm 2",
+      ])
+    let gradients = BackwardSchedule(graph).steps.compactMap { step -> String? in
+      guard case .convolution(let operation, _, let gradient?) = step else { return nil }
+      return "\(operation.layer.name) \(gradient.accumulates ? "adds" : "writes") \(gradient.isMasked ? "masked" : "plain")"
+    }
+    #expect(
+      gradients.suffix(3) == [
+        "groups.0.blocks.0.conv2 writes masked", "groups.0.blocks.0.shortcut writes plain",
+        "groups.0.blocks.0.conv1 adds masked",
+      ])
+  }
+
+  @Test func dropoutOfARawTensorIsRefused() async {
+    await #expect(processExitsWith: .failure) {
+      var builder = GraphBuilder(imageSize: 8, imageChannels: 3)
+      let x = builder.convolution("stem", builder.raw(builder.image), channels: 16)
+      _ = builder.dropped(builder.raw(x), "dropout", probability: 0.5)
+    }
+  }
+
+  @Test func dropoutWithProbabilityOneIsRefused() async {
+    await #expect(processExitsWith: .failure) {
+      var builder = GraphBuilder(imageSize: 8, imageChannels: 3)
+      let x = builder.convolution("stem", builder.raw(builder.image), channels: 16)
+      _ = builder.dropped(builder.normalized("norm", x), "dropout", probability: 1)
+    }
+  }
+
   private static func describe(_ step: ForwardSchedule.Step) -> String {
     switch step {
     case .compute(.convolution(let operation), _): "compute \(operation.layer.name)"

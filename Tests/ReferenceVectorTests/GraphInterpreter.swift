@@ -16,12 +16,17 @@ struct GraphInterpreter {
   ///   - images: `NHWC`.
   ///   - labels: A class per image.
   ///   - parameters: A store of the graph's parameters.
-  init(_ graph: ModelGraph, _ images: [Double], labels: [Int], parameters: ParameterStore) {
+  ///   - dropout: The seed and the step of dropout masks.
+  init(
+    _ graph: ModelGraph, _ images: [Double], labels: [Int], parameters: ParameterStore,
+    dropout: (seed: UInt64, step: Int) = (0, 1)
+  ) {
     var tape = AutogradTape(
       parameters: Dictionary(
         uniqueKeysWithValues: parameters.layout.parameters.map { ($0.name, parameters[$0].map(Double.init)) }),
       running: nil)
     var values = [graph.image: tape.constant(images)]
+    var normalized: [Int: AutogradTape.Value] = [:]
     var logits: AutogradTape.Value?
     for operation in graph.operations {
       let operand = operation.input
@@ -29,8 +34,12 @@ struct GraphInterpreter {
         preconditionFailure("\(operand.tensor.name) is read before it is written")
       }
       if let norm = operand.normalization {
-        x = tape.normalizedReLU(String(norm.scale.name.dropLast(".weight".count)), x, channels: norm.channels)
+        // Computed once, however many operations read it.
+        let name = String(norm.scale.name.dropLast(".weight".count))
+        x = normalized[norm.index] ?? tape.normalizedReLU(name, x, channels: norm.channels)
+        normalized[norm.index] = x
       }
+      if let layer = operand.dropout { x = tape.product(x, Self.factors(layer, count: x.values.count, dropout)) }
       switch operation {
       case .convolution(let operation):
         var y = tape.convolution(operation.layer.name, x, operation.layer.geometry)
@@ -50,5 +59,18 @@ struct GraphInterpreter {
     self.logits = logits.values
     self.loss = loss
     gradients = tape.backward(from: logits, gradient)
+  }
+
+  /// 0 or 1/(1 − p) for every element of all images, the image's position in the batch being its sample number.
+  private static func factors(_ layer: DropoutLayer, count: Int, _ dropout: (seed: UInt64, step: Int)) -> [Double] {
+    let stream = DropoutStream(seed: dropout.seed, purpose: layer.name, probability: layer.probability)
+    var words = [UInt16](repeating: 0, count: layer.elementCount / 16)
+    return (0..<count / layer.elementCount).flatMap { image in
+      words.withUnsafeMutableBufferPointer { buffer in
+        guard let start = buffer.baseAddress else { return }
+        stream.fill(start, wordCount: buffer.count, step: dropout.step, sample: image)
+      }
+      return (0..<layer.elementCount).map { words[$0 / 16] >> UInt16($0 % 16) & 1 == 1 ? 1 / (1 - layer.probability) : 0 }
+    }
   }
 }

@@ -11,7 +11,7 @@ import Testing
     [BLASConvolutionEngine()] + InstructionSet.allCases.filter(\.isSupported).map { NativeConvolutionEngine($0) }
   }
 
-  @Test(arguments: 0..<24)
+  @Test(arguments: 0..<36)
   func forwardAndBackwardAgreeWithTheReference(seed: Int) throws {
     let graph = RandomGraph(seed: seed).graph
     let parameters = ParameterStore(graph.parameterLayout)
@@ -22,7 +22,8 @@ import Testing
     let labels = AlignedBuffer<UInt8>(count: Self.imageCount)
     for n in 0..<Self.imageCount { labels.pointer[n] = UInt8((3 * n + seed) % graph.classCount) }
     let expected = GraphInterpreter(
-      graph, images.elements.map(Double.init), labels: labels.elements.map(Int.init), parameters: parameters)
+      graph, images.elements.map(Double.init), labels: labels.elements.map(Int.init), parameters: parameters,
+      dropout: (seed: 7, step: 3))
 
     for engine in Self.engines {
       let imagesPerMicrobatch = [1, 2, 6][seed % 3]
@@ -33,13 +34,13 @@ import Testing
         ModelExecutor(
           graph, engine: engine, pool: pool, parameters: parameters, runningStatistics: statistics,
           imagesPerMicrobatch: imagesPerMicrobatch, microbatches: 0..<count, tree: tree, scope: .global,
-          purpose: purpose)
+          purpose: purpose, seed: 7)
       }
       let batch = LocalBatch(
         graph, globalImageCount: Self.imageCount, imagesPerMicrobatch: imagesPerMicrobatch, localRange: 0..<count,
         tree: tree, communicator: SingleProcessCommunicator())
       let training = executor(.training)
-      try training.forward(images.pointer, labels: labels.pointer, batch: batch, statistics: .batch)
+      try training.forward(images.pointer, labels: labels.pointer, batch: batch, statistics: .batch, step: 3)
       #expect(abs(try training.finishLoss(batch) - expected.loss) < 1e-5, "\(graph.name), \(engine.name)")
       for (i, logit) in expected.logits.enumerated() {
         #expect(abs(Double(training.logits[i]) - logit) < 5e-5, "logit \(i) of \(graph.name), \(engine.name)")
@@ -49,11 +50,13 @@ import Testing
       let inference = executor(.inference)
       try inference.forward(images.pointer, labels: labels.pointer, batch: batch, statistics: .batch)
       _ = try inference.finishLoss(batch)
-      for i in expected.logits.indices { #expect(inference.logits[i] == training.logits[i]) }
+      if graph.dropoutLayers.isEmpty {
+        for i in expected.logits.indices { #expect(inference.logits[i] == training.logits[i]) }
+      }
       #expect(inference.byteCount < training.byteCount)
 
       var readyCounts = [Int](repeating: 0, count: graph.parameterCount)
-      try training.backward(images.pointer, batch: batch) { range in for i in range { readyCounts[i] += 1 } }
+      try training.backward(images.pointer, batch: batch, isDropping: true) { range in for i in range { readyCounts[i] += 1 } }
       #expect(readyCounts.allSatisfy { $0 == 1 }, "every gradient is ready once: \(graph.name)")
       #expect(training.subtreeGradients.count == 1)
       for parameter in graph.parameterLayout.parameters {
@@ -87,7 +90,8 @@ struct RandomGraph {
       hasBias: pick([true, false]))
     var name = "random"
     for g in 0..<pick([1, 2, 3]) {
-      let kind = pick(["chain", "identity", "trax"])
+      // In a "shared" block the shortcut reads what the first convolution reads, as in the paper's networks.
+      let kind = pick(["chain", "identity", "trax", "shared", "shared"])
       let (channels, stride, blocks) = (pick([8, 16, 24, 32]), pick([1, 1, 2]), pick([1, 2, 3]))
       let (first, second) = (pick([1, 3]), pick([1, 3]))
       name += " \(kind)\(blocks)·\(channels)/\(stride)"
@@ -97,19 +101,23 @@ struct RandomGraph {
         let block = "groups.\(g).blocks.\(b)"
         let blockStride = b == 0 ? stride : 1
         let changesShape = blockStride > 1 || x.channels != channels
+        let input = builder.normalized("\(block).norm1", x)
         let shortcut =
-          kind == "trax" && b == 0 || kind == "identity" && changesShape
+          kind == "trax" && b == 0 || ["identity", "shared"].contains(kind) && changesShape
           ? builder.convolutionLayer(
             "\(block).shortcut", reading: x, channels: channels, kernelSize: pick([1, 3]), stride: blockStride,
             hasBias: pick([true, false])) : nil
         let inner = builder.convolution(
-          "\(block).conv1", builder.normalized("\(block).norm1", x), channels: channels, kernelSize: first,
+          "\(block).conv1", input, channels: channels, kernelSize: first,
           stride: blockStride, hasBias: pick([true, false]))
-        let branch = builder.normalized("\(block).norm2", inner)
+        var branch = builder.normalized("\(block).norm2", inner)
+        if inner.elementCount.isMultiple(of: 16) {
+          branch = builder.dropped(branch, "\(block).dropout", probability: pick([0, 0, 0.3, 0.5]))
+        }
         var addend: GraphTensor?
         if let shortcut {
-          addend = builder.convolution(shortcut, builder.raw(x))
-        } else if kind == "identity" {
+          addend = builder.convolution(shortcut, kind == "shared" ? input : builder.raw(x))
+        } else if kind == "identity" || kind == "shared" {
           addend = x
         } else if kind == "trax" && b == blocks - 1 {
           addend = skip

@@ -20,7 +20,16 @@ import Training
     configuration { _ in }, configuration { $0.evalEvery = 0 }, configuration { $0.depth = 16 },
     configuration { $0.widenFactor = 2 }, configuration { $0.batchNorm = .microbatch },
     configuration { ($0.batchSize, $0.microbatches) = (21, 7) }, configuration { $0.evalRanks = .root },
+    configuration { ($0.architecture, $0.dropout) = (.wrn, 0.3) }, fast,
   ]
+
+  /// Three image sizes, an average of the weights, mirror images and estimated statistics.
+  private static var fast: TrainingConfiguration {
+    var configuration = TrainingConfiguration(recipe: .fast)
+    (configuration.depth, configuration.widenFactor) = (10, 1)
+    (configuration.batchSize, configuration.microbatches, configuration.steps) = (32, 8, 100)
+    return configuration
+  }
 
   private static var engines: [any ConvolutionEngine] {
     [BLASConvolutionEngine()]
@@ -31,8 +40,7 @@ import Training
   private static func ratio(
     _ configuration: TrainingConfiguration, _ engine: any ConvolutionEngine, _ communicator: any Communicator
   ) throws -> Double {
-    let model = ModelState(
-      TraxWideResNet.graph(try .init(depth: configuration.depth, widenFactor: configuration.widenFactor)))
+    let model = ModelState(try configuration.modelGraph())
     let trainer = try Trainer(
       configuration, model: model, completedSteps: 0, dataset: SyntheticCIFAR10.dataset(), engine: engine,
       pool: try WorkerPool(workerCount: 2), communicator: communicator, logger: nil, stop: StopRequest())
