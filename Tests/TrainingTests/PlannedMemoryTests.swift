@@ -34,7 +34,7 @@ import Training
     let model = ModelState(
       TraxWideResNet.graph(try .init(depth: configuration.depth, widenFactor: configuration.widenFactor)))
     let trainer = try Trainer(
-      configuration, model: model, completedSteps: 0, dataset: SyntheticCIFAR10.dataset(), engine: engine,
+      configuration, model: model, completedSteps: 0, dataset: SyntheticDataset.dataset(), engine: engine,
       pool: try WorkerPool(workerCount: 2), communicator: communicator, logger: nil, stop: StopRequest())
     defer { trainer.stopLoading() }
     let planned = try configuration.plannedByteCount(
