@@ -12,4 +12,10 @@ import Testing
     ).run()
     #expect(output.standardOutput == "control 1, fifty steps 0\n", "\(output.standardError)")
   }
+
+  /// Augmentation, normalization and lower resolutions, on the loader's thread.
+  @Test func preparingImagesAllocatesNothing() throws {
+    let output = try ProcessRun(BuiltProducts.executable("rank-worker"), ["loading-allocations"]).run()
+    #expect(output.standardOutput == "resize 0\ncrop 0\n", "\(output.standardError)")
+  }
 }

@@ -16,7 +16,7 @@ import Testing
 
   @Test(arguments: [0..<12, 0..<5, 5..<12, 11..<12])
   func everyStepGetsItsImages(range: Range<Int>) throws {
-    let split = SyntheticCIFAR10.dataset().test
+    let split = SyntheticDataset.dataset().test
     let loader = try loader(split, range, firstStep: 4)
     let order = Sampler(mode: .epoch, count: split.count, seed: 1)
     let indices = UnsafeMutableBufferPointer<Int>.allocate(capacity: range.count)
@@ -54,7 +54,7 @@ import Testing
   /// Ranks, the ring and restarts do not matter, also where a batch crosses the end of an epoch.
   @Test(arguments: [(0..<12, 1, 2), (0..<5, 1, 3), (5..<12, 1, 3), (5..<12, 3, 4), (11..<12, 2, 7)])
   func imagesAreAugmentedByEpochAndIndex(range: Range<Int>, firstStep: Int, ringSize: Int) throws {
-    let split = SyntheticCIFAR10.dataset().test.holdingOut(1963).training
+    let split = SyntheticDataset.dataset().test.holdingOut(1963).training
     #expect(split.count == 37)
     let augmentation = Augmentation(cropPadding: 4, flip: .alternating, cutout: 6)
     let pipeline = ImagePipeline(normalization: .cifar10, augmentation: augmentation, seed: 8)
@@ -90,6 +90,6 @@ import Testing
   }
 
   @Test func itStopsAtAnyTime() throws {
-    for _ in 0..<50 { try loader(SyntheticCIFAR10.dataset().test, 0..<12, firstStep: 1).stop() }
+    for _ in 0..<50 { try loader(SyntheticDataset.dataset().test, 0..<12, firstStep: 1).stop() }
   }
 }

@@ -39,7 +39,7 @@ import Testing
     try writeSet()
     let set = try ImageDataset(directory: directory.path)
     #expect(set.training.count == 5 && set.test.count == 1)
-    #expect(set.classNames == ImageDataset.officialClassNames)
+    #expect(set.classNames == DatasetKind.cifar10.officialClassNames)
     let pixels = AlignedBuffer<Float>(count: 3072)
     for index in [4, 0, 2, 1, 3] {
       // File 9 comes before file 10: the order is numeric.

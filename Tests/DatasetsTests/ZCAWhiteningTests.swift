@@ -57,7 +57,7 @@ import Testing
   /// Images that are whitened together get the bits of one alone: in blocks of four, and the rest.
   @Test func whitenedSplitsAreBitwiseEqual() throws {
     let whitening = try ZCAWhitening(mean: Self.mean, matrix: Self.matrix)
-    let split = SyntheticCIFAR10.dataset().test.holdingOut(2000 - 71).training
+    let split = SyntheticDataset.dataset().test.holdingOut(2000 - 71).training
     let whitened = try split.whitened(by: whitening) { count, body in
       #expect(count == 2)
       for item in (0..<count).reversed() { body(item) }

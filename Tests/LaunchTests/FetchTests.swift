@@ -19,7 +19,9 @@ import Testing
     (archive, sum) = try Self.pack(folder, "source")
   }
 
-  private static func pack(_ folder: TemporaryDirectory, _ source: String) throws -> (Data, String) {
+  private static func pack(
+    _ folder: TemporaryDirectory, _ source: String, name: String = Self.name
+  ) throws -> (Data, String) {
     let file = folder.url.appendingPathComponent("\(source).tar.gz").path
     let tar = try ProcessRun(
       BuiltProducts.installed("tar"), ["-czf", file, "-C", "\(folder.path)/\(source)", name]
@@ -30,16 +32,17 @@ import Testing
   }
 
   private func fetch(
-    _ answer: LoopbackServer.Answer?, into target: String = "data", md5: String? = nil
+    _ answer: LoopbackServer.Answer?, into target: String = "data", md5: String? = nil, flags: [String] = [],
+    variable: String = "CIFAR10"
   ) throws -> (output: ProcessRun.Output, requests: [String]) {
     let server = try LoopbackServer(answer.map { ["/cifar.tar.gz": $0] } ?? [:])
     defer { server.stop() }
     var environment = ProcessInfo.processInfo.environment
-    environment["CIFAR10_URL"] = "\(server.address)/cifar.tar.gz"
-    environment["CIFAR10_MD5"] = md5 ?? sum
+    environment["\(variable)_URL"] = "\(server.address)/cifar.tar.gz"
+    environment["\(variable)_MD5"] = md5 ?? sum
     for proxy in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] { environment[proxy] = nil }
     let output = try ProcessRun(
-      ScriptFixture.repository.appendingPathComponent("launch/fetch-cifar10").path, [target],
+      ScriptFixture.repository.appendingPathComponent("launch/fetch-cifar10").path, flags + [target],
       environment: environment, workingFolder: folder.path, limit: .seconds(60)
     ).run()
     return (output, server.requests)
@@ -71,6 +74,24 @@ import Testing
     #expect(second.output.exitCode == 0)
     #expect(second.output.standardOutput.contains("exists already; nothing to do."))
     #expect(second.requests.isEmpty)
+  }
+
+  @Test func theArchiveOfCIFAR100IsUnpacked() throws {
+    let name = "cifar-100-binary"
+    let files = ["coarse_label_names.txt", "fine_label_names.txt", "test.bin", "train.bin"]
+    for file in files { try folder.write("hundred/\(name)/\(file)", "contents of \(file)") }
+    let (archive, sum) = try Self.pack(folder, "hundred", name: name)
+    let (output, _) = try fetch(
+      .body(archive), md5: sum, flags: ["--dataset", "cifar100"], variable: "CIFAR100")
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    #expect(try contents("data") == [name])
+    #expect(try contents("data/\(name)") == files)
+    for file in files { #expect(folder.read("data/\(name)/\(file)") == "contents of \(file)") }
+    let wrong = try fetch(
+      .body(archive), into: "other", md5: String(repeating: "0", count: 32), flags: ["--dataset=cifar100"],
+      variable: "CIFAR100")
+    #expect(wrong.output.exitCode == 65)
+    #expect(wrong.output.standardError.contains("try again, or another CIFAR100_URL."))
   }
 
   @Test func aWrongSumIsRefused() throws {
@@ -105,5 +126,13 @@ import Testing
     let (output, _) = try fetch(.body(archive), into: "--force")
     #expect(output.exitCode == 64)
     #expect(output.standardError.contains("unknown argument '--force'"))
+    for (flags, words) in [
+      (["--dataset", "cifar11"], "unknown data set 'cifar11'"), (["one"], "at most one directory can be given"),
+    ] {
+      let (output, requests) = try fetch(nil, flags: flags)
+      #expect(output.exitCode == 64)
+      #expect(output.standardError.contains(words), "\(output.standardError)")
+      #expect(requests.isEmpty)
+    }
   }
 }

@@ -27,7 +27,7 @@ extension RankWorker {
       .appendingPathComponent("wrn-dist-allocations-\(UUID().uuidString)").path
     defer { try? FileManager.default.removeItem(atPath: directory) }
     configuration.outputDirectory = directory
-    let dataset = SyntheticCIFAR10.dataset()
+    let dataset = SyntheticDataset.dataset()
     let model = ModelState(network)
     network.initialize(model.parameters, model.runningStatistics, seed: 0)
     let logger = try RunLogger(

@@ -51,6 +51,7 @@ struct RankWorker {
     case "placements": try printPlacements(communicator)
     case "allocations": try countAllocations(communicator)
     case "training-allocations": try countTrainingAllocations(ranks: Int(value) ?? 1)
+    case "loading-allocations": try countLoadingAllocations()
     case "flood": flood(communicator)
     default:
       report("rank-worker does not know the scenario \(arguments)")

@@ -31,7 +31,7 @@ import Training
     _ configuration: TrainingConfiguration, _ communicator: any Communicator, index: Int = 0
   ) throws -> Evaluation.Result {
     let evaluation = Evaluation(
-      try model(), split: SyntheticCIFAR10.dataset().test, configuration: configuration,
+      try model(), split: SyntheticDataset.dataset().test, configuration: configuration,
       engine: BLASConvolutionEngine(), pool: try WorkerPool(workerCount: 1), communicator: communicator)
     return try evaluation(index: index)
   }
@@ -40,7 +40,7 @@ import Training
     // 2,000 images in batches of 48: the last has 32.
     let configuration = Self.configuration(.all, batchSize: 48)
     let evaluation = Evaluation(
-      try Self.model(), split: SyntheticCIFAR10.dataset().test, configuration: configuration,
+      try Self.model(), split: SyntheticDataset.dataset().test, configuration: configuration,
       engine: BLASConvolutionEngine(), pool: try WorkerPool(workerCount: 2), communicator: SingleProcessCommunicator())
     #expect(evaluation.exampleCount == 2000)
     let logits = AlignedBuffer<Float>(count: 20_000)
@@ -49,7 +49,7 @@ import Training
     let pixels = AlignedBuffer<Float>(count: 3072)
     for n in 0..<2000 {
       let row = Array(logits.elements[n * 10..<(n + 1) * 10])
-      let label = try SyntheticCIFAR10.dataset().test.readRecord(at: n, pixels: pixels.pointer)
+      let label = try SyntheticDataset.dataset().test.readRecord(at: n, pixels: pixels.pointer)
       confusion.count(label: Int(label), prediction: row.firstIndex(of: row.max() ?? 0) ?? -1)
     }
     #expect(result.confusion == confusion)
@@ -75,7 +75,7 @@ import Training
   /// Trax never rewinds its test stream: evaluation j takes the 5 batches from 16 + 80·j on.
   @Test func theEndlessStreamContinues() throws {
     let configuration = Self.configuration(.next(5), batchSize: 16)
-    let split = SyntheticCIFAR10.dataset().test
+    let split = SyntheticDataset.dataset().test
     let pixels = AlignedBuffer<Float>(count: 3072)
     for index in [0, 1, 24, 25, 1000] {
       let found = try Self.evaluate(configuration, SingleProcessCommunicator(), index: index)
@@ -116,7 +116,7 @@ import Training
     let model = ModelState(try model().graph)
     model.graph.initialize(model.parameters, model.runningStatistics, seed: 0)
     let trainer = try Trainer(
-      configuration, model: model, completedSteps: 0, dataset: SyntheticCIFAR10.dataset(),
+      configuration, model: model, completedSteps: 0, dataset: SyntheticDataset.dataset(),
       engine: BLASConvolutionEngine(), pool: try WorkerPool(workerCount: 1 + communicator.rank % 2),
       communicator: communicator, logger: nil,
       stop: StopRequest())

@@ -42,7 +42,7 @@ import Training
   ) throws -> Double {
     let model = ModelState(try configuration.modelGraph())
     let trainer = try Trainer(
-      configuration, model: model, completedSteps: 0, dataset: SyntheticCIFAR10.dataset(), engine: engine,
+      configuration, model: model, completedSteps: 0, dataset: SyntheticDataset.dataset(), engine: engine,
       pool: try WorkerPool(workerCount: 2), communicator: communicator, logger: nil, stop: StopRequest())
     defer { trainer.stopLoading() }
     let planned = try configuration.plannedByteCount(

@@ -7,39 +7,40 @@ extension ImageDataset {
     private enum Storage {
       /// Files, and per file the number of records up to its end.
       case files([MappedFile], ends: [Int])
-      case synthetic(SyntheticCIFAR10)
+      case synthetic(SyntheticSplit)
       case whitened(WhitenedImages)
     }
 
+    /// The layout of the records.
+    public let kind: DatasetKind
     private let storage: Storage
     /// The record of the storage that is this split's record 0.
     private let first: Int
     /// The number of records.
     public let count: Int
 
-    private init(_ storage: Storage, first: Int, count: Int) {
+    private init(_ kind: DatasetKind, _ storage: Storage, first: Int, count: Int) {
+      self.kind = kind
       self.storage = storage
       self.first = first
       self.count = count
     }
 
     /// Creates the concatenation of files, each of whole records.
-    init(files: [MappedFile]) {
+    init(kind: DatasetKind, files: [MappedFile]) {
       var ends: [Int] = []
-      for file in files {
-        ends.append((ends.last ?? 0) + file.bytes.count / ImageDataset.recordByteCount)
-      }
-      self.init(.files(files, ends: ends), first: 0, count: ends.last ?? 0)
+      for file in files { ends.append((ends.last ?? 0) + file.bytes.count / kind.recordByteCount) }
+      self.init(kind, .files(files, ends: ends), first: 0, count: ends.last ?? 0)
     }
 
     /// Creates a split whose records are generated.
-    init(synthetic: SyntheticCIFAR10) {
-      self.init(.synthetic(synthetic), first: 0, count: synthetic.count)
+    init(synthetic: SyntheticSplit) {
+      self.init(synthetic.kind, .synthetic(synthetic), first: 0, count: synthetic.count)
     }
 
     /// Creates a split whose images have been whitened.
-    init(whitened images: WhitenedImages) {
-      self.init(.whitened(images), first: 0, count: images.count)
+    init(kind: DatasetKind, whitened images: WhitenedImages) {
+      self.init(kind, .whitened(images), first: 0, count: images.count)
     }
 
     /// Divides the split into training and validation images: all but the last `validationCount` records, and those.
@@ -49,8 +50,8 @@ extension ImageDataset {
       precondition((0..<count).contains(validationCount), "at least one training image must remain")
       let trainingCount = count - validationCount
       return (
-        Split(storage, first: first, count: trainingCount),
-        Split(storage, first: first + trainingCount, count: validationCount)
+        Split(kind, storage, first: first, count: trainingCount),
+        Split(kind, storage, first: first + trainingCount, count: validationCount)
       )
     }
 
@@ -59,8 +60,8 @@ extension ImageDataset {
     /// - Parameters:
     ///   - index: The index of the record, in 0 ..< ``count``.
     ///   - pixels: The destination of the image, `HWC`, 3,072 raw values 0 … 255.
-    /// - Returns: The label, 0 … 9.
-    /// - Throws: ``DatasetError`` if the label is above 9.
+    /// - Returns: The label, 0 … 9 or 0 … 99: CIFAR-100's fine label.
+    /// - Throws: ``DatasetError`` if a label is too large.
     /// - Precondition: The split has not been whitened.
     public func readRecord(
       at index: Int, pixels: UnsafeMutablePointer<Float>
@@ -82,9 +83,36 @@ extension ImageDataset {
     ///   - index: The index of the record, in 0 ..< ``count``.
     ///   - body: The pixels are valid until it returns.
     /// - Returns: The result of `body`.
-    /// - Throws: ``DatasetError`` if the label is above 9; the error of `body`.
+    /// - Throws: ``DatasetError`` if a label is too large; the error of `body`.
     public func withImage<Result>(
       at index: Int, _ body: (_ label: UInt8, _ image: StoredImage) throws -> Result
+    ) throws -> Result {
+      if case .whitened(let images) = storage {
+        precondition((0..<count).contains(index), "record \(index) is not in 0..<\(count)")
+        return try body(images.labels[first + index], .whitened(images.pixels.pointer + 3072 * (first + index)))
+      }
+      return try withRecord(at: index) { record in
+        let pixels = UnsafeRawBufferPointer(rebasing: record.dropFirst(kind.labelByteCount))
+        guard let start = pixels.assumingMemoryBound(to: UInt8.self).baseAddress else {
+          preconditionFailure("a record has pixels")
+        }
+        return try body(record[kind.labelByteCount - 1], .planes(start))
+      }
+    }
+
+    /// Returns the coarse label of a record.
+    ///
+    /// - Parameter index: The index of the record, in 0 ..< ``count``.
+    /// - Returns: The label, 0 … 19; `nil` if the dataset has no coarse classes.
+    /// - Throws: ``DatasetError`` if a label is too large.
+    /// - Precondition: The split has not been whitened.
+    public func coarseLabel(at index: Int) throws -> UInt8? {
+      try withRecord(at: index) { kind.coarseClassCount > 0 ? $0[0] : nil }
+    }
+
+    /// Calls a body with the bytes of a record, whose labels are valid.
+    private func withRecord<Result>(
+      at index: Int, _ body: (_ record: UnsafeRawBufferPointer) throws -> Result
     ) throws -> Result {
       precondition((0..<count).contains(index), "record \(index) is not in 0..<\(count)")
       let index = first + index
@@ -93,51 +121,53 @@ extension ImageDataset {
         var f = 0
         while index >= ends[f] { f += 1 }
         let indexInFile = index - (f == 0 ? 0 : ends[f - 1])
-        let record = UnsafeRawBufferPointer(
-          rebasing: files[f].bytes[
-            indexInFile * ImageDataset.recordByteCount..<(indexInFile + 1) * ImageDataset.recordByteCount])
-        try Self.validateLabel(record[0], of: indexInFile, in: files[f])
-        return try Self.withPlanes(record, body)
+        let start = indexInFile * kind.recordByteCount
+        let record = UnsafeRawBufferPointer(rebasing: files[f].bytes[start..<start + kind.recordByteCount])
+        try validateLabels(record, indexInFile, in: files[f])
+        return try body(record)
       case .synthetic(let set):
-        // On the stack: a temporary allocation of this size would use the heap.
-        var record = InlineArray<3073, UInt8>(repeating: 0)
+        // On the stack: a temporary allocation of this size would use the heap. Large enough for every kind.
+        var record = InlineArray<3074, UInt8>(repeating: 0)
         return try withUnsafeMutableBytes(of: &record) { bytes in
-          set.generate(index, into: bytes)
-          return try Self.withPlanes(UnsafeRawBufferPointer(bytes), body)
+          let record = UnsafeMutableRawBufferPointer(rebasing: bytes[0..<kind.recordByteCount])
+          set.generate(index, into: record)
+          return try body(UnsafeRawBufferPointer(record))
         }
-      case .whitened(let images):
-        return try body(images.labels[index], .whitened(images.pixels.pointer + 3072 * index))
+      case .whitened: preconditionFailure("a whitened split has no records")
       }
-    }
-
-    private static func withPlanes<Result>(
-      _ record: UnsafeRawBufferPointer, _ body: (UInt8, StoredImage) throws -> Result
-    ) rethrows -> Result {
-      let planes = UnsafeRawBufferPointer(rebasing: record.dropFirst()).assumingMemoryBound(to: UInt8.self)
-      guard let start = planes.baseAddress else { preconditionFailure("a record has pixels") }
-      return try body(record[0], .planes(start))
     }
 
     /// Checks the labels of all records, so that a run does not fail hours later at a damaged one.
     ///
     /// Takes 0.02 to 0.03 s for the real dataset if it is in the page cache; otherwise it reads the files.
     ///
-    /// - Throws: ``DatasetError`` for the first label above 9.
+    /// - Throws: ``DatasetError`` for the first label that is too large.
     func validateLabels() throws {
       guard case .files(let files, _) = storage else { return }
       for file in files {
-        for record in 0..<file.bytes.count / ImageDataset.recordByteCount {
-          try Self.validateLabel(file.bytes[record * ImageDataset.recordByteCount], of: record, in: file)
+        for record in 0..<file.bytes.count / kind.recordByteCount {
+          let start = record * kind.recordByteCount
+          try validateLabels(
+            UnsafeRawBufferPointer(rebasing: file.bytes[start..<start + kind.labelByteCount]), record, in: file)
         }
       }
     }
 
-    private static func validateLabel(_ label: UInt8, of record: Int, in file: MappedFile) throws {
-      guard label < ImageDataset.classCount else {
-        throw DatasetError(
-          "\(file.path): record \(record) has label \(label), above 9; "
-            + "the file is damaged or not a CIFAR-10 file; fetch it again.")
+    /// Checks the labels at the start of a record.
+    private func validateLabels(_ record: UnsafeRawBufferPointer, _ index: Int, in file: MappedFile) throws {
+      let label = record[kind.labelByteCount - 1]
+      if label >= kind.classCount {
+        throw invalidLabel("label \(label), above \(kind.classCount - 1)", index, in: file)
       }
+      if kind.coarseClassCount > 0 && record[0] >= kind.coarseClassCount {
+        throw invalidLabel("coarse label \(record[0]), above \(kind.coarseClassCount - 1)", index, in: file)
+      }
+    }
+
+    private func invalidLabel(_ defect: String, _ index: Int, in file: MappedFile) -> DatasetError {
+      DatasetError(
+        "\(file.path): record \(index) has \(defect); "
+          + "the file is damaged or not a \(kind.title) file; fetch it again.")
     }
 
     /// `SHA-256` and the first 16 hexadecimal digits over all records, or the name of the synthetic set.

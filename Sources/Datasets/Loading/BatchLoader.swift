@@ -95,7 +95,7 @@ public final class BatchLoader: @unchecked Sendable {
   ///
   /// The memory of the previous batch may be overwritten from now on.
   ///
-  /// - Throws: ``DatasetError`` if a record has a label above 9; the batches before it are returned first.
+  /// - Throws: ``DatasetError`` if a record has an invalid label; the batches before it are returned first.
   public func next() throws -> Batch {
     condition.lock()
     defer { condition.unlock() }
@@ -158,6 +158,6 @@ public struct Batch: Sendable {
   public let images: Tensor
   /// The rows and columns of each image.
   public let imageSize: Int
-  /// One class per image, 0 … 9.
+  /// One class per image.
   public let labels: AlignedBuffer<UInt8>
 }

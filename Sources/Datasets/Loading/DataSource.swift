@@ -9,33 +9,37 @@ public struct DataSource: Sendable, CustomStringConvertible {
 
   /// Resolves `--data` and validates all labels.
   ///
-  /// `auto` selects the directory in `$CIFAR10_DIR`, else `data/cifar-10-batches-bin` if it exists, else the embedded
-  /// synthetic set.
+  /// `auto` selects the directory in `$CIFAR10_DIR` or `$CIFAR100_DIR`, else `data/cifar-10-batches-bin` or
+  /// `data/cifar-100-binary` if it exists, else the embedded synthetic set.
   ///
   /// - Parameters:
   ///   - choice: `auto`, `synthetic` or a directory.
-  ///   - environment: The environment variables, of which `CIFAR10_DIR` is read.
-  /// - Throws: ``DatasetError`` if the selected directory cannot be used, or a label is above 9.
+  ///   - kind: The dataset that `--dataset` selects.
+  ///   - environment: The environment variables, of which ``DatasetKind/environmentVariable`` is read.
+  /// - Throws: ``DatasetError`` if the selected directory cannot be used, or a label is invalid.
   public init(
-    _ choice: String, environment: [String: String] = ProcessInfo.processInfo.environment
+    _ choice: String, kind: DatasetKind = .cifar10,
+    environment: [String: String] = ProcessInfo.processInfo.environment
   ) throws {
-    let defaultDirectory = "data/cifar-10-batches-bin"
+    let defaultDirectory = "data/\(kind.archiveDirectory)"
     let reason: String
     let directory: String?
     if choice != "auto" {
       directory = choice == "synthetic" ? nil : choice
       reason = "--data \(choice)"
-    } else if let named = environment["CIFAR10_DIR"], !named.isEmpty {
+    } else if let named = environment[kind.environmentVariable], !named.isEmpty {
       directory = named
-      reason = "$CIFAR10_DIR"
+      reason = "$\(kind.environmentVariable)"
     } else if FileManager.default.fileExists(atPath: defaultDirectory) {
       directory = defaultDirectory
       reason = "found there"
     } else {
       directory = nil
-      reason = "no $CIFAR10_DIR and no \(defaultDirectory); launch/fetch-cifar10 gets the real set"
+      reason =
+        "no $\(kind.environmentVariable) and no \(defaultDirectory); \(kind.fetchCommand) gets the real set"
     }
-    dataset = try directory.map { try ImageDataset(directory: $0) } ?? SyntheticCIFAR10.dataset()
+    dataset =
+      try directory.map { try ImageDataset(directory: $0, kind: kind) } ?? SyntheticDataset.dataset(kind)
     try dataset.training.validateLabels()
     try dataset.test.validateLabels()
     let sizes = "\(dataset.training.count) training and \(dataset.test.count) test images"

@@ -7,7 +7,7 @@ extension ZCAWhitening {
 
   /// Fits a whitening to training images.
   ///
-  /// Takes about a minute of one core for CIFAR-10, and 0.3 GB of memory meanwhile. OpenBLAS rounds differently on
+  /// Takes about 15 s of one core for CIFAR-10, and 0.3 GB of memory meanwhile. OpenBLAS rounds differently on
   /// different CPUs, so only one rank should fit.
   ///
   /// - Parameter split: The training images.

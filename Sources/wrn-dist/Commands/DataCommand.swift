@@ -1,10 +1,10 @@
 import ArgumentParser
 import Datasets
 
-/// Commands for data sets in CIFAR-10's binary format.
+/// Commands for data sets in the binary formats of CIFAR-10 and CIFAR-100.
 struct DataCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "data", abstract: "Writes or checks a data set in CIFAR-10's binary format.",
+    commandName: "data", abstract: "Writes or checks a data set in the binary format of CIFAR-10 or CIFAR-100.",
     subcommands: [DataSynthesizeCommand.self, DataVerifyCommand.self])
 }
 
@@ -16,13 +16,16 @@ struct DataSynthesizeCommand: ParsableCommand {
     discussion: "The same seed gives the same bytes on every machine; seed 0 is the embedded data set.")
 
   @Argument(help: "A directory that does not exist yet.") var directory: String
+  @Option(help: "cifar10 (ten shapes), or cifar100 (shapes in two textures and five colours).")
+  var dataset: DatasetKind = .cifar10
   @Option(help: "Seed of all images and labels.") var seed: UInt64 = 0
 
   func run() throws {
-    try SyntheticCIFAR10.write(to: directory, seed: seed)
+    try SyntheticDataset.write(to: directory, kind: dataset, seed: seed)
+    let flags = (dataset == .cifar10 ? "" : "--dataset \(dataset.rawValue) ") + "--data \(directory)"
     print(
-      "\(directory): \(SyntheticCIFAR10.trainingCount) training and \(SyntheticCIFAR10.testCount) test images; "
-        + "use it with --data \(directory)")
+      "\(directory): \(SyntheticDataset.trainingCount) training and \(SyntheticDataset.testCount) test images; "
+        + "use it with \(flags)")
   }
 }
 
@@ -32,9 +35,11 @@ struct DataVerifyCommand: ParsableCommand {
     commandName: "verify",
     abstract: "Reads every record of a data set: sizes, labels, class counts, SHA-256 of the real CIFAR-10.")
 
-  @Argument(help: "The directory with data_batch_*.bin and test_batch.bin.") var directory: String
+  @Argument(help: "The directory with data_batch_*.bin and test_batch.bin, or train.bin and test.bin.")
+  var directory: String
+  @Option(help: "The format: cifar10 or cifar100.") var dataset: DatasetKind = .cifar10
 
   func run() throws {
-    print(try DatasetVerification(directory: directory))
+    print(try DatasetVerification(directory: directory, kind: dataset))
   }
 }

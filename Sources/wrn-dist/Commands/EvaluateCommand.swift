@@ -104,7 +104,7 @@ struct EvaluateCommand: ParsableCommand {
         globalBatchSize: options.batchSize, microbatchCount: options.microbatches, rank: 0,
         worldSize: 1)
       self.configuration = configuration
-      source = try DataSource(options.data)
+      source = try DataSource(options.data, kind: configuration.dataset)
       pipeline = ImagePipeline(normalization: configuration.publishedNormalization)
       try options.rejectRepeatedImages(of: source.dataset.test.count)
       pool = try WorkerPool(workerCount: threadCount)

@@ -97,3 +97,4 @@ extension WireFormat: ExpressibleByArgument {}
 extension BatchNormalizationScope: ExpressibleByArgument {}
 extension NormalizationStatistics: ExpressibleByArgument {}
 extension ShuffleMode: ExpressibleByArgument {}
+extension DatasetKind: ExpressibleByArgument {}

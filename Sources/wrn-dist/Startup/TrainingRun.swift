@@ -34,7 +34,7 @@ struct TrainingRun {
   ) throws {
     var configuration = configuration
     _ = try configuration.microbatchPlan(communicator)
-    source = try DataSource(configuration.data)
+    source = try DataSource(configuration.data, kind: configuration.dataset)
     try configuration.completeLength(trainingCount: source.dataset.training.count)
     let network = try configuration.modelGraph()
     if configuration.outputDirectory.isEmpty {

@@ -69,21 +69,38 @@ struct Bar {
 
 /// The shape of an image's class, defined in rotated and scaled coordinates u and v from −1 to 1.
 struct Figure {
-  let color: SIMD4<Double>
-  private let label: Int
+  /// The shapes, in the order of their numbers.
+  static let names = [
+    "disc", "ring", "square", "triangle", "cross", "stripes", "checkerboard", "dots", "target",
+    "half-moon",
+  ]
+
+  private let baseColor: SIMD4<Double>
+  private let style: FigureStyle
   private let x: Double
   private let y: Double
   private let radius: Double
   private let axis: (x: Double, y: Double)
 
-  init(_ label: Int, _ random: inout RandomCursor) {
-    self.label = label
-    // Lighter than most backgrounds, though sometimes only slightly.
-    color = random.color() * SIMD4(repeating: 0.5) + SIMD4(repeating: 127)
+  init(_ style: FigureStyle, _ random: inout RandomCursor) {
+    self.style = style
+    let color = random.color()
+    if let tint = style.tint {
+      baseColor = color * SIMD4(repeating: 0.25) + tint.color * SIMD4(repeating: 0.75)
+    } else {
+      // Lighter than most backgrounds, though sometimes only slightly.
+      baseColor = color * SIMD4(repeating: 0.5) + SIMD4(repeating: 127)
+    }
     x = random.number(11, 21)
     y = random.number(11, 21)
     radius = random.number(6, 11)
     axis = random.direction()
+  }
+
+  /// Returns the color of a pixel that the figure covers.
+  func color(_ x: Int, _ y: Int) -> SIMD4<Double> {
+    let isDark = style.texture == .speckled && (x >> 1 ^ y >> 1) & 1 == 1
+    return isDark ? baseColor * SIMD4(repeating: 0.4) : baseColor
   }
 
   func covers(_ px: Double, _ py: Double) -> Bool {
@@ -92,7 +109,7 @@ struct Figure {
     let v = axis.x * dy - axis.y * dx
     let square = u * u + v * v
     let (au, av) = (u < 0 ? -u : u, v < 0 ? -v : v)
-    switch label {
+    switch style.shape {
     case 0: return square <= 0.8
     case 1: return square <= 1 && square >= 0.4
     case 2: return au <= 0.8 && av <= 0.8
