@@ -30,6 +30,12 @@ public final class ImageDataset: Sendable {
     self.coarseClassNames = coarseClassNames
   }
 
+  /// Returns the dataset with other images in its splits, such as whitened ones.
+  public func replacing(training: Split, test: Split) -> ImageDataset {
+    ImageDataset(
+      kind: kind, training: training, test: test, classNames: classNames, coarseClassNames: coarseClassNames)
+  }
+
   /// Returns the properties that must be equal on all ranks: class names, and size and digest of each split.
   ///
   /// A digest covers every byte of the split's files: about 0.1 s for the real dataset if it is in the page cache. The

@@ -58,7 +58,7 @@ extension Checkpoint {
 }
 
 /// Tensors of a model matched with a file's, all checked before any is copied.
-private struct TensorMatches {
+struct TensorMatches {
   private let file: SafetensorsFile
   private let pairs: [(tensor: FileTensor, entry: SafetensorsFile.Entry)]
 

@@ -7,7 +7,8 @@ import Tensors
 ///
 /// `model.safetensors` holds parameters and running statistics, `optimizer.safetensors` the optimizer's states as `STATE.NAME`,
 /// `state.json` (written last) the step, the configuration, and the lengths and SHA-256 of both. If weights are averaged,
-/// `average.safetensors` holds the average with its own running statistics. A checkpoint does not depend on the number of
+/// `average.safetensors` holds the average with its own running statistics; if images are whitened, `zca.safetensors` the
+/// whitening. A checkpoint does not depend on the number of
 /// ranks or threads.
 public struct Checkpoint: Sendable {
   /// The contents of `state.json`.
@@ -99,7 +100,7 @@ public struct Checkpoint: Sendable {
       throw CheckpointError(
         .bad, "\(path) has format version \(state.formatVersion), this program reads 1; use a newer program.")
     }
-    let optional = state.files.keys.filter { $0 == averageFile }
+    let optional = state.files.keys.filter { [averageFile, WhiteningFile.name].contains($0) }.sorted()
     for name in [modelFile, optimizerFile] + optional {
       let file = "\(path)/\(name)"
       guard let expected = state.files[name], let found = FileDigest.of(file) else {

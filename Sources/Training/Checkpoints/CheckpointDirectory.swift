@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Models
+import Tensors
 
 /// A run's `checkpoints/`: directories `step-00001000`, and `latest`, a text file with the name of the newest.
 ///
@@ -51,11 +52,14 @@ package struct CheckpointDirectory {
   ///
   /// - Parameters:
   ///   - model: The model, with all optimizer states.
+  ///   - average: The averaged weights, if there are any.
+  ///   - whitening: The whitening of the images, if there is one.
   ///   - state: The contents of `state.json`, except the files' digests.
   ///   - keeping: The number of checkpoints to keep; 0 for all.
   /// - Throws: ``CheckpointError`` if a file cannot be written; older checkpoints are unchanged then.
   package func save(
-    _ model: ModelState, average: ModelState? = nil, state: Checkpoint.State, keeping: Int
+    _ model: ModelState, average: ModelState? = nil, whitening: ParameterStore? = nil, state: Checkpoint.State,
+    keeping: Int
   ) throws {
     let name = Self.name(step: state.step)
     let temporary = "\(path)/.\(name).tmp"
@@ -73,6 +77,10 @@ package struct CheckpointDirectory {
       if let average {
         state.files[Checkpoint.averageFile] = try SafetensorsWriter.write(
           average.modelTensors, to: "\(temporary)/\(Checkpoint.averageFile)")
+      }
+      if let whitening {
+        let tensors = whitening.layout.parameters.map { FileTensor($0.name, $0, in: whitening) }
+        state.files[WhiteningFile.name] = try SafetensorsWriter.write(tensors, to: "\(temporary)/\(WhiteningFile.name)")
       }
       try write(try Self.encode(state), to: "\(temporary)/\(Checkpoint.stateFile)")
       try OutputFile.synchronizeDirectory(temporary)

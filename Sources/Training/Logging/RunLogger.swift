@@ -1,5 +1,6 @@
 import Foundation
 import Support
+import Tensors
 
 /// A destination of a run's report lines: a terminal, a log file, a test.
 public protocol Console: AnyObject {
@@ -22,6 +23,7 @@ public final class RunLogger {
   private let evalEvents: TensorBoardWriter
   private let trainingCount: Int
   private let dataFingerprint: String
+  private let whitening: ParameterStore?
   private let clock = ContinuousClock()
   private let runStart: ContinuousClock.Instant
   private var lastStep: ContinuousClock.Instant
@@ -49,11 +51,13 @@ public final class RunLogger {
   ///   - completedSteps: The steps already done.
   ///   - trainingCount: The number of images of the training set.
   ///   - dataFingerprint: The hash that identifies the data set.
+  ///   - whitening: The whitening of the images, if there is one; checkpoints hold it.
   ///   - console: The destination of report lines.
   /// - Throws: ``CheckpointError`` if a file cannot be written.
   public init(
     _ configuration: TrainingConfiguration, networkName: String, output: OutputDirectory,
-    completedSteps: Int, trainingCount: Int, dataFingerprint: String, console: any Console
+    completedSteps: Int, trainingCount: Int, dataFingerprint: String, whitening: ParameterStore? = nil,
+    console: any Console
   ) throws {
     self.configuration = configuration
     self.networkName = networkName
@@ -61,6 +65,7 @@ public final class RunLogger {
     self.console = console
     self.trainingCount = trainingCount
     self.dataFingerprint = dataFingerprint
+    self.whitening = whitening
     metrics = try MetricLog(output.path("metrics.jsonl"), keepingStepsThrough: completedSteps)
     trainEvents = try TensorBoardWriter(directory: output.path("train"), startingAfter: completedSteps)
     evalEvents = try TensorBoardWriter(directory: output.path("eval"), startingAfter: completedSteps)
@@ -137,7 +142,7 @@ public final class RunLogger {
       configuration: Dictionary(
         uniqueKeysWithValues: configuration.settings.map { ($0.name, $0.value) }))
     try CheckpointDirectory(output.path("checkpoints")).save(
-      model, average: average, state: state, keeping: configuration.keepCheckpoints)
+      model, average: average, whitening: whitening, state: state, keeping: configuration.keepCheckpoints)
     // The time of writing must not count as the next step's.
     lastStep = clock.now
   }

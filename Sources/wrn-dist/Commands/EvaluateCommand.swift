@@ -59,8 +59,15 @@ struct EvaluateCommand: ParsableCommand {
         model.graph, engine: selection.engine, workerCount: prepared.pool.workerCount,
         participates: evalRanks == .all || communicator.rank == 0)
       try MemoryCheck.requireFits(byteCount, communicator)
+      var (test, pipeline) = (prepared.source.dataset.test, ImagePipeline(
+        normalization: prepared.configuration.publishedNormalization))
+      if prepared.configuration.normalize == .zca {
+        let whitening = try checkpoint.whitening(communicator)
+        pipeline = ImagePipeline(normalization: .zca(whitening))
+        test = try test.whitened(by: whitening)
+      }
       let evaluation = Evaluation(
-        model, split: prepared.source.dataset.test, pipeline: prepared.pipeline, configuration: prepared.configuration,
+        model, split: test, pipeline: pipeline, configuration: prepared.configuration,
         engine: selection.engine, pool: prepared.pool, communicator: communicator)
       var layout = ParameterLayout()
       if logitsOutput != nil {
@@ -81,7 +88,6 @@ struct EvaluateCommand: ParsableCommand {
   private struct Prepared {
     let configuration: TrainingConfiguration
     let source: DataSource
-    let pipeline: ImagePipeline
     let pool: WorkerPool
 
     init(_ options: EvaluateCommand, _ checkpoint: EvaluatedCheckpoint, threadCount: Int) throws {
@@ -105,7 +111,6 @@ struct EvaluateCommand: ParsableCommand {
         worldSize: 1)
       self.configuration = configuration
       source = try DataSource(options.data, kind: configuration.dataset)
-      pipeline = ImagePipeline(normalization: configuration.publishedNormalization)
       try options.rejectRepeatedImages(of: source.dataset.test.count)
       pool = try WorkerPool(workerCount: threadCount)
     }

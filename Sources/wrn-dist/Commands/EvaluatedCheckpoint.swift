@@ -60,6 +60,23 @@ struct EvaluatedCheckpoint {
     return state
   }
 
+  /// Returns the whitening that rank 0 reads from the checkpoint.
+  ///
+  /// Collective.
+  ///
+  /// - Throws: `CollectiveFailure` on every rank if the checkpoint has none or it is invalid.
+  func whitening(_ communicator: any Communicator) throws -> ZCAWhitening {
+    let store = try RankSession.collectively(communicator) {
+      guard communicator.rank == 0 else { return WhiteningFile.makeStore() }
+      guard let store = try Checkpoint(path).whitening() else {
+        throw UsageError("--normalize zca needs the whitening of a run, which \(path) has not; give a checkpoint directory.")
+      }
+      return store
+    }
+    try communicator.broadcast(store.bytes, root: 0)
+    return try WhiteningFile.whitening(store)
+  }
+
   private func setting<Value: RawRepresentable<String>>(_ name: String) -> Value? {
     settings[name].flatMap(Value.init)
   }

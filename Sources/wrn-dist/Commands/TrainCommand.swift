@@ -46,7 +46,7 @@ struct TrainCommand: ParsableCommand {
       let trainer = try RankSession.collectively(communicator) {
         try Trainer(
           run.configuration, model: run.model, completedSteps: completedSteps,
-          dataset: run.source.dataset, normalization: run.normalization, engine: selection.engine, pool: run.pool,
+          dataset: run.dataset, normalization: run.normalization, engine: selection.engine, pool: run.pool,
           communicator: communicator, logger: run.recorder, stop: stop,
           fault: fault, tracer: trace?.tracer)
       }

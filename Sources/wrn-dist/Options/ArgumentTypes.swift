@@ -78,7 +78,6 @@ extension ScheduleConfiguration.Name: ExpressibleByArgument {}
 extension WideResNetConfiguration.Architecture: ExpressibleByArgument {}
 extension Initialization.Weights: ExpressibleByArgument {}
 extension Initialization.Scale: ExpressibleByArgument {}
-extension DatasetKind: ExpressibleByArgument {}
 extension LastBatch: ExpressibleByArgument {}
 extension NormalizationMode: ExpressibleByArgument {}
 extension CropBorder: ExpressibleByArgument {}

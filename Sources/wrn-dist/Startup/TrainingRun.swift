@@ -14,8 +14,11 @@ struct TrainingRun {
   let source: DataSource
   /// Parameters, running statistics and optimizer state; zeros until ``start(_:)``.
   let model: ModelState
+  /// The images that are trained on and evaluated; whitened after ``start(_:)`` if that is asked for.
+  private(set) var dataset: ImageDataset
   /// The map from raw pixels to the network's input.
-  let normalization: PixelNormalization
+  private(set) var normalization: PixelNormalization
+  private var whitening: ParameterStore?
   /// This rank's worker threads.
   let pool: WorkerPool
   /// The reports; on rank 0 only, after ``start(_:)``.
@@ -41,6 +44,7 @@ struct TrainingRun {
       configuration.outputDirectory = Self.defaultOutputDirectory(network)
     }
     self.configuration = configuration
+    dataset = source.dataset
     normalization = configuration.publishedNormalization
     tracePath = options.output.trace
     isOptimizerStateReplicated =
@@ -67,6 +71,7 @@ struct TrainingRun {
     try withUnsafeMutableBytes(of: &completedSteps) { try communicator.broadcast($0, root: 0) }
     try model.broadcast(root: 0, includingOptimizerStates: isOptimizerStateReplicated, on: communicator)
     try SettingsConsistency.verifyEqual(layoutSettings(), .layout, on: communicator)
+    if configuration.normalize == .zca { try whiten(communicator) }
     let steps = completedSteps
     let opened = try RankSession.collectively(communicator) {
       communicator.rank == 0
@@ -74,6 +79,30 @@ struct TrainingRun {
     }
     recorder = opened
     return completedSteps
+  }
+
+  /// Whitens all images by the whitening of the run, or by a new one of the training images that are not held out.
+  ///
+  /// Collective. Rank 0 fits it, since OpenBLAS rounds differently on other CPUs, and broadcasts it.
+  private mutating func whiten(_ communicator: any Communicator) throws {
+    let store = try RankSession.collectively(communicator) {
+      guard communicator.rank == 0 else { return WhiteningFile.makeStore() }
+      if let saved = try checkpointToResume()?.whitening() { return saved }
+      console?.write("fitting the ZCA whitening to the training images")
+      let training = source.dataset.training.holdingOut(configuration.validation).training
+      return WhiteningFile.store(try ZCAWhitening(fittedTo: training))
+    }
+    try communicator.broadcast(store.bytes, root: 0)
+    whitening = store
+    let map = try WhiteningFile.whitening(store)
+    normalization = .zca(map)
+    let (all, pool) = (source.dataset, pool)
+    dataset = try RankSession.collectively(communicator) {
+      let splits = try [all.training, all.test].map { split in
+        try split.whitened(by: map) { count, body in pool.parallelFor(count, with: body) { body, item, _ in body(item) } }
+      }
+      return all.replacing(training: splits[0], test: splits[1])
+    }
   }
 
   /// The shapes of the model's tensors and a digest of the initial state.
@@ -157,11 +186,12 @@ struct TrainingRun {
     let output = try OutputDirectory(creating: configuration.outputDirectory)
     if isInside { try tracePath.map(TraceSession.check) }
     try output.write(ConfigurationFile.render(configuration.settings), to: "config.yaml")
+    if let whitening { try SafetensorsWriter.write(whitening, to: output.path(WhiteningFile.name)) }
     console.write(source.description)
     return try RunLogger(
       configuration, networkName: model.graph.name, output: output,
-      completedSteps: completedSteps, trainingCount: source.dataset.training.count,
-      dataFingerprint: dataFingerprint, console: console)
+      completedSteps: completedSteps, trainingCount: source.dataset.training.count - configuration.validation,
+      dataFingerprint: dataFingerprint, whitening: whitening, console: console)
   }
 
   /// Returns a new name such as `runs/20261123-180000-WRN-22-1`.
