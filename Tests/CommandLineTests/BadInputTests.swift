@@ -27,6 +27,36 @@ import Testing
     ["train", "--depth", "10", "--steps", "2", "--output-dir", "out"] + more
   }
 
+  @Test(arguments: [
+    (["--depth", "23"], "--depth 23 is not a Wide ResNet depth"),
+    (["--architecture", "wrn", "--block", "3,2"], "--block 3,2 is not a list of one to four kernel sizes 1 and 3"),
+    (["--architecture", "wrn", "--block", "3,5"], "--block 3,5 is not a list"),
+    (["--block", "3,1"], "--block 3,1 needs --architecture wrn"),
+    (["--dropout", "1"], "--dropout 1.0 must be a probability in [0, 1)"),
+    (["--schedule", "steps", "--milestones", "120,60"], "ilestone"),
+    (["--schedule", "points", "--schedule-points", "0:1,1:0", "--steps", "5000"], "oint"),
+    (["--resolution", "30"], "--resolution 30: 30 is not a multiple of 4"),
+    (["--cutout", "33"], "--cutout 33 must lie between 0 and 32"),
+    (["--crop-padding", "32"], "--crop-padding 32 must lie between 0 and 31"),
+    (["--validation", "9990"], "--validation 9990 leaves 10 of 10000 training images"),
+    (["--keep-best"], "--keep-best chooses by held-out images"),
+    (["--momentum", "1"], "--momentum 1.0 must be in [0, 1)"),
+    (["--average-decay", "1"], "--average-decay 1.0 must be in [0, 1)"),
+    (["--average-every", "0"], "--average-every 0 must be at least 1"),
+    (["--label-smoothing", "1"], "--label-smoothing 1.0 must be in [0, 1)"),
+    (["--clip-norm", "-1"], "--clip-norm -1.0 must be a nonnegative number"),
+    (["--blocks-per-group", "0"], "--blocks-per-group 0 must lie between 1 and 1666"),
+    (["--blocks-per-group", "2"], "--depth and --blocks-per-group both set the depth"),
+    (["--last-batch", "drop", "--batch-size", "10008"], "--last-batch drop needs at least one whole batch"),
+  ])
+  func settingsThatNoRunHas(flags: [String], message: String) throws {
+    let depth = flags.first == "--depth" ? [] : ["--depth", "10"]
+    let length = flags.contains("--steps") ? [] : ["--steps", "2"]
+    try refuse(
+      TemporaryDirectory(), ["train", "--data", "synthetic", "--output-dir", "out"] + depth + length + flags, code: 64,
+      [message], ranks: [nil])
+  }
+
   @Test func aMissingDataDirectory() throws {
     try refuse(
       TemporaryDirectory(), training(["--data", "nowhere"]), code: 65,

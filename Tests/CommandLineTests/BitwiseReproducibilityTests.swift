@@ -40,6 +40,22 @@ import Testing
       ["--steps", "3", "--depth", "22", "--widen-factor", "2"], layouts: [(1, 2), (2, 1), (3, 1), (4, 1)])
   }
 
+  /// Dropout, crops, flips and cutouts are functions of seed, epoch and sample.
+  @Test func thePaperWithDropout() throws {
+    try check(Recipes.paper + ["--steps", "5"], layouts: Self.layouts)
+  }
+
+  /// The size of images changes after step 3, and an average of the weights is evaluated.
+  @Test func theFastRecipeWithAChangeOfSize() throws {
+    try check(Recipes.fast + ["--steps", "6"], layouts: Self.layouts)
+  }
+
+  @Test func clippedGradients() throws {
+    let flags = ["--steps", "4", "--clip-norm", "0.5", "--optimizer-state"]
+    try check(flags + ["sharded"], layouts: [(2, 2), (3, 1)])
+    try check(flags + ["replicated"], layouts: [(2, 1), (4, 1)])
+  }
+
   /// Bucket size, progress mode and sharding affect speed and memory, but not results.
   @Test(arguments: [
     (2, ["--bucket-size", "64KiB", "--threads", "2"]),

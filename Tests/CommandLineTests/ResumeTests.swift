@@ -21,6 +21,28 @@ import Testing
     #expect(train("parts").count == 9)
   }
 
+  /// In the middle of an epoch, and on each side of a change of the images' size, by another number of ranks.
+  @Test(arguments: [(Recipes.paper, [4]), (Recipes.fast, [2, 4, 5])])
+  func recipesResume(flags: [String], steps: [Int]) throws {
+    let folder = try TemporaryDirectory()
+    let flags = flags + ["--steps", "8", "--eval-every", "4", "--eval-batches", "3"]
+    try Job.training(
+      folder, ranks: 2, output: "whole", flags + ["--checkpoint-every", "1", "--keep-checkpoints", "0"]
+    ).succeed()
+    for step in steps {
+      let resumed = try Job.training(
+        folder, ranks: 3, output: "from-\(step)",
+        flags + ["--threads", "2", "--resume", "whole/checkpoints/step-0000000\(step)"]
+      ).succeed()
+      #expect(resumed.standardOutput.contains("resuming after step \(step)"))
+      #expect(try folder.digest("from-\(step)") == folder.digest("whole"))
+      let expected = folder.metrics("whole").filter { line in
+        !(1...step).contains { line.contains("\"step\":\($0),") }
+      }
+      #expect(folder.metrics("from-\(step)") == expected)
+    }
+  }
+
   /// A checkpoint gathers sharded optimizer state; a resume shards it again.
   @Test(arguments: [("sharded", "replicated"), ("replicated", "sharded")])
   func optimizerStateModeChanges(first: String, then: String) throws {

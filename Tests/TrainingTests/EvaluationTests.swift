@@ -57,6 +57,59 @@ import Training
     #expect(result.accuracy == Double(result.correctCount) / 2000)
   }
 
+  /// The mean of the logits of an image and its mirror image, from two evaluations of the logits alone.
+  @Test func mirrorImagesAreAveraged() throws {
+    var configuration = Self.configuration(.next(5), batchSize: 48)
+    let split = SyntheticDataset.dataset().test
+    func evaluation() throws -> Evaluation {
+      Evaluation(
+        try Self.model(), split: split, configuration: configuration, engine: BLASConvolutionEngine(),
+        pool: try WorkerPool(workerCount: 2), communicator: SingleProcessCommunicator())
+    }
+    let plain = try evaluation()(index: 0)
+    #expect(plain.mirroredConfusion == nil && plain.mirroredAccuracy == nil)
+    configuration.testFlip = true
+    let found = try evaluation()(index: 0)
+    #expect(found.loss == plain.loss && found.confusion == plain.confusion)
+
+    // The same images and their mirror images as one batch each, by an executor of its own.
+    let model = try Self.model()
+    let images = Tensor(Shape(48, 32, 32, 3))
+    let labels = AlignedBuffer<UInt8>(count: 48)
+    let tree = ReductionTree(leafCount: 4)
+    let executor = ModelExecutor(
+      model.graph, engine: BLASConvolutionEngine(), pool: try WorkerPool(workerCount: 1), parameters: model.parameters,
+      runningStatistics: model.runningStatistics, imagesPerMicrobatch: 12, microbatches: 0..<4, tree: tree, scope: .global,
+      purpose: .inference)
+    var confusion = ConfusionMatrix(classCount: 10)
+    for b in 1...5 {
+      var sums = [Double](repeating: 0, count: 480)
+      for isMirrored in [false, true] {
+        for i in 0..<48 {
+          let pixels = images.pointer + i * 3072
+          labels.pointer[i] = try split.readRecord(at: b * 48 + i, pixels: pixels)
+          guard isMirrored else { continue }
+          for y in 0..<32 {
+            for x in 0..<16 {
+              for c in 0..<3 { swap(&pixels[(y * 32 + x) * 3 + c], &pixels[(y * 32 + 31 - x) * 3 + c]) }
+            }
+          }
+        }
+        let batch = LocalBatch(
+          model.graph, globalImageCount: 48, imagesPerMicrobatch: 12, localRange: 0..<4, tree: tree,
+          communicator: SingleProcessCommunicator())
+        try executor.forward(images.pointer, labels: labels.pointer, batch: batch, statistics: .batch)
+        _ = try executor.finishLoss(batch)
+        for i in 0..<480 { sums[i] += Double(executor.logits[i]) }
+      }
+      for i in 0..<48 {
+        let row = Array(sums[i * 10..<(i + 1) * 10])
+        confusion.count(label: Int(labels.pointer[i]), prediction: row.firstIndex(of: row.max() ?? 0) ?? -1)
+      }
+    }
+    #expect(found.mirroredConfusion == confusion)
+  }
+
   @Test(arguments: [1, 2, 3, 4, 7])
   func ranksChangeNothing(worldSize: Int) throws {
     for (ranks, statistics) in [
@@ -64,6 +117,7 @@ import Training
     ] {
       var configuration = Self.configuration(.next(5), batchSize: 16)
       configuration.evalStatistics = statistics
+      configuration.testFlip = statistics == .running
       let alone = try Self.evaluate(configuration, SingleProcessCommunicator())
       configuration.evalRanks = ranks
       let shared = configuration

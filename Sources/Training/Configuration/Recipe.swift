@@ -62,10 +62,10 @@ extension TrainingConfiguration {
     epochs = 20
     augmentation = Augmentation(cropPadding: 4, cropBorder: .reflect, flip: .alternating)
     resolution = .growing
-    learningRate = 0.6
+    learningRate = 1.0
     schedule.name = .points
     labelSmoothing = 0.2
-    optimizer.averageDecay = 0.99
+    optimizer.averageDecay = 0.95
     optimizer.averageEvery = 5
     testFlip = true
     evalEvery = 500

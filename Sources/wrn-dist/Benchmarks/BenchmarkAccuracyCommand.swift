@@ -14,6 +14,7 @@ struct BenchmarkAccuracyCommand: ParsableCommand {
       that of the float64 results (relative L2), and the maximum error over their root mean square (max).
       """)
 
+  @Option(help: "\(HelpText.architecture)") var architecture = WideResNetConfiguration.Architecture.trax
   @Option(help: "\(HelpText.depth)") var depth = 22
   @Option(help: "k, or all: 1, 2, 4 and 10.") var widenFactor = WidenFactors.one
   @Option(help: "Images per microbatch.") var images = 8
@@ -25,7 +26,7 @@ struct BenchmarkAccuracyCommand: ParsableCommand {
       throw UsageError("--images \(images) must lie between 1 and 64.")
     }
     let models = try widenFactor.factors.map {
-      TraxWideResNet.graph(try WideResNetConfiguration(depth: depth, widenFactor: $0))
+      try WideResNetConfiguration(architecture: architecture, depth: depth, widenFactor: $0).graph()
     }
     let engine = try engine.make(environment: ProcessInfo.processInfo.environment)
     let name = "\(engine.name) (\(engine.instructions))"

@@ -18,6 +18,7 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
       measures the peaks of multiply-adds and of memory. Backward computes both gradients.
       """)
 
+  @Option(help: "\(HelpText.architecture)") var architecture = WideResNetConfiguration.Architecture.trax
   @Option(help: "\(HelpText.depth)") var depth = 22
   @Option(help: "k, or all: 1, 2, 4 and 10.") var widenFactor = WidenFactors.one
   @Option(help: "Images per batch.") var batchSize = 64
@@ -31,7 +32,7 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
     _ = try MicrobatchPlan(
       globalBatchSize: batchSize, microbatchCount: microbatches, rank: 0, worldSize: 1)
     let models = try widenFactor.factors.map {
-      TraxWideResNet.graph(try WideResNetConfiguration(depth: depth, widenFactor: $0))
+      try WideResNetConfiguration(architecture: architecture, depth: depth, widenFactor: $0).graph()
     }
     let environment = ProcessInfo.processInfo.environment
     let selected = try engine.make(environment: environment)

@@ -18,8 +18,12 @@ struct BenchmarkStepCommand: ParsableCommand {
       its host sends to others.
       """)
 
+  @Option(help: "\(HelpText.architecture)") var architecture = WideResNetConfiguration.Architecture.trax
   @Option(help: "\(HelpText.depth)") var depth = 22
   @Option(help: "Widen factor k.") var widenFactor = 1
+  @Option(help: "Kernel sizes of a block's convolutions. (default: 3,3)") var block: NumberList?
+  @Option(help: "Probability of dropout before the last convolution of each block.") var dropout = 0.0
+  @Option(help: "Rows and columns of the images, a multiple of 4 up to 32.") var resolution = 32
   @Option(help: "\(HelpText.batchSize)") var batchSize = 64
   @Option(help: "\(HelpText.microbatches).") var microbatches = 8
   @Option(help: "\(HelpText.threads)")
@@ -44,17 +48,18 @@ struct BenchmarkStepCommand: ParsableCommand {
       let selection = try EngineSelection(engine, communicator)
       let (threadCount, plan) = try RankSession.collectively(communicator) {
         guard steps > 0 else { throw UsageError("--steps must be at least 1.") }
+        _ = try ResolutionSchedule("\(resolution)")
         _ = try bucketSize?.bucketByteCount()
         return (try threads.count(requested: self.threads), try trainingConfiguration.microbatchPlan(communicator))
       }
       try MemoryCheck.requireFits(
         trainingConfiguration, engine: selection.engine, threadCount: threadCount, communicator)
       let benchmark = try StepBenchmark(
-        trainingConfiguration, plan, engine: selection.engine, threadCount: threadCount, communicator)
+        trainingConfiguration, plan, imageSize: resolution, engine: selection.engine, threadCount: threadCount, communicator)
       let times = try benchmark.run(steps: steps)
       guard communicator.rank == 0 else { return }
       let report = StepReport(
-        options: trainingConfiguration, times: times, engine: selection,
+        options: trainingConfiguration, imageSize: resolution, times: times, engine: selection,
         worldSize: communicator.worldSize)
       print(json ? try report.json() : report.text)
     }
@@ -62,8 +67,11 @@ struct BenchmarkStepCommand: ParsableCommand {
 
   private var trainingConfiguration: TrainingConfiguration {
     var configuration = TrainingConfiguration()
+    configuration.architecture = architecture
     configuration.depth = depth
     configuration.widenFactor = widenFactor
+    configuration.block = block?.numbers ?? configuration.block
+    configuration.dropout = dropout
     configuration.batchSize = batchSize
     configuration.microbatches = microbatches
     configuration.batchNorm = batchNorm
@@ -77,6 +85,7 @@ struct BenchmarkStepCommand: ParsableCommand {
 /// The report of `benchmark step`.
 struct StepReport {
   let options: TrainingConfiguration
+  let imageSize: Int
   let times: StepBenchmark.Times
   let engine: EngineSelection
   let worldSize: Int
@@ -90,10 +99,16 @@ struct StepReport {
   }
   private var gflops: Double { 6 * Double(times.model.multiplyAdds) * rate / 1e9 }
 
+  /// What differs from Trax's network on whole images.
+  private var variant: String {
+    (options.architecture == .trax ? "" : " (\(options.architecture.rawValue))")
+      + (options.dropout == 0 ? "" : ", dropout \(options.dropout)") + (imageSize == 32 ? "" : ", \(imageSize) pixels")
+  }
+
   /// The human-readable report.
   var text: String {
     """
-    \(times.model.name), batch \(options.batchSize), \(worldSize) rank(s) × \(times.threads) thread(s), \
+    \(times.model.name)\(variant), batch \(options.batchSize), \(worldSize) rank(s) × \(times.threads) thread(s), \
     engine \(engine.description), n = \(times.steps.count)
     median \(format(median * 1e3)) ms per step (fastest \(format(times.steps[0] * 1e3)), \
     slowest \(format(slowest * 1e3))): \(format(rate)) img/s, \(format(gflops)) GFLOP/s
@@ -112,7 +127,8 @@ struct StepReport {
   func json() throws -> String {
     try JSONLine.render(
       Line(
-        network: times.model.name, widenFactor: options.widenFactor,
+        network: times.model.name, architecture: options.architecture.rawValue, imageSize: imageSize,
+        widenFactor: options.widenFactor,
         batchSize: options.batchSize, microbatches: options.microbatches, ranks: worldSize,
         threads: times.threads, engine: engine.engine.name, isa: engine.engine.instructions,
         imagesPerSecond: rate, stepMilliseconds: median * 1e3,
@@ -127,6 +143,8 @@ struct StepReport {
   // Property names are those of `--json`.
   private struct Line: Encodable {
     let network: String
+    let architecture: String
+    let imageSize: Int
     let widenFactor: Int
     let batchSize: Int
     let microbatches: Int

@@ -45,14 +45,14 @@ struct StepBenchmark {
   ///
   /// - Throws: `InvalidModel` if there is no such model.
   init(
-    _ configuration: TrainingConfiguration, _ plan: MicrobatchPlan, engine: any ConvolutionEngine,
+    _ configuration: TrainingConfiguration, _ plan: MicrobatchPlan, imageSize: Int, engine: any ConvolutionEngine,
     threadCount: Int, _ communicator: any Communicator
   ) throws {
     self.configuration = configuration
     self.plan = plan
     self.engine = engine
     self.communicator = communicator
-    let network = try configuration.modelGraph()
+    let network = try configuration.modelConfiguration().graph(imageSize: imageSize)
     model = ModelState(network)
     network.initialize(model.parameters, model.runningStatistics, seed: 0)
     pool = try WorkerPool(workerCount: threadCount, progressing: communicator)

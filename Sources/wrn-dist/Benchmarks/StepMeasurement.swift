@@ -17,6 +17,8 @@ struct StepMeasurement {
   // Property names are those of `benchmark step --json`.
   private struct Line: Decodable {
     let network: String
+    let architecture: WideResNetConfiguration.Architecture?
+    let imageSize: Int?
     let widenFactor: Int
     let imagesPerSecond: Double
     let ranks: Int
@@ -32,11 +34,12 @@ struct StepMeasurement {
     guard let found = try? decoder.decode(Line.self, from: Data(line.utf8)), found.imagesPerSecond > 0,
       (1...1_000_000).contains(found.ranks), (1...1_000_000).contains(found.threads),
       let depth = found.network.split(separator: "-").dropFirst().first.flatMap({ Int($0) }),
-      let configuration = try? WideResNetConfiguration(depth: depth, widenFactor: found.widenFactor)
+      let configuration = try? WideResNetConfiguration(
+        architecture: found.architecture ?? .trax, depth: depth, widenFactor: found.widenFactor)
     else { return nil }
     modelName = found.network
     coreSecondsPerImage = Double(found.ranks * found.threads) / found.imagesPerSecond
-    multiplyAdds = TraxWideResNet.graph(configuration).multiplyAdds
+    multiplyAdds = configuration.graph(imageSize: found.imageSize ?? 32).multiplyAdds
     description =
       "\(found.network), \(found.ranks) rank\(found.ranks == 1 ? "" : "s") × \(found.threads) "
       + "thread\(found.threads == 1 ? "" : "s"), engine \(found.engine), \(found.cpu)"

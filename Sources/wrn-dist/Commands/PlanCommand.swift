@@ -24,6 +24,7 @@ struct PlanCommand: ParsableCommand {
   @Option(help: "Data that a host can send per second, such as 10Gb.") var bandwidth = "10Gb"
   @Option(help: "Time of an empty message between two hosts, such as 20us.") var latency = "20us"
   @Option(help: "Read lines of `benchmark step --json` from this file instead of measuring.") var from: String?
+  @Option(help: "\(HelpText.architecture)") var architecture = WideResNetConfiguration.Architecture.trax
   @Option(help: "\(HelpText.depth)") var depth = 22
   @Option(help: "Widen factors k, separated by commas.") var widenFactor = "1,4,10"
   @Option(help: "Images per step over all ranks, for the first table.") var batchSize = 64
@@ -38,7 +39,7 @@ struct PlanCommand: ParsableCommand {
     let measurements = try from.map(StepMeasurement.read) ?? measure(request)
     var subplots: [[EfficiencyChart.Series]] = [[], []]
     for factor in request.widenFactors {
-      let network = try TraxWideResNet.graph(WideResNetConfiguration(depth: depth, widenFactor: factor))
+      let network = try WideResNetConfiguration(architecture: architecture, depth: depth, widenFactor: factor).graph()
       let cost = ModelCost(network, widenFactor: factor)
       guard let measured = StepMeasurement.nearest(to: cost, in: measurements) else {
         throw UsageError(
@@ -77,7 +78,7 @@ struct PlanCommand: ParsableCommand {
       // Work for about a second per step and core; microbatches of several images, as in a real step.
       let images = factor > 6 ? 4 : 8
       return try StepMeasurement.run([
-        "--depth", "\(depth)", "--widen-factor", "\(factor)", "--batch-size", "\(images * cores)",
+        "--architecture", architecture.rawValue, "--depth", "\(depth)", "--widen-factor", "\(factor)", "--batch-size", "\(images * cores)",
         "--microbatches", "\(cores)", "--threads", "\(cores)", "--steps", factor > 6 ? "2" : "5",
       ])
     }

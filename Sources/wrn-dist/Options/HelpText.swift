@@ -2,6 +2,7 @@
 ///
 /// They are constants, not option groups, because a group would reorder `--help`.
 enum HelpText {
+  static let architecture = "Family: trax, or wrn (the paper's)."
   static let depth = "Nominal depth."
   static let batchSize = "Images per step over all ranks."
   static let microbatches = "Microbatches per batch"
