@@ -1,25 +1,33 @@
 #!/usr/bin/env python3
-"""Times the training step of WRN-22-k in PyTorch on the CPU, for compare_pytorch.
+"""Times the training step of a Wide ResNet in PyTorch on the CPU, for compare_pytorch.
 
     pip install torch numpy
-    taskset -c 0 Benchmarks/pytorch_peer.py [--widen-factor 1] [--batch 64] [--mode eager] [--threads 1] [--steps 7]
+    taskset -c 0 Benchmarks/pytorch_peer.py [--architecture trax|wrn] [--depth 22] [--widen-factor 1] [--block 3,3]
+                                            [--batch 64] [--mode eager] [--threads 1] [--steps 7]
 
 Prints one JSON object: images per second (median), GFLOP/s with 6 operations per multiply-add of the convolutions, peak
 resident memory, and the bytes of the activations that autograd saves.
 
-The model is Trax's WideResnet(n_blocks=n, widen_factor=k) as wrn-dist trains it, except that stride-2 convolutions are padded
-symmetrically, which costs the same and saves PyTorch a copy. Modes: eager (NCHW, fp32), channels_last (fp32), bf16
+The model of trax is Trax's WideResnet(n_blocks=n, widen_factor=k) as wrn-dist trains it, except that stride-2 convolutions are
+padded symmetrically, which costs the same and saves PyTorch a copy. The model of wrn is the paper's: the twin in
+Examples/pytorch. Both are updated by Adam. Modes: eager (NCHW, fp32), channels_last (fp32), bf16
 (channels_last under autocast), compile and compile_bf16 (the same two under torch.compile).
 """
 
 import argparse
+import copy
 import json
+import os
 import resource
+import sys
 import time
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../Examples/pytorch"))
+from wide_resnet import PaperWideResNet  # noqa: E402
 
 MODES = ["eager", "channels_last", "bf16", "compile", "compile_bf16"]
 WARM_UP = 3
@@ -72,13 +80,19 @@ class WideResNet(nn.Module):
         return self.head(F.relu(self.norm(x)).mean((2, 3)))
 
 
-def multiply_adds(depth: int, k: int) -> int:
-    """Returns the multiply-adds per image of the convolutions' forward pass."""
-    total, inputs = 32 * 32 * 27 * 16, 16
-    for outputs, size in ((16 * k, 32), (32 * k, 16), (64 * k, 8)):
-        for b in range((depth - 4) // 6):
-            total += size * size * 9 * (inputs * outputs * (2 if b == 0 else 1) + outputs * outputs)
-            inputs = outputs
+def multiply_adds(model: nn.Module) -> int:
+    """Returns the multiply-adds per 32x32 image of the convolutions' forward pass."""
+    total = 0
+
+    def count(layer, arguments, output):
+        nonlocal total
+        total += output.numel() * layer.weight[0].numel()
+
+    shapes = copy.deepcopy(model).to("meta")
+    for layer in shapes.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(count)
+    shapes(torch.empty(1, 3, 32, 32, device="meta"))
     return total
 
 
@@ -111,8 +125,10 @@ class SavedTensors:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--architecture", choices=["trax", "wrn"], default="trax")
     parser.add_argument("--depth", type=int, default=22)
     parser.add_argument("--widen-factor", type=int, default=1)
+    parser.add_argument("--block", default="3,3", help="kernel sizes of a block's convolutions, for wrn")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--mode", choices=MODES, default="eager")
@@ -122,7 +138,12 @@ def main() -> None:
 
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    model = WideResNet(arguments.depth, arguments.widen_factor).train()
+    if arguments.architecture == "trax":
+        model = WideResNet(arguments.depth, arguments.widen_factor).train()
+    else:
+        block = tuple(map(int, arguments.block.split(",")))
+        model = PaperWideResNet(arguments.depth, arguments.widen_factor, block).train()
+    operations = 6 * multiply_adds(model)
     x = torch.randint(0, 256, (arguments.batch, 3, 32, 32)).float()
     labels = torch.arange(arguments.batch) % 10
     if arguments.mode != "eager":
@@ -147,10 +168,11 @@ def main() -> None:
     del loss
     median = sorted(times[WARM_UP:])[arguments.steps // 2]
     print(json.dumps({
-        "program": f"PyTorch {torch.__version__}", "mode": arguments.mode, "widen_factor": arguments.widen_factor,
+        "program": f"PyTorch {torch.__version__}", "mode": arguments.mode, "architecture": arguments.architecture,
+        "depth": arguments.depth, "block": arguments.block, "widen_factor": arguments.widen_factor,
         "batch_size": arguments.batch, "threads": arguments.threads, "n": arguments.steps,
         "images_per_second": arguments.batch / median, "step_milliseconds": median * 1e3,
-        "gflops": 6 * multiply_adds(arguments.depth, arguments.widen_factor) * arguments.batch / median / 1e9,
+        "gflops": operations * arguments.batch / median / 1e9,
         "first_step_seconds": times[0], "saved_activation_bytes": saved.byte_count,
         "memory_bytes_before": before, "peak_memory_bytes": peak}))
 
