@@ -25,6 +25,8 @@ import Testing
       graph, images.elements.map(Double.init), labels: labels.elements.map(Int.init), parameters: parameters,
       dropout: (seed: 7, step: 3))
 
+    // Dropout multiplies what it keeps, and with it the rounding errors of gradients that are exactly 0.
+    let amplification = graph.dropoutLayers.map { 1 / (1 - $0.probability) }.max() ?? 1
     for engine in Self.engines {
       let imagesPerMicrobatch = [1, 2, 6][seed % 3]
       let count = Self.imageCount / imagesPerMicrobatch
@@ -62,7 +64,7 @@ import Testing
       for parameter in graph.parameterLayout.parameters {
         let exact = try #require(expected.gradients[parameter.name])
         let found = training.subtreeGradients[0][parameter]
-        let limit = GradientLimit.relative * (exact.map(abs).max() ?? 0) + GradientLimit.absolute
+        let limit = GradientLimit.relative * (exact.map(abs).max() ?? 0) + GradientLimit.absolute * amplification
         for (i, value) in exact.enumerated() {
           let error = abs(Double(found[i]) - value)
           #expect(
