@@ -53,7 +53,8 @@ public final class Evaluation {
   ///   - communicator: The ranks.
   public init(
     _ model: ModelState, split: ImageDataset.Split, pipeline: ImagePipeline = ImagePipeline(),
-    configuration: TrainingConfiguration, engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator
+    configuration: TrainingConfiguration, engine: any ConvolutionEngine, pool: WorkerPool,
+    communicator: any Communicator
   ) {
     self.split = split
     self.pipeline = pipeline

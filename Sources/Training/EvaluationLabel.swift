@@ -28,7 +28,7 @@ struct EvaluationLabel: Hashable {
 }
 
 /// The weights that an evaluation measures.
-enum EvaluatedWeights: String {
+public enum EvaluatedWeights: String, Sendable, Codable, CaseIterable {
   /// Those of the last update.
   case raw
   /// Their average over many updates.

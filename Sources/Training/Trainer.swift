@@ -47,7 +47,8 @@ public final class Trainer {
   ///   no such network, `InvalidSchedule` if the learning rate does not fit the length of the run.
   public init(
     _ configuration: TrainingConfiguration, model: ModelState, completedSteps: Int,
-    dataset: ImageDataset, normalization: PixelNormalization = .none, engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator,
+    dataset: ImageDataset, normalization: PixelNormalization = .none, engine: any ConvolutionEngine, pool: WorkerPool,
+    communicator: any Communicator,
     logger: RunLogger?, stop: StopRequest, fault: FaultInjection? = nil, tracer: Tracer? = nil
   ) throws {
     self.configuration = configuration
@@ -193,7 +194,7 @@ public final class Trainer {
     try withFittingStatistics(number) { try evaluate(.raw) }
     if hasAverage, let average { try average.inPlaceOfModel { try evaluate(.average) } }
     tracer.record(traceLabels.evaluation, since: start)
-    // All ranks have the same accuracy; rank 0 knows the best one so far and tells whether this one is better.
+    // All ranks have the same accuracy; rank 0 knows the best one so far and compares.
     guard configuration.keepsBest, let validationAccuracy else { return }
     var isBest: UInt8 = logger?.isBest(validationAccuracy) == true ? 1 : 0
     try withUnsafeMutableBytes(of: &isBest) { try communicator.broadcast($0, root: 0) }
@@ -202,7 +203,7 @@ public final class Trainer {
     try logger?.markBest(step: number, accuracy: validationAccuracy)
   }
 
-  /// Collective: brings the average of the weights up to date; returns whether there is one.
+  /// Collective: gathers the average of the weights; returns whether there is one.
   private func refreshAverage(_ number: Int) throws -> Bool {
     guard let average, let estimation else { return false }
     return try average.refresh(after: number, trainingStep, estimation)

@@ -21,7 +21,7 @@ public final class TrainingStep {
   private let optimizer: Optimizer
   private let optimizerState: OptimizerStateShard
   private let schedule: LearningRateSchedule
-  /// The largest norm of a gradient before it is scaled down; 0 for none.
+  /// The norm that larger gradients are scaled down to; 0 for none.
   private let clipNorm: Double
   private let model: ModelState
   private let mode: OptimizerStateMode
@@ -79,7 +79,8 @@ public final class TrainingStep {
   ///   - tracer: Records the step's spans. If `nil`, nothing is traced.
   public init(
     _ model: ModelState, otherSizes: [ModelGraph] = [], plan: MicrobatchPlan, configuration: TrainingConfiguration,
-    schedule: LearningRateSchedule? = nil, rule: (any UpdateRule)? = nil, engine: any ConvolutionEngine, pool: WorkerPool,
+    schedule: LearningRateSchedule? = nil, rule: (any UpdateRule)? = nil, engine: any ConvolutionEngine,
+    pool: WorkerPool,
     communicator: any Communicator, tracer: Tracer? = nil
   ) {
     self.model = model

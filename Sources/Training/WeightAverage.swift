@@ -3,7 +3,7 @@ import Models
 import Optimizers
 import Tensors
 
-/// The average of the weights that the optimizer's state holds, with running statistics of its own.
+/// The average of the weights that the optimizer's state holds, with separate running statistics.
 ///
 /// Every rank has all of it while it is evaluated or saved. Executors read the model's own memory, so the average changes
 /// places with the model for an evaluation.

@@ -59,7 +59,8 @@ import Testing
       ])
     let gradients = BackwardSchedule(graph).steps.compactMap { step -> String? in
       guard case .convolution(let operation, _, let gradient?) = step else { return nil }
-      return "\(operation.layer.name) \(gradient.accumulates ? "adds" : "writes") \(gradient.isMasked ? "masked" : "plain")"
+      return
+        "\(operation.layer.name) \(gradient.accumulates ? "adds" : "writes") \(gradient.isMasked ? "masked" : "plain")"
     }
     #expect(
       gradients.suffix(3) == [

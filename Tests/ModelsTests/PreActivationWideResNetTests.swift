@@ -5,7 +5,8 @@ import Testing
 /// The paper's family: names, exact counts of parameters and multiply-adds, and what cannot be built.
 @Suite struct PreActivationWideResNetTests {
   private func graph(_ depth: Int, _ k: Int, _ block: [Int] = [3, 3], imageSize: Int = 32) throws -> ModelGraph {
-    try WideResNetConfiguration(architecture: .wrn, depth: depth, widenFactor: k, block: block).graph(imageSize: imageSize)
+    try WideResNetConfiguration(architecture: .wrn, depth: depth, widenFactor: k, block: block).graph(
+      imageSize: imageSize)
   }
 
   /// Computed from the released code; WRN-40-4 is also in its published log.
@@ -90,7 +91,8 @@ import Testing
   @Test func dropoutIsBeforeTheLastConvolutionOfEachBlock() throws {
     for (block, expected) in [([3, 3], "conv2"), ([3, 1, 1], "conv3"), ([3], "conv1")] {
       let graph = try WideResNetConfiguration(
-        architecture: .wrn, depth: 16, widenFactor: 2, block: block, dropout: 0.3).graph()
+        architecture: .wrn, depth: 16, widenFactor: 2, block: block, dropout: 0.3
+      ).graph()
       let dropped = graph.operations.compactMap { operation -> String? in
         guard case .convolution(let convolution) = operation, operation.input.dropout != nil else { return nil }
         return convolution.layer.name

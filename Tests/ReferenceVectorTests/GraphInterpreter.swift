@@ -70,7 +70,9 @@ struct GraphInterpreter {
         guard let start = buffer.baseAddress else { return }
         stream.fill(start, wordCount: buffer.count, step: dropout.step, sample: image)
       }
-      return (0..<layer.elementCount).map { words[$0 / 16] >> UInt16($0 % 16) & 1 == 1 ? 1 / (1 - layer.probability) : 0 }
+      return (0..<layer.elementCount).map {
+        words[$0 / 16] >> UInt16($0 % 16) & 1 == 1 ? 1 / (1 - layer.probability) : 0
+      }
     }
   }
 }

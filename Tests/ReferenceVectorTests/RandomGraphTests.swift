@@ -58,7 +58,9 @@ import Testing
       #expect(inference.byteCount < training.byteCount)
 
       var readyCounts = [Int](repeating: 0, count: graph.parameterCount)
-      try training.backward(images.pointer, batch: batch, isDropping: true) { range in for i in range { readyCounts[i] += 1 } }
+      try training.backward(images.pointer, batch: batch, isDropping: true) { range in
+        for i in range { readyCounts[i] += 1 }
+      }
       #expect(readyCounts.allSatisfy { $0 == 1 }, "every gradient is ready once: \(graph.name)")
       #expect(training.subtreeGradients.count == 1)
       for parameter in graph.parameterLayout.parameters {

@@ -79,7 +79,8 @@ import Training
     let tree = ReductionTree(leafCount: 4)
     let executor = ModelExecutor(
       model.graph, engine: BLASConvolutionEngine(), pool: try WorkerPool(workerCount: 1), parameters: model.parameters,
-      runningStatistics: model.runningStatistics, imagesPerMicrobatch: 12, microbatches: 0..<4, tree: tree, scope: .global,
+      runningStatistics: model.runningStatistics, imagesPerMicrobatch: 12, microbatches: 0..<4, tree: tree,
+      scope: .global,
       purpose: .inference)
     var confusion = ConfusionMatrix(classCount: 10)
     for b in 1...5 {

@@ -15,7 +15,8 @@ import Training
     try paper.completeLength(trainingCount: 50_000)
     #expect(paper.steps == 200 * 390)
     let rate = try paper.learningRateSchedule(trainingCount: 50_000)
-    for (epoch, expected) in [(0, 0.1), (59, 0.1), (60, 0.02), (119, 0.02), (120, 0.004), (160, 0.0008), (199, 0.0008)] {
+    for (epoch, expected) in [(0, 0.1), (59, 0.1), (60, 0.02), (119, 0.02), (120, 0.004), (160, 0.0008), (199, 0.0008)]
+    {
       #expect(abs(rate(epoch * 390 + 1) - expected) < 1e-12, "epoch \(epoch)")
     }
     #expect(paper.optimizer.name == .sgd && paper.optimizer.nesterov && paper.optimizer.momentum == 0.9)
@@ -43,7 +44,7 @@ import Training
     var fast = TrainingConfiguration(recipe: .fast)
     fast.epochs = epochs
     try fast.completeLength(trainingCount: 50_000)
-    #expect(fast.steps == epochs * 97)
+    #expect(fast.steps == epochs * 195)
   }
 
   @Test func pointsThatEndTooEarlyAreRefused() {

@@ -26,8 +26,10 @@ import Training
   }
 
   @Test(arguments: [
-    ("30", "not a multiple of 4"), ("36", "between 8 and 32"), ("4", "between 8 and 32"), ("16,32", "write 32, or sizes"),
-    ("16@0.1,32@0.5", "must start at 0"), ("16@0,24@0.5,32@0.5", "increase"), ("16@0,32@1", "below 1"), ("", "not a size"),
+    ("30", "not a multiple of 4"), ("36", "between 8 and 32"), ("4", "between 8 and 32"),
+    ("16,32", "write 32, or sizes"),
+    ("16@0.1,32@0.5", "must start at 0"), ("16@0,24@0.5,32@0.5", "increase"), ("16@0,32@1", "below 1"),
+    ("", "not a size"),
     ("16@x", "not a size"), ("16@0,", "not a size"),
   ])
   func textsThatNoScheduleHas(text: String, word: String) {

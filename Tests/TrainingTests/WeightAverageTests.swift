@@ -98,7 +98,8 @@ import Training
     let tree = ReductionTree(leafCount: 8)
     let executor = ModelExecutor(
       graph, engine: BLASConvolutionEngine(), pool: try WorkerPool(workerCount: 1), parameters: model.parameters,
-      runningStatistics: model.runningStatistics, imagesPerMicrobatch: 2, microbatches: 0..<8, tree: tree, scope: .global,
+      runningStatistics: model.runningStatistics, imagesPerMicrobatch: 2, microbatches: 0..<8, tree: tree,
+      scope: .global,
       purpose: .inference)
     var sums = [Double](repeating: 0, count: run.statistics.count)
     for number in 0..<4 {

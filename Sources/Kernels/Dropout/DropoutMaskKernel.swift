@@ -1,6 +1,6 @@
 import Tensors
 
-/// Writes a dropout mask, with the bits of ``DropoutStream/fill(_:wordCount:step:sample:)``.
+/// Writes a dropout mask, bitwise identical to ``DropoutStream/fill(_:wordCount:step:sample:)``.
 ///
 /// - Parameters:
 ///   - stream: The layer's stream.
@@ -71,7 +71,7 @@ extension SIMD8<UInt64> {
   @inline(__always) fileprivate init(word: UInt32) { self.init(repeating: UInt64(word)) }
 }
 
-// One machine operation each where the compiler lends its builtins, as in `Vector.swift`; the same bits elsewhere.
+// One machine operation each where the compiler lends its builtins, as in `Vector.swift`; bitwise identical elsewhere.
 #if hasFeature(BuiltinModule)
   import Builtin
 

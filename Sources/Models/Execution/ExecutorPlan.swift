@@ -65,7 +65,8 @@ struct ExecutorPlan {
 
   /// Elements of the microbatches' statistics of all layers, where each microbatch has its own.
   var microbatchStatisticsCount: Int {
-    scope == .microbatch && passes[0].backward != nil ? microbatchCount * passes[0].graph.statisticsLayout.elementCount : 0
+    scope == .microbatch && passes[0].backward != nil
+      ? microbatchCount * passes[0].graph.statisticsLayout.elementCount : 0
   }
 
   /// The bytes of all buffers.

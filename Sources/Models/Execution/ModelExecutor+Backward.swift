@@ -16,7 +16,8 @@ extension ModelExecutor {
   /// - Throws: ``CommunicationError`` if a message fails; what `gradientReady` throws.
   /// - Precondition: The executor is for training.
   public func backward(
-    _ images: UnsafePointer<Float>, batch: LocalBatch, isDropping: Bool = false, gradientReady: (Range<Int>) throws -> Void
+    _ images: UnsafePointer<Float>, batch: LocalBatch, isDropping: Bool = false,
+    gradientReady: (Range<Int>) throws -> Void
   ) throws {
     guard let schedule = pass.backward, let buffers = gradients else {
       preconditionFailure("an executor for inference saves no activations")

@@ -68,6 +68,7 @@ extension ModelExecutor {
   /// - Parameters:
   ///   - image: The image.
   ///   - other: Logits of the batch's images, `[images, classes]`, such as those of their mirror images.
+  /// - Returns: The class.
   public func prediction(_ image: Int, adding other: UnsafePointer<Float>) -> Int {
     let classes = graph.classCount
     let (own, other) = (logits + image * classes, other + image * classes)
@@ -155,7 +156,8 @@ extension ModelExecutor {
       let (executor, batch) = (context.executor, context.batch)
       let first = batch.firstImage(m)
       executor.head.forward(
-        m, first: first, imageCount: batch.imageCount(m), pixels: context.pixels, activation: context.input + first * context.count,
+        m, first: first, imageCount: batch.imageCount(m), pixels: context.pixels,
+        activation: context.input + first * context.count,
         map: context.norm.normalizedReLU(m), parameters: executor.parameters, labels: context.labels + first,
         lossScale: 1 / Double(batch.globalImageCount))
     }

@@ -27,7 +27,8 @@ public struct WideResNetConfiguration: Hashable, Sendable {
   ///   1 … 64, if the block is not a list of 1 to 4 of 1 and 3, if the probability is not in [0, 1), or if Trax's family is
   ///   asked for another block than `[3, 3]`.
   public init(
-    architecture: Architecture = .trax, depth: Int = 22, widenFactor: Int = 1, block: [Int] = [3, 3], dropout: Double = 0,
+    architecture: Architecture = .trax, depth: Int = 22, widenFactor: Int = 1, block: [Int] = [3, 3],
+    dropout: Double = 0,
     classCount: Int = 10
   ) throws {
     guard depth <= 10_000 else {

@@ -136,7 +136,8 @@ package struct GraphBuilder {
     return graph
   }
 
-  private func geometry(reading tensor: GraphTensor, channels: Int, kernelSize: Int, stride: Int) -> ConvolutionGeometry {
+  private func geometry(reading tensor: GraphTensor, channels: Int, kernelSize: Int, stride: Int) -> ConvolutionGeometry
+  {
     switch padding {
     case .same:
       ConvolutionGeometry(

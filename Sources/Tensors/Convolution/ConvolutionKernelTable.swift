@@ -44,7 +44,7 @@ public struct ConvolutionKernelTable: Sendable {
   public let forward: Forward
   /// Computes the gradients with respect to weight, bias and input.
   public let backward: Backward
-  /// Writes a dropout mask, with the bits of ``DropoutStream/fill(_:wordCount:step:sample:)``.
+  /// Writes a dropout mask, bitwise identical to ``DropoutStream/fill(_:wordCount:step:sample:)``.
   public let fillDropoutMask: FillDropoutMask
 
   /// Creates a table from its functions.

@@ -21,15 +21,29 @@ extension Checkpoint {
   ///
   /// `num_batches_tracked`, which PyTorch stores with a batch norm's statistics, is skipped.
   ///
+  /// - Parameters:
+  ///   - weights: The weights of the last step, or their average.
+  ///   - model: The model.
   /// - Returns: Whether the file has running statistics; if not, the model's are unchanged.
-  /// - Throws: ``CheckpointError`` if a tensor is missing, unknown or has another shape; the model is unchanged then.
+  /// - Throws: ``CheckpointError`` if a tensor is missing, unknown or has another shape, or if there is no average; the
+  ///   model is unchanged then.
   @discardableResult
-  public func loadWeights(into model: ModelState) throws -> Bool {
+  public func loadWeights(_ weights: EvaluatedWeights = .raw, into model: ModelState) throws -> Bool {
     let statistics = Set(model.graph.statisticsLayout.parameters.map(\.name))
-    let file = try SafetensorsFile(modelPath)
+    let file = try SafetensorsFile(weightsPath(weights))
     let hasStatistics = file.entries.contains { statistics.contains($0.name) }
     try TensorMatches(model.modelTensors, in: file, optional: hasStatistics ? [] : statistics).copy()
     return hasStatistics
+  }
+
+  /// The file of some weights.
+  private func weightsPath(_ weights: EvaluatedWeights) throws -> String {
+    if weights == .raw { return modelPath }
+    guard let state, state.files[Self.averageFile] != nil else {
+      throw CheckpointError(
+        .bad, "\(path) has no averaged weights; use --weights raw, or train with --average-decay.")
+    }
+    return "\(path)/\(Self.averageFile)"
   }
 
   /// Returns the family and size of the network of the file's tensors, from their names and shapes.
@@ -47,7 +61,8 @@ extension Checkpoint {
     let isTrax = file["groups.0.shortcut.weight"] != nil
     guard let first = file["groups.0.blocks.0.conv1.weight"], first.shape.rank == 4, let head = file["head.weight"],
       let configuration = try? WideResNetConfiguration(
-        architecture: isTrax ? .trax : .wrn, depth: 6 * blocks + 4, widenFactor: first.shape[0] / 16, block: kernelSizes,
+        architecture: isTrax ? .trax : .wrn, depth: 6 * blocks + 4, widenFactor: first.shape[0] / 16,
+        block: kernelSizes,
         classCount: head.shape[0])
     else {
       throw CheckpointError(
@@ -95,6 +110,8 @@ struct TensorMatches {
 
   private static func mismatch(_ file: SafetensorsFile, _ what: String) -> CheckpointError {
     CheckpointError(
-      .bad, "\(file.path) does not fit the network: \(what); was it made with another --depth or --widen-factor?")
+      .bad,
+      "\(file.path) does not fit the network: \(what); was it made with another --architecture, --depth, --widen-factor or --block?"
+    )
   }
 }

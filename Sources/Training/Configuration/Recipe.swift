@@ -52,23 +52,24 @@ extension TrainingConfiguration {
     checkpointEvery = 390
   }
 
-  /// `docs/recipes.md` has the measurements behind these numbers.
+  /// `docs/recipes.md` has the measurements.
   private mutating func setFastDefaults() {
     setCommonDefaults()
     depth = 16
     widenFactor = 4
-    batchSize = 512
+    batchSize = 256
     microbatches = 16
-    epochs = 20
+    epochs = 28
     augmentation = Augmentation(cropPadding: 4, cropBorder: .reflect, flip: .alternating)
     resolution = .growing
-    learningRate = 1.0
+    learningRate = 0.5
     schedule.name = .points
     labelSmoothing = 0.2
     optimizer.averageDecay = 0.95
     optimizer.averageEvery = 5
     testFlip = true
-    evalEvery = 500
-    checkpointEvery = 500
+    // Every five epochs of 195 steps.
+    evalEvery = 975
+    checkpointEvery = 975
   }
 }

@@ -24,8 +24,8 @@ public struct ResolutionSchedule: Sendable, Hashable, CustomStringConvertible {
 
   /// Parses `32`, or sizes with the shares at which they begin.
   ///
-  /// - Throws: ``InvalidSetting`` if a size is not a multiple of 4 from 8 to 32, if the shares do not start at 0 or do not
-  ///   increase, or if the last size is not 32.
+  /// - Throws: ``InvalidSetting`` if a size is not a multiple of 4 from 8 to 32, or if the shares do not start at 0 or do not
+  ///   increase.
   public init(_ text: String) throws {
     let fields = text.split(separator: ",", omittingEmptySubsequences: false)
     entries = try fields.map { field in

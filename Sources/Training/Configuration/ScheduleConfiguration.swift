@@ -43,7 +43,8 @@ public struct ScheduleConfiguration: Sendable, Hashable {
     case .points:
       .points(
         points ?? [
-          LearningRateSchedule.Point(epoch: 0, factor: 0.2), LearningRateSchedule.Point(epoch: 0.22 * epochs, factor: 1),
+          LearningRateSchedule.Point(epoch: 0, factor: 0.2),
+          LearningRateSchedule.Point(epoch: 0.22 * epochs, factor: 1),
           LearningRateSchedule.Point(epoch: epochs, factor: 0),
         ])
     }

@@ -65,7 +65,9 @@ public struct TrainingConfiguration: Sendable, Hashable {
   public var initialization = Initialization()
   /// The step after which the run ends; if ``epochs`` is set, the trainer's caller computes it from the data set.
   public var steps = 5000
-  /// The epochs after which the run ends. If `nil`, ``steps`` decides.
+  /// The epochs after which the run ends.
+  ///
+  /// If `nil`, ``steps`` decides.
   public var epochs: Int?
   /// B, the images of one step over all ranks.
   public var batchSize = 64
@@ -208,6 +210,7 @@ extension TrainingConfiguration {
   /// The positions of batches in the order of training images.
   ///
   /// - Parameter trainingCount: The training images that are not held out.
+  /// - Returns: The mapping from steps to positions.
   public func epochMapping(trainingCount: Int) -> EpochMapping {
     // Trax takes one batch of its shuffled stream before the first step (trax/supervised/training.py).
     EpochMapping(
@@ -217,6 +220,7 @@ extension TrainingConfiguration {
   /// The learning rate of every step.
   ///
   /// - Parameter trainingCount: The training images that are not held out.
+  /// - Returns: The schedule.
   /// - Throws: `InvalidSchedule` if the schedule does not fit the length of the run.
   public func learningRateSchedule(trainingCount: Int) throws -> LearningRateSchedule {
     let stepsPerEpoch = epochMapping(trainingCount: trainingCount).stepsPerEpoch

@@ -55,7 +55,8 @@ struct BenchmarkStepCommand: ParsableCommand {
       try MemoryCheck.requireFits(
         trainingConfiguration, engine: selection.engine, threadCount: threadCount, communicator)
       let benchmark = try StepBenchmark(
-        trainingConfiguration, plan, imageSize: resolution, engine: selection.engine, threadCount: threadCount, communicator)
+        trainingConfiguration, plan, imageSize: resolution, engine: selection.engine, threadCount: threadCount,
+        communicator)
       let times = try benchmark.run(steps: steps)
       guard communicator.rank == 0 else { return }
       let report = StepReport(

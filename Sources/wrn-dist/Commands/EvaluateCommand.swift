@@ -20,6 +20,8 @@ struct EvaluateCommand: ParsableCommand {
 
   @Option(help: "\(HelpText.checkpoint)")
   var checkpoint: String
+  @Option(help: "The weights of the last step (raw), or their average, if the run made one (average).")
+  var weights = EvaluatedWeights.raw
   @Option(help: "cifar10 or cifar100. (default: by the number of classes)") var dataset: DatasetKind?
   @Option(help: "auto, synthetic, or a directory in the data set's binary format.") var data = "auto"
   @Option(help: "Images per batch.") var batchSize = 64
@@ -40,14 +42,14 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: "\(HelpText.engine).") var engine = TrainingConfiguration.Engine.native
   @Option(help: "\(HelpText.threads)")
   var threads: Int?
-  @Option(help: "Write the logits of all images to this .safetensors file, as tensor logits [images, 10].")
+  @Option(help: "Write the logits of all images to this .safetensors file, as tensor logits [images, classes].")
   var logitsOutput: String?
   @Flag(help: "Print one JSON object.") var json = false
 
   func run() throws {
     try RankSession.run { communicator in
       let threads = try ThreadBudget(communicator)
-      let checkpoint = try EvaluatedCheckpoint(checkpoint, communicator)
+      let checkpoint = try EvaluatedCheckpoint(checkpoint, weights, communicator)
       let prepared = try RankSession.collectively(communicator) {
         try Prepared(self, checkpoint, threadCount: threads.count(requested: self.threads))
       }
@@ -59,8 +61,11 @@ struct EvaluateCommand: ParsableCommand {
         model.graph, engine: selection.engine, workerCount: prepared.pool.workerCount,
         participates: evalRanks == .all || communicator.rank == 0)
       try MemoryCheck.requireFits(byteCount, communicator)
-      var (test, pipeline) = (prepared.source.dataset.test, ImagePipeline(
-        normalization: prepared.configuration.publishedNormalization))
+      var (test, pipeline) = (
+        prepared.source.dataset.test,
+        ImagePipeline(
+          normalization: prepared.configuration.publishedNormalization)
+      )
       if prepared.configuration.normalize == .zca {
         let whitening = try checkpoint.whitening(communicator)
         pipeline = ImagePipeline(normalization: .zca(whitening))

@@ -10,6 +10,7 @@ struct EvaluatedCheckpoint {
   /// The family and size of the network.
   let model: WideResNetConfiguration
   private let path: String
+  private let weights: EvaluatedWeights
   private let settings: [String: String]
 
   /// Reads a checkpoint's tensor names and settings.
@@ -18,10 +19,12 @@ struct EvaluatedCheckpoint {
   ///
   /// - Parameters:
   ///   - path: A checkpoint, a run's directory or a file.
+  ///   - weights: Which of a checkpoint's weights to load.
   ///   - communicator: The ranks.
   /// - Throws: `CollectiveFailure` on every rank if rank 0 fails; `CommunicationError` if communication fails.
-  init(_ path: String, _ communicator: any Communicator) throws {
+  init(_ path: String, _ weights: EvaluatedWeights, _ communicator: any Communicator) throws {
     self.path = path
+    self.weights = weights
     let text = try RankSession.collectively(communicator) {
       communicator.rank == 0 ? try Header(Checkpoint(path)).text() : ""
     }
@@ -52,7 +55,7 @@ struct EvaluatedCheckpoint {
       guard communicator.rank == 0 else { return }
       // A file without running statistics keeps the initial ones.
       state.graph.initialize(state.parameters, state.runningStatistics, seed: 0)
-      if try !Checkpoint(path).loadWeights(into: state) && needsStatistics {
+      if try !Checkpoint(path).loadWeights(weights, into: state) && needsStatistics {
         throw UsageError("\(path) has no running statistics; use --eval-statistics batch.")
       }
     }
@@ -69,7 +72,8 @@ struct EvaluatedCheckpoint {
     let store = try RankSession.collectively(communicator) {
       guard communicator.rank == 0 else { return WhiteningFile.makeStore() }
       guard let store = try Checkpoint(path).whitening() else {
-        throw UsageError("--normalize zca needs the whitening of a run, which \(path) has not; give a checkpoint directory.")
+        throw UsageError(
+          "--normalize zca needs the whitening of a run, which \(path) has not; give a checkpoint directory.")
       }
       return store
     }

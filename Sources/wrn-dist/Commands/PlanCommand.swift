@@ -78,7 +78,8 @@ struct PlanCommand: ParsableCommand {
       // Work for about a second per step and core; microbatches of several images, as in a real step.
       let images = factor > 6 ? 4 : 8
       return try StepMeasurement.run([
-        "--architecture", architecture.rawValue, "--depth", "\(depth)", "--widen-factor", "\(factor)", "--batch-size", "\(images * cores)",
+        "--architecture", architecture.rawValue, "--depth", "\(depth)", "--widen-factor", "\(factor)", "--batch-size",
+        "\(images * cores)",
         "--microbatches", "\(cores)", "--threads", "\(cores)", "--steps", factor > 6 ? "2" : "5",
       ])
     }

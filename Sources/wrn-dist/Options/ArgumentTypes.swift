@@ -79,6 +79,7 @@ extension WideResNetConfiguration.Architecture: ExpressibleByArgument {}
 extension Initialization.Weights: ExpressibleByArgument {}
 extension Initialization.Scale: ExpressibleByArgument {}
 extension LastBatch: ExpressibleByArgument {}
+extension EvaluatedWeights: ExpressibleByArgument {}
 extension NormalizationMode: ExpressibleByArgument {}
 extension CropBorder: ExpressibleByArgument {}
 extension FlipMode: ExpressibleByArgument {}

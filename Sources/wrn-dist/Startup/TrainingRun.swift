@@ -83,8 +83,11 @@ struct TrainingRun {
 
   /// Whitens all images by the whitening of the run, or by a new one of the training images that are not held out.
   ///
-  /// Collective. Rank 0 fits it, since OpenBLAS rounds differently on other CPUs, and broadcasts it.
+  /// Collective. Rank 0 fits it, since OpenBLAS rounds differently on other CPUs, and broadcasts it. Every rank holds all
+  /// whitened images, 12 KiB each.
   private mutating func whiten(_ communicator: any Communicator) throws {
+    let imageCount = source.dataset.training.count + source.dataset.test.count
+    try MemoryCheck.requireFits(4 * ZCAWhitening.featureCount * imageCount, communicator)
     let store = try RankSession.collectively(communicator) {
       guard communicator.rank == 0 else { return WhiteningFile.makeStore() }
       if let saved = try checkpointToResume()?.whitening() { return saved }
@@ -99,7 +102,8 @@ struct TrainingRun {
     let (all, pool) = (source.dataset, pool)
     dataset = try RankSession.collectively(communicator) {
       let splits = try [all.training, all.test].map { split in
-        try split.whitened(by: map) { count, body in pool.parallelFor(count, with: body) { body, item, _ in body(item) } }
+        try split.whitened(by: map) { count, body in pool.parallelFor(count, with: body) { body, item, _ in body(item) }
+        }
       }
       return all.replacing(training: splits[0], test: splits[1])
     }
