@@ -25,18 +25,19 @@ import Testing
       BuiltProducts.installed("tar"), ["-czf", file, "-C", "\(folder.path)/\(source)", name]
     ).run()
     #expect(tar.exitCode == 0, "\(tar.standardError)")
-    let md5 = try ProcessRun(BuiltProducts.installed("md5sum"), [file]).run()
-    return (try Data(contentsOf: URL(fileURLWithPath: file)), String(md5.standardOutput.prefix(32)))
+    let sum = try ProcessRun(BuiltProducts.installed("sha256sum"), [file]).run()
+    return (try Data(contentsOf: URL(fileURLWithPath: file)), String(sum.standardOutput.prefix(64)))
   }
 
   private func fetch(
-    _ answer: LoopbackServer.Answer?, into target: String = "data", md5: String? = nil
+    _ answer: LoopbackServer.Answer?, into target: String = "data", sum: String? = nil, variables: [String: String] = [:]
   ) throws -> (output: ProcessRun.Output, requests: [String]) {
     let server = try LoopbackServer(answer.map { ["/cifar.tar.gz": $0] } ?? [:])
     defer { server.stop() }
     var environment = ProcessInfo.processInfo.environment
     environment["CIFAR10_URL"] = "\(server.address)/cifar.tar.gz"
-    environment["CIFAR10_MD5"] = md5 ?? sum
+    environment["CIFAR10_SHA256"] = sum ?? self.sum
+    environment.merge(variables) { $1 }
     for proxy in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] { environment[proxy] = nil }
     let output = try ProcessRun(
       ScriptFixture.repository.appendingPathComponent("launch/fetch-cifar10").path, [target],
@@ -47,10 +48,10 @@ import Testing
 
   /// Expects that a fetch fails with one sentence and leaves no files.
   private func refuse(
-    _ answer: LoopbackServer.Answer?, md5: String? = nil, code: Int32, _ words: String,
+    _ answer: LoopbackServer.Answer?, sum: String? = nil, code: Int32, _ words: String,
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
-    let (output, _) = try fetch(answer, md5: md5)
+    let (output, _) = try fetch(answer, sum: sum)
     #expect(output.exitCode == code, "\(output.standardError)", sourceLocation: sourceLocation)
     #expect(output.standardError.contains(words), "\(output.standardError)", sourceLocation: sourceLocation)
     #expect(try contents("data").isEmpty, sourceLocation: sourceLocation)
@@ -75,8 +76,19 @@ import Testing
 
   @Test func aWrongSumIsRefused() throws {
     try refuse(
-      .body(archive), md5: String(repeating: "0", count: 32), code: 65,
-      "has the MD5 sum \(sum) instead of 00000000000000000000000000000000")
+      .body(archive), sum: String(repeating: "0", count: 64), code: 65,
+      "has the SHA-256 sum \(sum) instead of 00000000000000000000000000000000")
+    let (output, requests) = try fetch(.body(archive), variables: ["CIFAR10_MD5": "c32a1d4ab5d03f1284b67883e8d87530"])
+    #expect(output.exitCode == 64 && output.standardError.contains("set CIFAR10_SHA256"), "\(output.standardError)")
+    #expect(requests.isEmpty)
+  }
+
+  /// Whoever controls the network could answer a redirected request that is not encrypted.
+  @Test func aRedirectToPlainHTTPIsNotFollowed() throws {
+    let other = try LoopbackServer(["/other.tar.gz": .body(archive)])
+    defer { other.stop() }
+    try refuse(.redirect("\(other.address)/other.tar.gz"), code: 69, "could not be downloaded")
+    #expect(other.requests.isEmpty)
   }
 
   @Test func aMissingArchiveIsANetworkFailure() throws {
@@ -90,7 +102,7 @@ import Testing
   @Test func anArchiveWithoutTheFilesIsRefused() throws {
     try folder.write("other/\(Self.name)/data_batch_1.bin", "alone")
     let (other, otherSum) = try Self.pack(folder, "other")
-    try refuse(.body(other), md5: otherSum, code: 65, "lacks files of \(Self.name)")
+    try refuse(.body(other), sum: otherSum, code: 65, "lacks files of \(Self.name)")
   }
 
   @Test func aDirectoryThatCannotBeCreatedIsReported() throws {
