@@ -50,7 +50,7 @@ final class ScriptFixture: Sendable {
     .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
   private static let tools = [
-    "awk", "basename", "bash", "cat", "date", "dirname", "env", "grep", "head", "mkdir", "sed",
+    "awk", "basename", "bash", "cat", "date", "dirname", "env", "grep", "head", "mkdir", "rm", "sed",
     "sleep", "sort", "tail", "wc",
   ]
 
@@ -67,10 +67,12 @@ final class ScriptFixture: Sendable {
   /// The stubs' calls so far, one per line: name and arguments.
   var calls: [String] { folder.read("log").split(separator: "\n").map(String.init) }
 
-  /// Writes a stub that logs its call and runs a body.
+  /// Writes a stub that logs its call and runs a body; one of `mpirun` first answers a question for its version.
   func stub(_ name: String, _ body: String) throws {
+    let version =
+      name == "mpirun" ? #"[ "$1" = --version ] && { echo "mpirun (Open MPI) ${MPI_VERSION:-4.1.4}"; exit; }"# : ""
     try folder.writeScript(
-      "stubs/\(name)", "#!/bin/bash\necho \"\(name) $*\" >>\"$FIXTURE/log\"\n\(body)\n")
+      "stubs/\(name)", "#!/bin/bash\n\(version)\necho \"\(name) $*\" >>\"$FIXTURE/log\"\n\(body)\n")
   }
 
   /// Writes the copy's stub of wrn-dist.
