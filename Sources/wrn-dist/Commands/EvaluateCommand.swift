@@ -43,8 +43,8 @@ struct EvaluateCommand: ParsableCommand {
         try Prepared(self, threadCount: threads.count(requested: self.threads))
       }
       let selection = try EngineSelection(engine, communicator)
-      _ = try prepared.source.verifiedFingerprint(on: communicator)
-      let model = try loadModel(communicator)
+      _ = try prepared.source.verifiedIdentity(on: communicator)
+      let (model, origin) = try loadModel(communicator)
       let byteCount = prepared.configuration.plannedEvaluationByteCount(
         model.graph, engine: selection.engine, workerCount: prepared.pool.workerCount,
         participates: evalRanks == .all || communicator.rank == 0)
@@ -61,7 +61,7 @@ struct EvaluateCommand: ParsableCommand {
       guard communicator.rank == 0 else { return }
       if let logitsOutput { try SafetensorsWriter.write(logits, to: logitsOutput) }
       let report = EvaluationReport(
-        result: result, network: model.graph.name,
+        result: result, network: model.graph.name, checkpoint: origin.path, step: origin.step,
         classNames: prepared.source.dataset.classNames, statistics: evalStatistics.rawValue)
       print(json ? try report.json() : "\(prepared.source.description)\n\(report.text)")
     }
@@ -103,11 +103,18 @@ struct EvaluateCommand: ParsableCommand {
   /// Reads the checkpoint on rank 0 and broadcasts it.
   ///
   /// Collective.
-  private func loadModel(_ communicator: any Communicator) throws -> ModelState {
+  ///
+  /// - Returns: The model; and on rank 0 the checkpoint's path and step.
+  private func loadModel(
+    _ communicator: any Communicator
+  ) throws -> (model: ModelState, origin: (path: String, step: Int?)) {
     var size = [0, 0]
+    var origin = (path: checkpoint, step: nil as Int?)
     let loaded = try RankSession.collectively(communicator) { () -> ModelState? in
       guard communicator.rank == 0 else { return nil }
       let opened = try Checkpoint(checkpoint)
+      for warning in opened.warnings { StandardError.write("warning: \(warning)") }
+      origin = (opened.path, opened.state?.step)
       let configuration = try opened.configuration()
       size = [configuration.depth, configuration.widenFactor]
       let model = ModelState(TraxWideResNet.graph(configuration))
@@ -126,7 +133,7 @@ struct EvaluateCommand: ParsableCommand {
       ?? ModelState(
         TraxWideResNet.graph(WideResNetConfiguration(depth: size[0], widenFactor: size[1])))
     try model.broadcast(root: 0, on: communicator)
-    return model
+    return (model, origin)
   }
 }
 
@@ -134,6 +141,8 @@ struct EvaluateCommand: ParsableCommand {
 struct EvaluationReport {
   let result: Evaluation.Result
   let network: String
+  let checkpoint: String
+  let step: Int?
   let classNames: [String]
   let statistics: String
 
@@ -141,7 +150,8 @@ struct EvaluationReport {
   var text: String {
     let total = "\(result.correctCount) of \(result.exampleCount) images"
     var lines = [
-      "\(network), \(statistics) statistics", "loss      \(String(format: "%.8f", result.loss))",
+      "\(network), \(statistics) statistics", checkpoint + (step.map { ", after step \($0)" } ?? ""),
+      "loss      \(String(format: "%.8f", result.loss))",
       "accuracy  \(percent(result.accuracy)) (\(total))", "",
     ]
     let width = classNames.map(\.count).max() ?? 0
@@ -164,6 +174,8 @@ struct EvaluationReport {
   func json() throws -> String {
     struct Fields: Encodable {
       let network: String
+      let checkpoint: String
+      let step: Int?
       let statistics: String
       let loss: Double
       let accuracy: Double
@@ -173,7 +185,8 @@ struct EvaluationReport {
       let confusion: [[Int]]
     }
     let fields = Fields(
-      network: network, statistics: statistics, loss: result.loss, accuracy: result.accuracy,
+      network: network, checkpoint: checkpoint, step: step, statistics: statistics,
+      loss: result.loss, accuracy: result.accuracy,
       examples: result.exampleCount, classes: classNames,
       classAccuracy: classNames.indices.map { result.confusion.accuracy(label: $0) },
       confusion: classNames.indices.map { Array(result.confusion.row($0)) })
