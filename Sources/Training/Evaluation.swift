@@ -24,7 +24,11 @@ public final class Evaluation {
     public var accuracy: Double { Double(correctCount) / Double(exampleCount) }
   }
 
+  /// A stop request on some rank ended the evaluation; thrown on every rank.
+  struct Interrupted: Error {}
+
   private let executor: ModelExecutor
+  private let stop: StopRequest?
   private let split: CIFAR10.Split
   private let configuration: TrainingConfiguration
   private let communicator: any Communicator
@@ -44,11 +48,13 @@ public final class Evaluation {
   ///   - engine: The convolution engine.
   ///   - pool: This rank's threads.
   ///   - communicator: The ranks.
+  ///   - stop: A request that ends an evaluation after a batch. If `nil`, every evaluation is complete.
   public init(
     _ model: ModelState, split: CIFAR10.Split, configuration: TrainingConfiguration,
-    engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator
+    engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator, stop: StopRequest? = nil
   ) {
     self.split = split
+    self.stop = stop
     self.configuration = configuration
     self.communicator = communicator
     graph = model.graph
@@ -82,21 +88,27 @@ public final class Evaluation {
   ///   - logits: Receives the logits of every image on every rank, `[exampleCount, classes]`. If `nil`, logits are not
   ///     sent.
   /// - Returns: The result over all images, on every rank.
-  /// - Throws: `DatasetError` if a record is invalid, `CommunicationError` if a message fails.
+  /// - Throws: `DatasetError` if a record is invalid, `CommunicationError` if a message fails, ``Interrupted`` on every rank
+  ///   after a stop request on any.
   public func callAsFunction(index: Int, logits: UnsafeMutablePointer<Float>? = nil) throws -> Result {
     let batches = batches(index: index)
     var results = [BatchResult](repeating: BatchResult(classCount: graph.classCount), count: batches.count)
     var failure: (any Error)?
+    var isInterrupted = false
     do {
       for b in batches.indices where rank(evaluating: b) == communicator.rank {
+        isInterrupted = stop?.isRequested ?? false
+        if isInterrupted { break }
+        communicator.statistics.activity.progress()
         results[b] = try evaluate(batches[b])
         if let logits { copyLogits(batch: b, count: batches[b].count, to: logits) }
       }
     } catch {
       failure = error
     }
-    try allGather(&results)
+    try allGather(&results, &isInterrupted)
     if let failure { throw failure }
+    if isInterrupted { throw Interrupted() }
     if let logits { try broadcastLogits(logits, batches: batches) }
     var confusion = ConfusionMatrix(classCount: graph.classCount)
     for result in results { confusion.add(result.confusion) }
@@ -160,13 +172,14 @@ public final class Evaluation {
     return result
   }
 
-  /// Collective: replaces every batch's result by that of the rank that computed it.
-  private func allGather(_ results: inout [BatchResult]) throws {
+  /// Collective: replaces every batch's result by that of the rank that computed it, and learns of stop requests.
+  private func allGather(_ results: inout [BatchResult], _ isInterrupted: inout Bool) throws {
     guard communicator.worldSize > 1 else { return }
-    let words = results.flatMap(\.words)
+    let words = results.flatMap(\.words) + [isInterrupted ? 1 : 0]
     let all = try communicator.allGather(words)
+    isInterrupted = (1...communicator.worldSize).contains { all[$0 * words.count - 1] != 0 }
     for b in results.indices {
-      let wordCount = words.count / results.count
+      let wordCount = (words.count - 1) / results.count
       let start = rank(evaluating: b) * words.count + b * wordCount
       results[b] = BatchResult(words: all[start..<start + wordCount])
     }

@@ -18,9 +18,9 @@ public final class Trainer {
   private let logger: RunLogger?
   private let stop: StopRequest
   private let communicator: any Communicator
-  private let desyncCheck: DesyncCheck
   private let fault: FaultInjection?
   private let tracer: Tracer?
+  private let activity: RankActivity
   private let traceLabels: TrainerTraceLabels
   private let firstStep: Int
 
@@ -49,7 +49,7 @@ public final class Trainer {
     self.logger = logger
     self.stop = stop
     self.communicator = communicator
-    desyncCheck = DesyncCheck(model, pool: pool, communicator: communicator)
+    activity = communicator.statistics.activity
     self.fault = fault
     self.tracer = tracer
     traceLabels = TrainerTraceLabels(tracer)
@@ -59,12 +59,16 @@ public final class Trainer {
       model, plan: plan, configuration: configuration, engine: engine, pool: pool,
       communicator: communicator, tracer: tracer)
     pool.trace(into: tracer)
+    if let fault {
+      let (rank, activity) = (communicator.rank, activity)
+      trainingStep.onPhase = { fault.strike($0, rank: rank, step: activity.snapshot.step) }
+    }
     evaluation =
       configuration.evalEvery == 0
       ? nil
       : Evaluation(
         model, split: dataset.test, configuration: configuration, engine: engine, pool: pool,
-        communicator: communicator)
+        communicator: communicator, stop: stop)
     let batchSize = configuration.batchSize
     // Trax takes one batch of its shuffled stream before the first step (trax/supervised/training.py).
     let skippedBatches = configuration.shuffle == .queue ? 1 : 0
@@ -90,37 +94,76 @@ public final class Trainer {
   public func run() throws {
     defer { stopLoading() }
     try trainingStep.prepare()
+    let stopped = { TrainingStopped(step: $0, outputDirectory: self.configuration.outputDirectory) }
+    if try !completeEvaluation(after: firstStep - 1) { throw stopped(firstStep - 1) }
     for number in firstStep..<max(configuration.steps + 1, firstStep) {
       let stopping = try step(number)
       let isLast = number == configuration.steps
+      let isReported = isLast || isReportStep(number)
       let isSaved = isLast || stopping || isMultiple(number, of: configuration.checkpointEvery)
-      if isSaved || isMultiple(number, of: DesyncCheck.interval) {
-        let start = tracer.now()
-        try trainingStep.waitForParameters()
-        try desyncCheck.verify(step: number)
-        tracer.record(traceLabels.comparison, since: start)
-      }
-      if isSaved {
-        let start = tracer.now()
-        try trainingStep.withGatheredState { try logger?.saveCheckpoint($0, step: number) }
-        tracer.record(traceLabels.checkpoint, since: start)
-      }
-      if isLast || isReportStep(number) {
+      if isReported {
+        // Before the checkpoint: a run that resumes after this step does not report it again.
         try trainingStep.waitForParameters()
         try logger?.reportTraining(step: number, model: model)
-        if let evaluation {
-          let start = tracer.now()
-          let result = try evaluation(index: evaluationIndex(number))
-          tracer.record(traceLabels.evaluation, since: start)
-          try logger?.record(result, step: number)
-        }
-        logger?.startWindow()
       }
-      if stopping && !isLast {
-        throw TrainingStopped(step: number, outputDirectory: configuration.outputDirectory)
+      if isSaved { try saveCheckpoint(after: number) }
+      if isReported, let evaluation {
+        // A stop request does not wait for an evaluation. The next start completes it.
+        let isComplete = try !stopping && evaluate(evaluation, after: number)
+        if !isComplete && !isSaved { try saveCheckpoint(after: number) }
+        if !isComplete { throw stopped(number) }
       }
+      if isReported { logger?.startWindow() }
+      if stopping && !isLast { throw stopped(number) }
     }
   }
+
+  /// Collective: evaluates after the last step done if a run that was killed or stopped there has not.
+  ///
+  /// - Returns: Whether nothing is missing; false after a stop request.
+  private func completeEvaluation(after step: Int) throws -> Bool {
+    guard let evaluation, step > 0, step == configuration.steps || isReportStep(step) else { return true }
+    var isMissing: UInt8 = logger?.lacksEvaluation(of: step) == true ? 1 : 0
+    try withUnsafeMutableBytes(of: &isMissing) { try communicator.broadcast($0, root: 0) }
+    guard isMissing != 0 else { return true }
+    defer { logger?.startWindow() }
+    return try evaluate(evaluation, after: step)
+  }
+
+  /// Collective: evaluates and reports; returns false if a stop request interrupted it on any rank.
+  private func evaluate(_ evaluation: Evaluation, after step: Int) throws -> Bool {
+    let start = tracer.now()
+    activity.enter(.evaluation)
+    fault?.strike(.evaluation, rank: communicator.rank, step: step)
+    defer { tracer.record(traceLabels.evaluation, since: start) }
+    do {
+      let result = try evaluation(index: evaluationIndex(step))
+      try logger?.record(result, step: step)
+      return true
+    } catch is Evaluation.Interrupted {
+      return false
+    }
+  }
+
+  /// Collective: verifies that no rank's state has changed, and gathers it on rank 0, which writes a checkpoint.
+  private func saveCheckpoint(after step: Int) throws {
+    let comparisonStart = tracer.now()
+    activity.enter(.comparison)
+    try trainingStep.verifyIntegrity(step: step)
+    tracer.record(traceLabels.comparison, since: comparisonStart)
+    let start = tracer.now()
+    activity.enter(.checkpoint)
+    fault?.strike(.checkpoint, rank: communicator.rank, step: step)
+    try trainingStep.withGatheredState {
+      try logger?.saveCheckpoint($0, step: step) { self.activity.progress() }
+    }
+    tracer.record(traceLabels.checkpoint, since: start)
+  }
+
+  /// Collective: prepares the first step; ``run()`` does so itself.
+  ///
+  /// - Throws: What ``run()`` throws.
+  package func prepare() throws { try trainingStep.prepare() }
 
   /// Collective: does one step: loads images, updates the model, writes the log line.
   ///
@@ -130,6 +173,8 @@ public final class Trainer {
   /// - Throws: What ``run()`` throws.
   package func step(_ number: Int) throws -> Bool {
     tracer?.step = number
+    activity.enter(step: number)
+    fault?.strike(.data, rank: communicator.rank, step: number)
     let start = MonotonicClock.now()
     let batch = try loader.next()
     let dataSeconds = MonotonicClock.seconds(since: start)
@@ -140,9 +185,11 @@ public final class Trainer {
     tracer.record(traceLabels.step, since: computeStart)
     if let fault {
       try trainingStep.waitForParameters()
-      fault.apply(to: model, rank: communicator.rank, after: number)
+      fault.apply(to: model, trainingStep, rank: communicator.rank, after: number)
     }
     guard result.loss.isFinite && result.gradientNorm.isFinite else {
+      // Every rank throws, and then frees the buffers that parameters in flight still target.
+      try trainingStep.waitForParameters()
       throw TrainingDiverged(step: number)
     }
     try logger?.record(result, step: number, dataSeconds: dataSeconds)

@@ -91,6 +91,8 @@ public struct TrainingConfiguration: Sendable, Hashable {
   public var optimizerState = OptimizerStateMode.sharded
   /// The scope of batch statistics: synchronized batch norm or ghost batch norm.
   public var batchNorm = BatchNormalizationScope.global
+  /// The seconds for which ranks wait in vain before the job ends; 0 for any time.
+  public var stallTimeout = 300
   /// The steps between evaluations; 0 for none.
   public var evalEvery = 1000
   /// The part of the test set that an evaluation uses.
@@ -134,7 +136,7 @@ public struct TrainingConfiguration: Sendable, Hashable {
       ("steps", String(steps)), ("data", data), ("output-dir", outputDirectory),
       ("threads", threads.map(String.init)), ("engine", engine.rawValue),
       ("bucket-size", String(bucketByteCount)), ("progress", progress.rawValue),
-      ("optimizer-state", optimizerState.rawValue),
+      ("optimizer-state", optimizerState.rawValue), ("stall-timeout", String(stallTimeout)),
       ("eval-every", String(evalEvery)), ("eval-batches", evalBatches.text),
       ("eval-ranks", evalRanks.rawValue), ("eval-statistics", evalStatistics.rawValue),
       ("checkpoint-every", String(checkpointEvery)), ("keep-checkpoints", String(keepCheckpoints)),

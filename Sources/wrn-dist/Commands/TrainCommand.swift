@@ -28,6 +28,8 @@ struct TrainCommand: ParsableCommand {
     try RankSession.run(progress: configuration.progress) { communicator in
       try RunConsistency.requireEqualPrograms(on: communicator)
       try RunConsistency.requireEqualFlags(configuration, options, on: communicator)
+      let watchdog = try StallWatch.start(configuration, communicator)
+      defer { watchdog?.stop() }
       let threads = try ThreadBudget(communicator)
       let selection = try EngineSelection(configuration.engine, communicator)
       let threadCount = try RankSession.collectively(communicator) {

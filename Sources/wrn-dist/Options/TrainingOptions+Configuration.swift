@@ -35,6 +35,7 @@ extension TrainingOptions {
     set(&result.progress, machine.progress)
     set(&result.optimizerState, machine.optimizerState)
     set(&result.wire, machine.wire)
+    set(&result.stallTimeout, machine.stallTimeout)
     set(&result.evalEvery, evaluation.evalEvery)
     set(&result.evalBatches, evaluation.evalBatches)
     set(&result.evalRanks, evaluation.evalRanks)
@@ -81,7 +82,7 @@ extension TrainingOptions {
       "--threads \(configuration.threads ?? 1) must be at least 1.")
     let counts = [
       ("eval-every", configuration.evalEvery), ("checkpoint-every", configuration.checkpointEvery),
-      ("keep-checkpoints", configuration.keepCheckpoints),
+      ("keep-checkpoints", configuration.keepCheckpoints), ("stall-timeout", configuration.stallTimeout),
     ]
     for (name, value) in counts {
       try require(value >= 0, "--\(name) \(value) must not be negative.")
