@@ -12,6 +12,7 @@
 #   WRN_RUN        the run's name (default: the number of its first job)
 #   WRN_INTERFACE  the network between hosts, as 10.0.0.0/16 or eth0
 #   WRN_ROOT       the repository, if the job is submitted from outside it
+#   WRN_RESTARTS   starts after failures within the job, without progress (default: 10)
 #   CIFAR10_DIR, WRN_ISA, OPENBLAS_CORETYPE   as for wrn-dist
 #
 #PBS -N wrn-dist
@@ -53,6 +54,7 @@ host_slots "$PBS_NODEFILE" 1 | sed 's/ / slots=/' >"$hostfile"
 options=(--hostfile "$hostfile")
 if [ -n "${NCPUS:-}" ]; then options+=(--cores "$NCPUS"); fi
 if [ -n "${WRN_INTERFACE:-}" ]; then options+=(--interface "$WRN_INTERFACE"); fi
+options+=(--restarts "${WRN_RESTARTS:-10}")
 read -r -a flags <<<"${WRN_FLAGS:-}"
 
 output="$root/runs/pbs-$WRN_RUN"
@@ -92,7 +94,7 @@ say "wrn-dist exited with $status"
 if [ "$status" -eq "$EXIT_REQUEUE" ] && may_requeue "$output" "$before"; then
   # Only these variables: the environment of a job may hold secrets, and values that are wrong in the next.
   variables=WRN_RUN
-  for variable in WRN_FLAGS WRN_INTERFACE WRN_ROOT CIFAR10_DIR WRN_ISA OPENBLAS_CORETYPE; do
+  for variable in WRN_FLAGS WRN_INTERFACE WRN_ROOT WRN_RESTARTS CIFAR10_DIR WRN_ISA OPENBLAS_CORETYPE; do
     if [ -n "${!variable:-}" ]; then variables+=,$variable; fi
   done
   mapfile -t resources < <(job_options)

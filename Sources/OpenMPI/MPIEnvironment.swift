@@ -100,6 +100,7 @@ enum MPIError {
   ///   - call: The name of the call.
   ///   - rank: The calling rank, or `nil` if it is not known yet.
   ///   - message: The message, if the call concerns one.
+  /// - Returns: The error.
   static func error(_ code: Int32, in call: StaticString, rank: Int?, _ message: MPIMessage?) -> CommunicationError {
     let location = rank.map { " on rank \($0)" } ?? ""
     let subject = message.map { ", \($0.description)" } ?? ""

@@ -156,6 +156,7 @@ struct MPIMessage {
     /// - Parameters:
     ///   - call: The name of the call that reported it.
     ///   - rank: The calling rank.
+    /// - Returns: The error, which names the other rank.
     func error(in call: StaticString, rank: Int) -> CommunicationError {
       switch self {
       case .mpi(let code, let message): MPIError.error(code, in: call, rank: rank, message)

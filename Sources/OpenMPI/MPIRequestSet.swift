@@ -59,7 +59,6 @@ final class MPIRequestSet: RequestSet {
   }
 }
 
-
 extension MPICommunicator {
   /// Whether messages progress while the ranks compute.
   public var overlapsCommunication: Bool { progressMode != nil }

@@ -158,7 +158,8 @@ import Testing
     #expect(try restarts(after: 1) == 4)
     try fixture.stub("mpirun", "exit 75")
     #expect(try restarts(after: 5) == 7)
-    #expect(try fixture.run(script, environment: environment).standardOutput.contains("has made no progress in 6 starts"))
+    let last = try fixture.run(script, environment: environment)
+    #expect(last.standardOutput.contains("has made no progress in 6 starts"))
   }
 
   @Test func batchScriptsHaveTheirDirectives() throws {

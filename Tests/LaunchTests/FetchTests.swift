@@ -30,7 +30,8 @@ import Testing
   }
 
   private func fetch(
-    _ answer: LoopbackServer.Answer?, into target: String = "data", sum: String? = nil, variables: [String: String] = [:]
+    _ answer: LoopbackServer.Answer?, into target: String = "data", sum: String? = nil,
+    variables: [String: String] = [:]
   ) throws -> (output: ProcessRun.Output, requests: [String]) {
     let server = try LoopbackServer(answer.map { ["/cifar.tar.gz": $0] } ?? [:])
     defer { server.stop() }

@@ -50,8 +50,8 @@ final class ScriptFixture: Sendable {
     .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
   private static let tools = [
-    "awk", "basename", "bash", "cat", "date", "dirname", "env", "grep", "head", "mkdir", "rm", "sed",
-    "sleep", "sort", "tail", "wc",
+    "awk", "basename", "bash", "cat", "date", "dirname", "env", "grep", "head", "mkdir", "mktemp", "rm", "sed",
+    "sleep", "sort", "tail", "tee", "wc",
   ]
 
   /// The body of a stub of mpirun that trains until USR1 requests a stop.
@@ -112,7 +112,9 @@ final class ScriptFixture: Sendable {
     _ script: String, _ arguments: [String] = [], environment: [String: String] = [:],
     whileRunning: (pid_t) throws -> Void = { _ in }
   ) throws -> ProcessRun.Output {
-    let variables = ["PATH": "\(path)/stubs:\(path)/tools", "FIXTURE": path, "HOME": path]
+    let variables = [
+      "PATH": "\(path)/stubs:\(path)/tools", "FIXTURE": path, "HOME": path, "WRN_RESTART_SECONDS": "0",
+    ]
     return try ProcessRun(
       "\(path)/launch/\(script)", arguments,
       environment: variables.merging(environment) { $1 }, workingFolder: "/",

@@ -72,7 +72,8 @@ import Testing
     let command = output.lines.last ?? ""
     #expect(
       command.contains(
-        "-x OPENBLAS_NUM_THREADS=1 -x CIFAR10_DIR -x WRN_ISA -x OPENBLAS_CORETYPE \(fixture.path)/.build/release/wrn-dist"),
+        "-x OPENBLAS_NUM_THREADS=1 -x CIFAR10_DIR -x WRN_ISA -x OPENBLAS_CORETYPE \(fixture.path)/.build/release/wrn-dist"
+      ),
       "\(command)")
   }
 
