@@ -3,8 +3,8 @@
 #
 #   WRN_FLAGS="--steps 100000" qsub -v WRN_FLAGS [options of qsub] launch/pbs.sh
 #
-# Run launch/setup once before. `qsig -s USR1 JOB`, or TERM at the time limit, requests a stop after a
-# checkpoint; wrn-dist then exits with 75, and this script submits the run again with the same
+# Run launch/setup once before. wrn-dist stops by itself before the time limit, when a checkpoint still fits.
+# `qsig -s USR1 JOB`, or TERM at the time limit, requests a stop after a checkpoint as well; wrn-dist then exits with 75, and this script submits the run again with the same
 # resources, queue, name and output directory (runs/pbs-RUN), where it resumes. It does not if three
 # starts in a row have made no progress. Variables, which qsub -v must name:
 #
@@ -56,6 +56,21 @@ if [ -n "${NCPUS:-}" ]; then options+=(--cores "$NCPUS"); fi
 if [ -n "${WRN_INTERFACE:-}" ]; then options+=(--interface "$WRN_INTERFACE"); fi
 options+=(--restarts "${WRN_RESTARTS:-10}")
 read -r -a flags <<<"${WRN_FLAGS:-}"
+
+# PBS does not name the end of the job in the environment: it is the walltime that is left now.
+end_time() {
+  qstat -f "$PBS_JOBID" 2>/dev/null | awk -v now="$(date +%s)" '
+    function seconds(text, part, n, i, sum) {
+      n = split(text, part, ":")
+      for (i = 1; i <= n; i++) sum = 60 * sum + part[i]
+      return sum
+    }
+    $1 == "Resource_List.walltime" { limit = seconds($3) }
+    $1 == "resources_used.walltime" { used = seconds($3) }
+    END { if (limit) print now + limit - used }'
+}
+WRN_END_TIME=${WRN_END_TIME:-$(end_time)}
+export WRN_END_TIME
 
 output="$root/runs/pbs-$WRN_RUN"
 before=$(latest_checkpoint "$output")

@@ -200,8 +200,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   /// No other thread is inside MPI, unless it does not leave within two seconds. If `MPI_Abort` hangs, an alarm ends the
   /// process after ten seconds, and `mpirun` then ends the job.
   public func abort(exitCode: Int32) -> Never {
-    signal(SIGALRM, SIG_DFL)
-    alarm(10)
+    ExitAlarm.start(seconds: 10, exitCode: exitCode)
     if let mutex {
       var limit = timespec()
       clock_gettime(CLOCK_REALTIME, &limit)

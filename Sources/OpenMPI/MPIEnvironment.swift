@@ -43,6 +43,9 @@ public enum MPIEnvironment {
     return communicator
   }
 
+  /// The longest time for which a rank may wait in `MPI_Finalize` for the others, which may still write files.
+  private static let finalizeSeconds: UInt32 = 600
+
   private static let active = Mutex<MPICommunicator?>(nil)
 
   /// Collective: finalizes Open MPI (`MPI_Finalize`); no MPI call may follow.
@@ -53,6 +56,9 @@ public enum MPIEnvironment {
   public static func finalize() throws {
     guard isInitialized, !isFinalized else { return }
     active.withLock { $0?.stopProgressThread() }
+    // It waits for all ranks, and no watchdog runs any more.
+    ExitAlarm.start(seconds: finalizeSeconds, exitCode: 69)
+    defer { ExitAlarm.stop() }
     try MPIError.check(MPI_Finalize(), in: "MPI_Finalize", rank: nil)
   }
 

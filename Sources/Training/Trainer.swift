@@ -21,6 +21,9 @@ public final class Trainer {
   private let fault: FaultInjection?
   private let tracer: Tracer?
   private let activity: RankActivity
+  private let timeLimit: TimeLimit?
+  private var checkpointSeconds: Double
+  private var stepSeconds = 0.0
   private let traceLabels: TrainerTraceLabels
   private let firstStep: Int
 
@@ -36,13 +39,15 @@ public final class Trainer {
   ///   - communicator: The ranks.
   ///   - logger: Writes reports and checkpoints; `nil` on all ranks but 0.
   ///   - stop: The request to stop early.
+  ///   - timeLimit: The end of the job, before which rank 0 requests a stop. If `nil`, there is none.
   ///   - fault: A fault that a test injects.
   ///   - tracer: Records the run's spans. If `nil`, nothing is traced.
   /// - Throws: `MicrobatchPlan.InvalidPlan` or `WorldSizeError` if the batch cannot be divided.
   public init(
     _ configuration: TrainingConfiguration, model: ModelState, completedSteps: Int,
     dataset: CIFAR10, engine: any ConvolutionEngine, pool: WorkerPool, communicator: any Communicator,
-    logger: RunLogger?, stop: StopRequest, fault: FaultInjection? = nil, tracer: Tracer? = nil
+    logger: RunLogger?, stop: StopRequest, timeLimit: TimeLimit? = nil, fault: FaultInjection? = nil,
+    tracer: Tracer? = nil
   ) throws {
     self.configuration = configuration
     self.model = model
@@ -50,6 +55,9 @@ public final class Trainer {
     self.stop = stop
     self.communicator = communicator
     activity = communicator.statistics.activity
+    self.timeLimit = timeLimit
+    checkpointSeconds = TimeLimit.expectedCheckpointSeconds(
+      byteCount: 4 * (1 + configuration.optimizer.rule.stateNames.count) * model.graph.parameterCount)
     self.fault = fault
     self.tracer = tracer
     traceLabels = TrainerTraceLabels(tracer)
@@ -152,12 +160,14 @@ public final class Trainer {
     try trainingStep.verifyIntegrity(step: step)
     tracer.record(traceLabels.comparison, since: comparisonStart)
     let start = tracer.now()
+    let clockStart = MonotonicClock.now()
     activity.enter(.checkpoint)
     fault?.strike(.checkpoint, rank: communicator.rank, step: step)
     try trainingStep.withGatheredState {
       try logger?.saveCheckpoint($0, step: step) { self.activity.progress() }
     }
     tracer.record(traceLabels.checkpoint, since: start)
+    checkpointSeconds = MonotonicClock.seconds(since: clockStart)
   }
 
   /// Collective: prepares the first step; ``run()`` does so itself.
@@ -180,9 +190,15 @@ public final class Trainer {
     let dataSeconds = MonotonicClock.seconds(since: start)
     tracer.record(traceLabels.dataWait, since: start)
     let computeStart = tracer.now()
+    if let timeLimit, communicator.rank == 0,
+      timeLimit.isNear(now: TimeLimit.now(), checkpointSeconds: checkpointSeconds, stepSeconds: stepSeconds)
+    {
+      stop.request()
+    }
     let result = try trainingStep(
       batch.images.pointer, labels: batch.labels.pointer, step: number, stopRequested: stop.isRequested)
     tracer.record(traceLabels.step, since: computeStart)
+    stepSeconds = result.stepSeconds + dataSeconds
     if let fault {
       try trainingStep.waitForParameters()
       fault.apply(to: model, trainingStep, rank: communicator.rank, after: number)

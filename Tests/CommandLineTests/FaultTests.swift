@@ -27,7 +27,9 @@ import Testing
   }
 
   /// A rank killed in any phase of a step: the run that is started again has the undisturbed result and one line per step.
-  @Test(arguments: [("forward", 1), ("backward", 0), ("update", 1), ("checkpoint", 0), ("evaluation", 0), ("evaluation", 1)])
+  @Test(arguments: [
+    ("forward", 1), ("backward", 0), ("update", 1), ("checkpoint", 0), ("evaluation", 0), ("evaluation", 1),
+  ])
   func aRankKilledInAPhase(phase: String, rank: Int) throws {
     let folder = try TemporaryDirectory()
     let flags = ["--steps", "7", "--checkpoint-every", "2", "--eval-every", "3", "--eval-batches", "2"]

@@ -105,6 +105,20 @@ import Testing
     try compareWithWhole(folder, step: folder.metrics("run").count)
   }
 
+  /// Only rank 0 knows the end of the job.
+  @Test(arguments: [nil, 2])
+  func aRunStopsBeforeTheEndOfItsJob(ranks: Int?) throws {
+    let folder = try TemporaryDirectory()
+    var job = Job.training(folder, ranks: ranks, output: "run", ["--steps", "100000"])
+    job.environment = ["SLURM_JOB_END_TIME": "\(Int(Date().timeIntervalSince1970) + 13)"]
+    let stopped = try job.run()
+    #expect(stopped.exitCode == 75, "\(stopped.standardError)")
+    #expect(stopped.errorLines.count == 1)
+    let step = folder.metrics("run").count
+    #expect(folder.read("run/checkpoints/latest") == "step-\(padded(step))\n")
+    try compareWithWhole(folder, step: step)
+  }
+
   /// Batch systems repeat USR1, and send it to every process of a job.
   @Test(arguments: [nil, 2])
   func repeatedUSR1IsOneStopRequest(ranks: Int?) throws {

@@ -22,14 +22,13 @@ import Testing
     #expect(output.exitCode == 69, "\(output.standardError)")
     let host = ProcessInfo.processInfo.hostName
     let line = try #require(output.errorLines.first)
-    let words = try Regex(
-      "rank \(stopped) on \(host) has not answered for [0-9]+ s, last seen in the .* of step [0-9]+")
+    let words = try Regex("rank \(stopped) on \(host) has not answered for [0-9]+ s, last seen in the ")
     #expect(line.firstMatch(of: words) != nil, "\(output.standardError)")
-    #expect(line.contains(/(has|have) waited for [3-9] s in the .* of step [0-9]+; start again to resume/), "\(line)")
+    #expect(line.contains(/(has|have) waited for [0-9]+ s in the .* of step [0-9]+.*; start again to resume/), "\(line)")
     // mpirun has sent SIGKILL; a process that was stopped takes a moment to die of it.
     for process in processes {
-      for _ in 0..<500 where kill(process, 0) == 0 { usleep(10_000) }
-      #expect(kill(process, 0) != 0, "no orphan")
+      for _ in 0..<500 where isRunning(process) { usleep(10_000) }
+      #expect(!isRunning(process), "no orphan")
     }
     try Job(folder, ["inspect", "run"]).succeed()
   }
@@ -38,7 +37,7 @@ import Testing
   @Test func aShortStopIsHarmless() throws {
     let folder = try TemporaryDirectory()
     let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
-    let steps = ["--steps", "300"]
+    let steps = ["--steps", "120"]
     let output = try Job.training(folder, ranks: 2, output: "run", steps + ["--stall-timeout", "30"]).run { mpirun in
       try waitForLines(5, in: log)
       let rank = try #require(try children(of: mpirun).max())
@@ -88,11 +87,17 @@ import Testing
     let output = try Job.training(
       folder, ranks: 2, output: "run",
       [
-        "--steps", "1", "--eval-every", "1", "--eval-batches", "3000", "--eval-ranks", "root", "--stall-timeout", "2",
+        "--steps", "1", "--eval-every", "1", "--eval-batches", "4000", "--eval-ranks", "root", "--stall-timeout", "5",
       ]
     ).succeed()
     #expect(!output.standardError.contains("has made no progress"))
   }
+}
+
+/// Returns whether a process exists and has not ended; one that has ended may wait for a parent that never asks for its code.
+private func isRunning(_ process: pid_t) -> Bool {
+  let text = (try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)) ?? ""
+  return text.split(separator: ")").last.map { !$0.hasPrefix(" Z") } ?? false
 }
 
 /// Returns the child processes of a process.

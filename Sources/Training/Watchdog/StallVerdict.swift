@@ -49,16 +49,15 @@ package enum StallVerdict: Hashable, Sendable {
   ///   - name: Returns the name of the tensor at an element of the flat parameters; `nil` if there is none.
   package init(_ ranks: [RankStatus], missing: [Int] = [], limitSeconds: Double, name: (Int) -> String?) {
     self = .none
-    // A rank in the startup reads and verifies files of any size without stamps.
-    func limit(_ rank: RankStatus) -> Double {
-      rank.activity.phase == .startup ? max(limitSeconds, Self.startupSeconds) : limitSeconds
-    }
-    let silent = ranks.filter { $0.silentSeconds > limit($0) / 2 }
-    let heard = ranks.filter { $0.silentSeconds <= limit($0) / 2 }
-    let waiting = heard.filter { $0.waitedSeconds > limit($0) }
+    // In the startup ranks read and verify files of any size without stamps. It is over when any rank has begun a step.
+    let isStartup = ranks.allSatisfy { $0.activity.phase == .startup }
+    let limit = isStartup ? max(limitSeconds, Self.startupSeconds) : limitSeconds
+    let silent = ranks.filter { $0.silentSeconds > limit / 2 }
+    let heard = ranks.filter { $0.silentSeconds <= limit / 2 }
+    let waiting = heard.filter { $0.waitedSeconds > limit }
     guard !waiting.isEmpty else { return }
     let computing = heard.filter { $0.activity.waitedNanoseconds == 0 }
-    let stuck = computing.filter { $0.idleSeconds > limit($0) * 0.9 }
+    let stuck = computing.filter { $0.idleSeconds > limit * 0.9 }
     if silent.isEmpty && stuck.count < computing.count { return }
     if silent.isEmpty && stuck.isEmpty && waiting.count < heard.count { return }
     let suspects = (silent + stuck).sorted { $0.rank < $1.rank }

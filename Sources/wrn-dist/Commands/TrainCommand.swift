@@ -50,7 +50,7 @@ struct TrainCommand: ParsableCommand {
           run.configuration, model: run.model, completedSteps: completedSteps,
           dataset: run.source.dataset, engine: selection.engine, pool: run.pool,
           communicator: communicator, logger: run.recorder, stop: stop,
-          fault: fault, tracer: trace?.tracer)
+          timeLimit: TimeLimit(environment: ProcessInfo.processInfo.environment), fault: fault, tracer: trace?.tracer)
       }
       try run.recorder?.reportStart(
         layout: "\(communicator.worldSize) rank(s) × \(run.pool.workerCount) thread(s), "
