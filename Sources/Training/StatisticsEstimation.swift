@@ -8,8 +8,8 @@ import Tensors
 /// The images are the first of the sampler's order, as test images are prepared: without augmentation, at full size. They
 /// are the same at every estimate, so it is a function of the weights alone.
 package final class StatisticsEstimation {
-  /// The largest number of images per estimate.
-  private static let imageCount = 10_240
+  /// The largest number of batches per estimate: 10,240 images in batches of 256.
+  private static let maximumBatchCount = 40
 
   private let split: ImageDataset.Split
   private let pipeline: ImagePipeline
@@ -55,7 +55,7 @@ package final class StatisticsEstimation {
   ///
   /// - Throws: `DatasetError` if a record is invalid, `CommunicationError` if a message fails.
   package func callAsFunction(_ step: TrainingStep) throws {
-    let batchCount = max(1, min(Self.imageCount, split.count) / batchSize)
+    let batchCount = max(1, min(Self.maximumBatchCount, split.count / batchSize))
     try step.estimateStatistics(batchCount: batchCount) { number in
       let first = number * batchSize + localRange.lowerBound
       sampler.indices(at: first..<first + localRange.count, into: indices)
