@@ -97,3 +97,25 @@ host_slots() {
             host = order[i]
             print name[host], count[host] ? count[host] : (bare[host] > 1 ? bare[host] : slots) } }'
 }
+
+# latest_checkpoint DIRECTORY: prints the name of the checkpoint from which a run would resume, or nothing.
+latest_checkpoint() { cat -- "$1/checkpoints/latest" 2>/dev/null || true; }
+
+# may_requeue DIRECTORY CHECKPOINT: whether a run that stopped on request should be started again.
+#
+# CHECKPOINT is the one from which this start resumed. A run that is stopped before it writes a new one makes no progress. It may
+# be started again three times in a row; then something else is wrong, such as a time limit that is too short.
+may_requeue() {
+  local file="$1/starts-without-progress" count
+  if [ "$(latest_checkpoint "$1")" != "$2" ]; then
+    rm -f -- "$file"
+    return 0
+  fi
+  count=$(cat -- "$file" 2>/dev/null) || count=0
+  [[ $count =~ ^[0-9]+$ ]] || count=0
+  count=$((count + 1))
+  mkdir -p -- "$1" && echo "$count" >"$file"
+  [ "$count" -le 3 ] && return 0
+  say "$1 has made no progress in $count starts; it is not started again. Is the time limit too short?"
+  return 1
+}

@@ -1,16 +1,19 @@
 #!/bin/bash
 # Trains on a PBS cluster, and submits the job again after a stop on request.
 #
-#   WRN_FLAGS="--steps 100000" qsub -V [options of qsub] launch/pbs.sh
+#   WRN_FLAGS="--steps 100000" qsub -v WRN_FLAGS [options of qsub] launch/pbs.sh
 #
-# Run launch/setup once before. `qsig -s USR1 JOB`, or TERM at the time limit, requests a stop after a
-# checkpoint; wrn-dist then exits with 75, and this script submits the run again with the same
-# output directory (runs/pbs-RUN), where it resumes. Variables:
+# Run launch/setup once before. wrn-dist stops by itself before the time limit, when a checkpoint still fits.
+# `qsig -s USR1 JOB`, or TERM at the time limit, requests a stop after a checkpoint as well; wrn-dist then exits with 75, and this script submits the run again with the same
+# resources, queue, name and output directory (runs/pbs-RUN), where it resumes. It does not if three
+# starts in a row have made no progress. Variables, which qsub -v must name:
 #
 #   WRN_FLAGS      flags of wrn-dist train, separated by blanks
 #   WRN_RUN        the run's name (default: the number of its first job)
 #   WRN_INTERFACE  the network between hosts, as 10.0.0.0/16 or eth0
 #   WRN_ROOT       the repository, if the job is submitted from outside it
+#   WRN_RESTARTS   starts after failures within the job, without progress (default: 10)
+#   CIFAR10_DIR, WRN_ISA, OPENBLAS_CORETYPE   as for wrn-dist
 #
 #PBS -N wrn-dist
 #PBS -l select=2:ncpus=8:mpiprocs=2
@@ -51,10 +54,27 @@ host_slots "$PBS_NODEFILE" 1 | sed 's/ / slots=/' >"$hostfile"
 options=(--hostfile "$hostfile")
 if [ -n "${NCPUS:-}" ]; then options+=(--cores "$NCPUS"); fi
 if [ -n "${WRN_INTERFACE:-}" ]; then options+=(--interface "$WRN_INTERFACE"); fi
+options+=(--restarts "${WRN_RESTARTS:-10}")
 read -r -a flags <<<"${WRN_FLAGS:-}"
 
-"$root/launch/train" "${options[@]}" -- \
-  --output-dir "$root/runs/pbs-$WRN_RUN" --resume auto "${flags[@]}" &
+# PBS does not name the end of the job in the environment: it is the walltime that is left now.
+end_time() {
+  qstat -f "$PBS_JOBID" 2>/dev/null | awk -v now="$(date +%s)" '
+    function seconds(text, part, n, i, sum) {
+      n = split(text, part, ":")
+      for (i = 1; i <= n; i++) sum = 60 * sum + part[i]
+      return sum
+    }
+    $1 == "Resource_List.walltime" { limit = seconds($3) }
+    $1 == "resources_used.walltime" { used = seconds($3) }
+    END { if (limit) print now + limit - used }'
+}
+WRN_END_TIME=${WRN_END_TIME:-$(end_time)}
+export WRN_END_TIME
+
+output="$root/runs/pbs-$WRN_RUN"
+before=$(latest_checkpoint "$output")
+"$root/launch/train" "${options[@]}" -- --output-dir "$output" --resume auto "${flags[@]}" &
 job=$!
 
 # Both signals request a stop after a checkpoint.
@@ -63,9 +83,38 @@ status=0
 wait_for "$job" || status=$?
 trap '' USR1 TERM
 
+# Prints the options of qsub that give the next job the resources, queue, project, account and name of this one, one word per
+# line. Long values are wrapped by qstat: a continued line starts with a tab.
+job_options() {
+  qstat -f "$PBS_JOBID" 2>/dev/null | awk '
+    function flush() {
+      if (match(text, / = /)) {
+        key = substr(text, 1, RSTART - 1); value = substr(text, RSTART + 3)
+        if (key ~ /^Resource_List\.(select|place|walltime|min_walltime|max_walltime)$/) {
+          sub(/^Resource_List\./, "", key); print "-l"; print key "=" value
+        } else if (key == "queue") { print "-q"; print value
+        } else if (key == "project") { if (value != "_pbs_project_default") { print "-P"; print value }
+        } else if (key == "Account_Name") { print "-A"; print value
+        } else if (key == "Priority" && value != 0) { print "-p"; print value
+        } else if (key == "Job_Name") { print "-N"; print value }
+      }
+      text = ""
+    }
+    /^\t/ { sub(/^\t/, ""); text = text $0; next }
+    { flush(); sub(/^ +/, ""); text = $0 }
+    END { flush() }'
+}
+
 say "wrn-dist exited with $status"
-if [ "$status" -eq "$EXIT_REQUEUE" ]; then
+if [ "$status" -eq "$EXIT_REQUEUE" ] && may_requeue "$output" "$before"; then
+  # Only these variables: the environment of a job may hold secrets, and values that are wrong in the next.
+  variables=WRN_RUN
+  for variable in WRN_FLAGS WRN_INTERFACE WRN_ROOT WRN_RESTARTS CIFAR10_DIR WRN_ISA OPENBLAS_CORETYPE; do
+    if [ -n "${!variable:-}" ]; then variables+=,$variable; fi
+  done
+  mapfile -t resources < <(job_options)
+  if [ ${#resources[@]} -eq 0 ]; then say "qstat does not say this job's resources: those of launch/pbs.sh apply"; fi
   say "Submitting run $WRN_RUN again"
-  qsub -V "$root/launch/pbs.sh"
+  qsub -v "$variables" "${resources[@]}" "$root/launch/pbs.sh"
 fi
 exit "$status"

@@ -2,7 +2,7 @@ import Collectives
 import Support
 import Tensors
 
-/// The exchange at the end of a step: the squared gradient norm, and whether any rank has a stop request.
+/// The exchange at the end of a step: the squared gradient norm, whether any rank has a stop request, and further words.
 ///
 /// Squares are added in double precision within chunks of fixed size, then over chunks in order. The norm is therefore
 /// bitwise independent of the number of ranks and of the bucket size.
@@ -10,6 +10,7 @@ public final class StepSummary {
   private let communicator: any Communicator
   private let tag: Int
   private let requests: any RequestSet
+  private let wordCount: Int
   private let chunks: [[Range<Int>]]
   private let squares: AlignedBuffer<Double>
   private let sent: AlignedBuffer<Double>
@@ -22,9 +23,11 @@ public final class StepSummary {
   /// - Parameters:
   ///   - reducer: The reducer whose shards the ranks own.
   ///   - communicator: The ranks.
+  ///   - wordCount: The number of further words of 64 bits.
   ///   - tag: The tag of the messages.
-  public init(_ reducer: GradientReducer, communicator: any Communicator, tag: Int = 3) {
+  public init(_ reducer: GradientReducer, communicator: any Communicator, wordCount: Int = 0, tag: Int = 3) {
     self.communicator = communicator
+    self.wordCount = wordCount
     self.tag = tag
     let worldSize = communicator.worldSize
     requests = communicator.makeRequestSet(capacity: 2 * (worldSize - 1))
@@ -35,11 +38,22 @@ public final class StepSummary {
         shard.lowerBound / length..<shard.upperBound.dividedRoundingUp(by: length)
       }
     }
-    let counts = chunks.map { 1 + $0.reduce(0) { $0 + $1.count } }
+    let counts = chunks.map { 1 + wordCount + $0.reduce(0) { $0 + $1.count } }
     sent = AlignedBuffer(count: counts[communicator.rank])
     received = counts.indices.map { rank in
       AlignedBuffer(count: rank == communicator.rank ? 0 : counts[rank])
     }
+  }
+
+  /// This rank's words, to be written before ``start(stopRequested:)``.
+  public var words: UnsafeMutablePointer<UInt64> {
+    UnsafeMutableRawPointer(sent.pointer + 1).assumingMemoryBound(to: UInt64.self)
+  }
+
+  /// Returns the words of a rank, after ``finish()``.
+  public func words(of rank: Int) -> UnsafePointer<UInt64> {
+    let message = rank == communicator.rank ? sent : received[rank]
+    return UnsafeRawPointer(message.pointer + 1).assumingMemoryBound(to: UInt64.self)
   }
 
   /// Sums the squares of some elements of this rank's shards.
@@ -78,7 +92,7 @@ public final class StepSummary {
   /// - Throws: `CommunicationError` if communication fails.
   public func start(stopRequested: Bool) throws {
     sent.pointer[0] = stopRequested ? 1 : 0
-    copy(chunks[communicator.rank], to: sent.pointer + 1)
+    copy(chunks[communicator.rank], to: sent.pointer + 1 + wordCount)
     let rank = communicator.rank
     for other in 0..<communicator.worldSize where other != rank {
       try requests.receive(
@@ -100,7 +114,7 @@ public final class StepSummary {
     for other in 0..<communicator.worldSize where other != communicator.rank {
       let message = received[other].pointer
       if message[0] != 0 { stopRequested = true }
-      var source = message + 1
+      var source = message + 1 + wordCount
       for range in chunks[other] {
         (squares.pointer + range.lowerBound).update(from: source, count: range.count)
         source += range.count

@@ -11,6 +11,18 @@ extension MPICommunicator {
     return (Int(rank), Int(size))
   }
 
+  /// Returns the largest tag that this MPI allows: `MPI_TAG_UB`, an attribute of `MPI_COMM_WORLD`.
+  ///
+  /// - Throws: `CommunicationError` if MPI fails. The standard guarantees 32,767, which is returned if MPI does not say.
+  static func maximumTag() throws -> Int {
+    var value: UnsafeMutablePointer<Int32>?
+    var isSet: Int32 = 0
+    try MPIError.check(
+      MPI_Comm_get_attr(COpenMPI_COMM_WORLD(), Int32(MPI_TAG_UB), &value, &isSet), in: "MPI_Comm_get_attr", rank: nil)
+    guard isSet != 0, let value else { return 32_767 }
+    return Int(value.pointee)
+  }
+
   /// Collective: returns the local rank on this host, and the number of ranks there.
   static func localRankAndSize(in communicator: MPI_Comm?, rank: Int) throws -> (rank: Int, size: Int) {
     var local = COpenMPI_COMM_NULL()

@@ -31,10 +31,12 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
 
   let handle: MPI_Comm?
   let progressMode: ProgressMode?
+  /// The largest tag that this MPI allows (`MPI_TAG_UB`).
+  let maximumTag: Int
   // The lock guards these where a progress thread runs.
   private(set) var requestArrays: [MPIRequestArray] = []
   private(set) var isStopped = false
-  private var failure: Int32?
+  private var failure: MPIMessage.Failure?
   var lastProgress: UInt64 = 0
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>?
   // Tables of Int32 for MPI, reused so that collectives allocate nothing.
@@ -50,6 +52,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
       rank: nil)
     try MPIError.check(MPI_Comm_dup(communicator, &communicator), in: "MPI_Comm_dup", rank: nil)
     handle = communicator
+    maximumTag = try Self.maximumTag()
     (rank, worldSize) = try Self.rankAndSize(in: communicator)
     (localRank, localSize) = try Self.localRankAndSize(in: communicator, rank: rank)
     processorName = try Self.processorName(rank: rank)
@@ -74,6 +77,11 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     MPIRequestSet(self, capacity: capacity)
   }
 
+  /// Calls a collective that blocks, while no other thread is inside MPI.
+  private func collective(_ body: () throws -> Void) throws {
+    try statistics.activity.waiting { try withLock(body) }
+  }
+
   /// Calls `body` while no other thread is inside MPI.
   func withLock<Value>(_ body: () throws -> Value) rethrows -> Value {
     guard let mutex else { return try body() }
@@ -89,11 +97,11 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   func unregister(_ requests: MPIRequestArray) { withLock { requestArrays.removeAll { $0 === requests } } }
 
   /// Records the first MPI error found while polling; the next wait throws it.
-  func recordError(_ code: Int32) { failure = failure ?? code }
+  func recordError(_ failure: MPIMessage.Failure) { self.failure = self.failure ?? failure }
 
   /// Throws the error recorded by ``recordError(_:)``, if any.
   func throwRecordedError() throws {
-    if let failure { try MPIError.check(failure, in: "MPI_Testsome", rank: rank) }
+    if let failure { throw failure.error(in: "MPI_Testsome", rank: rank) }
   }
 
   /// Stops the progress thread, before `MPI_Finalize`.
@@ -101,7 +109,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
 
   /// Implements `Communicator.barrier()`.
   public func barrier() throws {
-    try withLock { try MPIError.check(MPI_Barrier(handle), in: "MPI_Barrier", rank: rank) }
+    try collective { try MPIError.check(MPI_Barrier(handle), in: "MPI_Barrier", rank: rank) }
   }
 
   /// Implements `Communicator.broadcast(_:root:)` with messages of at most 1 GiB.
@@ -110,7 +118,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
     var first = 0
     while first < bytes.count {
       let count = min(bytes.count - first, 1 << 30)
-      try withLock {
+      try collective {
         try MPIError.check(
           MPI_Bcast(
             bytes.baseAddress.map { $0 + first }, Int32(count), COpenMPI_BYTE(), Int32(root),
@@ -138,7 +146,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
 
   /// Calls `MPI_Allgatherv` with the counts in `receiveTable`.
   private func allGatherV(_ send: UnsafeRawBufferPointer, into receive: UnsafeMutableRawBufferPointer) throws {
-    try withLock {
+    try collective {
       try MPIError.check(
         MPI_Allgatherv(
           send.baseAddress, Int32(send.count), COpenMPI_BYTE(), receive.baseAddress,
@@ -157,7 +165,7 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
       receiveByteCount: receive.count, receiveCounts: receiveCounts)
     try sendTable.fill(sendCounts, for: "allToAll", rank: rank)
     try receiveTable.fill(receiveCounts, for: "allToAll", rank: rank)
-    try withLock {
+    try collective {
       try MPIError.check(
         MPI_Alltoallv(
           send.baseAddress, sendTable.counts, sendTable.displacements, COpenMPI_BYTE(),
@@ -172,18 +180,33 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   /// Open MPI.
   ///
   /// - Parameter elements: This rank's numbers, replaced by the sums; the same count on every rank, at most 2^31 − 1.
-  /// - Throws: `CommunicationError` if communication fails.
+  /// - Throws: `CommunicationError` if there are more elements, or communication fails.
   public func allReduceSum(_ elements: UnsafeMutableBufferPointer<Float>) throws {
-    try withLock {
+    guard let count = Int32(exactly: elements.count) else {
+      throw CommunicationError(
+        "Rank \(rank) would reduce \(elements.count) elements at once, but MPI counts at most \(Int32.max): "
+          + "split them into smaller calls.")
+    }
+    try collective {
       try MPIError.check(
         MPI_Allreduce(
-          COpenMPI_IN_PLACE(), elements.baseAddress, Int32(elements.count), COpenMPI_FLOAT(),
+          COpenMPI_IN_PLACE(), elements.baseAddress, count, COpenMPI_FLOAT(),
           COpenMPI_SUM(), handle), in: "MPI_Allreduce", rank: rank)
     }
   }
 
   /// Implements `Communicator.abort(exitCode:)` with `MPI_Abort`; `mpirun` reports the exit code.
+  ///
+  /// No other thread is inside MPI, unless it does not leave within two seconds. If `MPI_Abort` hangs, an alarm ends the
+  /// process after ten seconds, and `mpirun` then ends the job.
   public func abort(exitCode: Int32) -> Never {
+    ExitAlarm.start(seconds: 10, exitCode: exitCode)
+    if let mutex {
+      var limit = timespec()
+      clock_gettime(CLOCK_REALTIME, &limit)
+      limit.tv_sec += 2
+      pthread_mutex_timedlock(mutex, &limit)
+    }
     MPI_Abort(handle, exitCode)
     _exit(exitCode)
   }

@@ -43,6 +43,9 @@ public enum MPIEnvironment {
     return communicator
   }
 
+  /// The longest time for which a rank may wait in `MPI_Finalize` for the others, which may still write files.
+  private static let finalizeSeconds: UInt32 = 600
+
   private static let active = Mutex<MPICommunicator?>(nil)
 
   /// Collective: finalizes Open MPI (`MPI_Finalize`); no MPI call may follow.
@@ -53,6 +56,9 @@ public enum MPIEnvironment {
   public static func finalize() throws {
     guard isInitialized, !isFinalized else { return }
     active.withLock { $0?.stopProgressThread() }
+    // It waits for all ranks, and no watchdog runs any more.
+    ExitAlarm.start(seconds: finalizeSeconds, exitCode: 69)
+    defer { ExitAlarm.stop() }
     try MPIError.check(MPI_Finalize(), in: "MPI_Finalize", rank: nil)
   }
 
@@ -86,12 +92,26 @@ enum MPIError {
   ///   - code: The return code.
   ///   - call: The name of the call, such as "MPI_Bcast".
   ///   - rank: The calling rank, or `nil` if it is not known yet.
-  /// - Throws: `CommunicationError` with the call, the rank and the cause.
-  static func check(_ code: Int32, in call: StaticString, rank: Int?) throws {
+  ///   - message: The message, if the call concerns one.
+  /// - Throws: `CommunicationError` with the call, the rank, the other rank and the cause.
+  static func check(_ code: Int32, in call: StaticString, rank: Int?, _ message: MPIMessage? = nil) throws {
     guard code != MPI_SUCCESS else { return }
+    throw error(code, in: call, rank: rank, message)
+  }
+
+  /// Returns the error of a return code other than `MPI_SUCCESS`.
+  ///
+  /// - Parameters:
+  ///   - code: The return code.
+  ///   - call: The name of the call.
+  ///   - rank: The calling rank, or `nil` if it is not known yet.
+  ///   - message: The message, if the call concerns one.
+  /// - Returns: The error.
+  static func error(_ code: Int32, in call: StaticString, rank: Int?, _ message: MPIMessage?) -> CommunicationError {
     let location = rank.map { " on rank \($0)" } ?? ""
-    throw CommunicationError(
-      "\(call) failed\(location): \(text(of: code)); find the rank that reported first, and check that all "
+    let subject = message.map { ", \($0.description)" } ?? ""
+    return CommunicationError(
+      "\(call) failed\(location)\(subject): \(text(of: code)); find the rank that reported first, and check that all "
         + "ranks run the same program with the same flags.")
   }
 

@@ -20,12 +20,13 @@ final class MPIRequestSet: RequestSet {
   /// Implements `RequestSet.send(_:to:tag:)`.
   func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) throws {
     precondition(rank != communicator.rank, "a rank cannot send a message to itself")
+    let message = try MPIMessage(.send, byteCount: bytes.count, peer: rank, tag: tag, of: communicator)
     try communicator.withLock {
       try MPIError.check(
         MPI_Isend(
-          bytes.baseAddress, Int32(bytes.count), COpenMPI_BYTE(), Int32(rank), Int32(tag),
-          communicator.handle, pending.freeSlot), in: "MPI_Isend", rank: communicator.rank)
-      pending.count += 1
+          bytes.baseAddress, message.byteCount, COpenMPI_BYTE(), message.peer, message.tag,
+          communicator.handle, pending.freeSlot), in: "MPI_Isend", rank: communicator.rank, message)
+      pending.append(message)
     }
     let hosts = communicator.hostOfRank
     communicator.statistics.countSend(
@@ -35,12 +36,13 @@ final class MPIRequestSet: RequestSet {
   /// Implements `RequestSet.receive(into:from:tag:)`.
   func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int) throws {
     precondition(rank != communicator.rank, "a rank cannot receive a message from itself")
+    let message = try MPIMessage(.receive, byteCount: bytes.count, peer: rank, tag: tag, of: communicator)
     try communicator.withLock {
       try MPIError.check(
         MPI_Irecv(
-          bytes.baseAddress, Int32(bytes.count), COpenMPI_BYTE(), Int32(rank), Int32(tag),
-          communicator.handle, pending.freeSlot), in: "MPI_Irecv", rank: communicator.rank)
-      pending.count += 1
+          bytes.baseAddress, message.byteCount, COpenMPI_BYTE(), message.peer, message.tag,
+          communicator.handle, pending.freeSlot), in: "MPI_Irecv", rank: communicator.rank, message)
+      pending.append(message)
     }
   }
 
@@ -50,55 +52,10 @@ final class MPIRequestSet: RequestSet {
     guard pending.count > 0 else { return true }
     return try communicator.withLock {
       try communicator.throwRecordedError()
-      var isComplete: Int32 = 0
-      try MPIError.check(
-        MPI_Testall(Int32(pending.count), pending.requests, &isComplete, COpenMPI_STATUSES_IGNORE()),
-        in: "MPI_Testall", rank: communicator.rank)
-      if isComplete != 0 { pending.count = 0 }
-      return isComplete != 0
+      let (isComplete, failure) = pending.testAll()
+      if let failure { throw failure.error(in: "MPI_Testall", rank: communicator.rank) }
+      return isComplete
     }
-  }
-}
-
-/// The array of one set's requests in the layout of MPI.
-///
-/// It is separate from the set, so that a polling progress thread never retains the set: the set's deinitializer takes the
-/// lock, which that thread holds.
-final class MPIRequestArray {
-  private let capacity: Int
-  private let indices: UnsafeMutablePointer<Int32>
-  /// The requests; completed ones are null.
-  let requests: UnsafeMutablePointer<MPI_Request?>
-  /// The number of requests started since all were last complete.
-  var count = 0
-
-  init(capacity: Int) {
-    self.capacity = capacity
-    requests = .allocate(capacity: max(capacity, 1))
-    requests.initialize(repeating: COpenMPI_REQUEST_NULL(), count: max(capacity, 1))
-    indices = .allocate(capacity: max(capacity, 1))
-  }
-
-  deinit {
-    requests.deallocate()
-    indices.deallocate()
-  }
-
-  /// The slot of the next request.
-  var freeSlot: UnsafeMutablePointer<MPI_Request?> {
-    precondition(count < capacity, "a request set cannot hold more requests than its capacity")
-    return requests + count
-  }
-
-  /// Polls for progress (`MPI_Testsome`); the caller holds the lock.
-  ///
-  /// - Returns: MPI's return code, and the number of requests that completed.
-  func progress() -> (code: Int32, completedCount: Int32) {
-    guard count > 0 else { return (Int32(MPI_SUCCESS), 0) }
-    var completed: Int32 = 0
-    let code = MPI_Testsome(
-      Int32(count), requests, &completed, indices, COpenMPI_STATUSES_IGNORE())
-    return (code, completed)
   }
 }
 
@@ -144,8 +101,8 @@ extension MPICommunicator {
   private func pollRequests() -> Bool {
     var hasCompleted = false
     for requests in requestArrays {
-      let (code, completedCount) = requests.progress()
-      if code != MPI_SUCCESS { recordError(code) }
+      let (completedCount, failure) = requests.progress()
+      if let failure { recordError(failure) }
       if completedCount > 0 { hasCompleted = true }
     }
     return hasCompleted

@@ -28,7 +28,11 @@ public final class Evaluation {
     public var mirroredAccuracy: Double? { mirroredConfusion.map { Double($0.correctCount) / Double($0.exampleCount) } }
   }
 
+  /// A stop request on some rank ended the evaluation; thrown on every rank.
+  struct Interrupted: Error {}
+
   private let executor: ModelExecutor
+  private let stop: StopRequest?
   private let split: ImageDataset.Split
   private let pipeline: ImagePipeline
   private let configuration: TrainingConfiguration
@@ -51,13 +55,15 @@ public final class Evaluation {
   ///   - engine: The convolution engine.
   ///   - pool: This rank's threads.
   ///   - communicator: The ranks.
+  ///   - stop: A request that ends an evaluation after a batch. If `nil`, every evaluation is complete.
   public init(
     _ model: ModelState, split: ImageDataset.Split, pipeline: ImagePipeline = ImagePipeline(),
     configuration: TrainingConfiguration, engine: any ConvolutionEngine, pool: WorkerPool,
-    communicator: any Communicator
+    communicator: any Communicator, stop: StopRequest? = nil
   ) {
     self.split = split
     self.pipeline = pipeline
+    self.stop = stop
     self.configuration = configuration
     self.communicator = communicator
     graph = model.graph
@@ -94,7 +100,8 @@ public final class Evaluation {
   ///   - logits: Receives the logits of every image on every rank, `[exampleCount, classes]`. If `nil`, logits are not
   ///     sent.
   /// - Returns: The result over all images, on every rank.
-  /// - Throws: `DatasetError` if a record is invalid, `CommunicationError` if a message fails.
+  /// - Throws: `DatasetError` if a record is invalid, `CommunicationError` if a message fails, ``Interrupted`` on every rank
+  ///   after a stop request on any.
   public func callAsFunction(
     of other: ImageDataset.Split? = nil, index: Int, logits: UnsafeMutablePointer<Float>? = nil
   ) throws -> Result {
@@ -103,16 +110,21 @@ public final class Evaluation {
     let empty = BatchResult(classCount: graph.classCount, isMirrored: configuration.testFlip)
     var results = [BatchResult](repeating: empty, count: batches.count)
     var failure: (any Error)?
+    var isInterrupted = false
     do {
       for b in batches.indices where rank(evaluating: b) == communicator.rank {
+        isInterrupted = stop?.isRequested ?? false
+        if isInterrupted { break }
+        communicator.statistics.activity.progress()
         results[b] = try evaluate(batches[b], of: split)
         if let logits { copyLogits(batch: b, count: batches[b].count, to: logits) }
       }
     } catch {
       failure = error
     }
-    try allGather(&results)
+    try allGather(&results, &isInterrupted)
     if let failure { throw failure }
+    if isInterrupted { throw Interrupted() }
     if let logits { try broadcastLogits(logits, batches: batches) }
     var confusion = ConfusionMatrix(classCount: graph.classCount)
     var mirrored = ConfusionMatrix(classCount: graph.classCount)
@@ -208,13 +220,14 @@ public final class Evaluation {
     return try executor.finishLoss(batch)
   }
 
-  /// Collective: replaces every batch's result by that of the rank that computed it.
-  private func allGather(_ results: inout [BatchResult]) throws {
+  /// Collective: replaces every batch's result by that of the rank that computed it, and learns of stop requests.
+  private func allGather(_ results: inout [BatchResult], _ isInterrupted: inout Bool) throws {
     guard communicator.worldSize > 1 else { return }
-    let words = results.flatMap(\.words)
+    let words = results.flatMap(\.words) + [isInterrupted ? 1 : 0]
     let all = try communicator.allGather(words)
+    isInterrupted = (1...communicator.worldSize).contains { all[$0 * words.count - 1] != 0 }
     for b in results.indices {
-      let wordCount = words.count / results.count
+      let wordCount = (words.count - 1) / results.count
       let start = rank(evaluating: b) * words.count + b * wordCount
       results[b] = BatchResult(words: all[start..<start + wordCount], isMirrored: configuration.testFlip)
     }

@@ -59,6 +59,12 @@ package final class OptimizerStateShard {
   /// The bytes of the states that this rank keeps from step to step.
   package var byteCount: Int { states.reduce(0) { $0 + $1.bytes.count } }
 
+  /// The bytes that ``gather(into:)`` allocates: on rank 0 all states, elsewhere none.
+  package var gatheredByteCount: Int {
+    guard isSharded, communicator.rank == 0 else { return 0 }
+    return 4 * names.count * shards.joined().reduce(0) { $0 + $1.count }
+  }
+
   /// Returns the index in every state of an element of a bucket that this rank owns.
   package func offset(of element: Int, bucket: Int) -> Int {
     isSharded ? offsets[bucket] + element - shards[bucket][communicator.rank].lowerBound : element

@@ -22,9 +22,12 @@ public final class Trainer {
   private let logger: RunLogger?
   private let stop: StopRequest
   private let communicator: any Communicator
-  private let desyncCheck: DesyncCheck
   private let fault: FaultInjection?
   private let tracer: Tracer?
+  private let activity: RankActivity
+  private let timeLimit: TimeLimit?
+  private var checkpointSeconds: Double
+  private var stepSeconds = 0.0
   private let traceLabels: TrainerTraceLabels
   private let firstStep: Int
 
@@ -41,6 +44,7 @@ public final class Trainer {
   ///   - communicator: The ranks.
   ///   - logger: Writes reports and checkpoints; `nil` on all ranks but 0.
   ///   - stop: The request to stop early.
+  ///   - timeLimit: The end of the job, before which rank 0 requests a stop. If `nil`, there is none.
   ///   - fault: A fault that a test injects.
   ///   - tracer: Records the run's spans. If `nil`, nothing is traced.
   /// - Throws: `MicrobatchPlan.InvalidPlan` or `WorldSizeError` if the batch cannot be divided, `InvalidModel` if there is
@@ -49,14 +53,18 @@ public final class Trainer {
     _ configuration: TrainingConfiguration, model: ModelState, completedSteps: Int,
     dataset: ImageDataset, normalization: PixelNormalization = .none, engine: any ConvolutionEngine, pool: WorkerPool,
     communicator: any Communicator,
-    logger: RunLogger?, stop: StopRequest, fault: FaultInjection? = nil, tracer: Tracer? = nil
+    logger: RunLogger?, stop: StopRequest, timeLimit: TimeLimit? = nil, fault: FaultInjection? = nil,
+    tracer: Tracer? = nil
   ) throws {
     self.configuration = configuration
     self.model = model
     self.logger = logger
     self.stop = stop
     self.communicator = communicator
-    desyncCheck = DesyncCheck(model, pool: pool, communicator: communicator)
+    activity = communicator.statistics.activity
+    self.timeLimit = timeLimit
+    checkpointSeconds = TimeLimit.expectedCheckpointSeconds(
+      byteCount: 4 * (1 + configuration.optimizer.rule.stateNames.count) * model.graph.parameterCount)
     self.fault = fault
     self.tracer = tracer
     traceLabels = TrainerTraceLabels(tracer)
@@ -72,12 +80,16 @@ public final class Trainer {
       schedule: try configuration.learningRateSchedule(trainingCount: training.count), engine: engine, pool: pool,
       communicator: communicator, tracer: tracer)
     pool.trace(into: tracer)
+    if let fault {
+      let (rank, activity) = (communicator.rank, activity)
+      trainingStep.onPhase = { fault.strike($0, rank: rank, step: activity.snapshot.step) }
+    }
     evaluation =
       configuration.evalEvery == 0
       ? nil
       : Evaluation(
         model, split: dataset.test, pipeline: pipeline, configuration: configuration, engine: engine, pool: pool,
-        communicator: communicator)
+        communicator: communicator, stop: stop)
     func sampler() -> Sampler {
       Sampler(mode: configuration.shuffle, count: training.count, seed: configuration.seed)
     }
@@ -111,28 +123,78 @@ public final class Trainer {
   public func run() throws {
     defer { stopLoading() }
     try trainingStep.prepare()
+    let stopped = { TrainingStopped(step: $0, outputDirectory: self.configuration.outputDirectory) }
+    if try !completeEvaluation(after: firstStep - 1) { throw stopped(firstStep - 1) }
     for number in firstStep..<max(configuration.steps + 1, firstStep) {
       let stopping = try step(number)
       let isLast = number == configuration.steps
+      let isReported = isLast || isReportStep(number)
       let isSaved = isLast || stopping || isMultiple(number, of: configuration.checkpointEvery)
-      if isSaved || isMultiple(number, of: DesyncCheck.interval) {
-        let start = tracer.now()
-        try trainingStep.waitForParameters()
-        try desyncCheck.verify(step: number)
-        tracer.record(traceLabels.comparison, since: start)
-      }
-      if isSaved { try save(number) }
-      if isLast || isReportStep(number) {
+      if isReported {
+        // Before the checkpoint: a run that resumes after this step does not report it again.
         try trainingStep.waitForParameters()
         try logger?.reportTraining(step: number, model: model)
-        try evaluate(number, isSaved: isSaved)
-        logger?.startWindow()
       }
-      if stopping && !isLast {
-        throw TrainingStopped(step: number, outputDirectory: configuration.outputDirectory)
+      if isSaved { try saveCheckpoint(after: number) }
+      if isReported, evaluation != nil {
+        // A stop request does not wait for an evaluation. The next start completes it.
+        let isComplete = try !stopping && evaluate(after: number, isSaved: isSaved)
+        if !isComplete && !isSaved { try saveCheckpoint(after: number) }
+        if !isComplete { throw stopped(number) }
       }
+      if isReported { logger?.startWindow() }
+      if stopping && !isLast { throw stopped(number) }
     }
   }
+
+  /// Collective: evaluates after the last step done if a run that was killed or stopped there has not.
+  ///
+  /// - Returns: Whether nothing is missing; false after a stop request.
+  private func completeEvaluation(after step: Int) throws -> Bool {
+    guard evaluation != nil, step > 0, step == configuration.steps || isReportStep(step) else { return true }
+    var isMissing: UInt8 = logger?.lacksEvaluation(of: step) == true ? 1 : 0
+    try withUnsafeMutableBytes(of: &isMissing) { try communicator.broadcast($0, root: 0) }
+    guard isMissing != 0 else { return true }
+    defer { logger?.startWindow() }
+    return try evaluate(after: step, isSaved: true)
+  }
+
+  /// Collective: evaluates and reports; returns false if a stop request interrupted it on any rank.
+  private func evaluate(after step: Int, isSaved: Bool) throws -> Bool {
+    let start = tracer.now()
+    activity.enter(.evaluation)
+    fault?.strike(.evaluation, rank: communicator.rank, step: step)
+    defer { tracer.record(traceLabels.evaluation, since: start) }
+    let accuracy: Double?
+    do { accuracy = try evaluateAll(step) } catch is Evaluation.Interrupted { return false }
+    if configuration.keepsBest, let accuracy { try keepIfBest(step, accuracy, isSaved: isSaved) }
+    return true
+  }
+
+  /// Collective: verifies that no rank's state has changed, and gathers it on rank 0, which writes a checkpoint.
+  private func saveCheckpoint(after step: Int) throws {
+    let comparisonStart = tracer.now()
+    activity.enter(.comparison)
+    try trainingStep.verifyIntegrity(step: step)
+    tracer.record(traceLabels.comparison, since: comparisonStart)
+    let start = tracer.now()
+    let clockStart = MonotonicClock.now()
+    activity.enter(.checkpoint)
+    fault?.strike(.checkpoint, rank: communicator.rank, step: step)
+    let hasAverage = try refreshAverage(step)
+    try trainingStep.withGatheredState {
+      try logger?.saveCheckpoint($0, average: hasAverage ? average?.averaged : nil, step: step) {
+        self.activity.progress()
+      }
+    }
+    tracer.record(traceLabels.checkpoint, since: start)
+    checkpointSeconds = MonotonicClock.seconds(since: clockStart)
+  }
+
+  /// Collective: prepares the first step; ``run()`` does so itself.
+  ///
+  /// - Throws: What ``run()`` throws.
+  package func prepare() throws { try trainingStep.prepare() }
 
   /// Collective: does one step: loads images, updates the model, writes the log line.
   ///
@@ -142,42 +204,43 @@ public final class Trainer {
   /// - Throws: What ``run()`` throws.
   package func step(_ number: Int) throws -> Bool {
     tracer?.step = number
+    activity.enter(step: number)
+    fault?.strike(.data, rank: communicator.rank, step: number)
     let start = MonotonicClock.now()
     let batch = try loader.next()
     let dataSeconds = MonotonicClock.seconds(since: start)
     tracer.record(traceLabels.dataWait, since: start)
     let computeStart = tracer.now()
+    if let timeLimit, communicator.rank == 0,
+      timeLimit.isNear(now: TimeLimit.now(), checkpointSeconds: checkpointSeconds, stepSeconds: stepSeconds)
+    {
+      stop.request()
+    }
     let result = try trainingStep(
       batch.images.pointer, labels: batch.labels.pointer, step: number, imageSize: batch.imageSize,
       stopRequested: stop.isRequested)
     tracer.record(traceLabels.step, since: computeStart)
+    stepSeconds = result.stepSeconds + dataSeconds
     if let fault {
       try trainingStep.waitForParameters()
-      fault.apply(to: model, rank: communicator.rank, after: number)
+      fault.apply(to: model, trainingStep, rank: communicator.rank, after: number)
     }
     guard result.loss.isFinite && result.gradientNorm.isFinite else {
+      // Every rank throws, and then frees the buffers that parameters in flight still target.
+      try trainingStep.waitForParameters()
       throw TrainingDiverged(step: number)
     }
     try logger?.record(result, step: number, dataSeconds: dataSeconds)
     return result.stopRequested
   }
 
-  /// Collective: writes a checkpoint after a step, with the average of the weights if there is one.
-  private func save(_ number: Int) throws {
-    let start = tracer.now()
-    let hasAverage = try refreshAverage(number)
-    try trainingStep.withGatheredState {
-      try logger?.saveCheckpoint($0, average: hasAverage ? average?.averaged : nil, step: number)
-    }
-    tracer.record(traceLabels.checkpoint, since: start)
-  }
-
   /// Collective: evaluates the weights after a step, and their average if there is one.
   ///
   /// With held-out images the test set is kept for the last step: nothing can be chosen by it.
-  private func evaluate(_ number: Int, isSaved: Bool) throws {
-    guard let evaluation else { return }
-    let start = tracer.now()
+  ///
+  /// - Returns: The accuracy on the held-out images of the weights that are evaluated last; `nil` if none are held out.
+  private func evaluateAll(_ number: Int) throws -> Double? {
+    guard let evaluation else { return nil }
     let hasAverage = try refreshAverage(number)
     var validationAccuracy: Double?
     func evaluate(_ weights: EvaluatedWeights) throws {
@@ -193,14 +256,18 @@ public final class Trainer {
     }
     try withFittingStatistics(number) { try evaluate(.raw) }
     if hasAverage, let average { try average.inPlaceOfModel { try evaluate(.average) } }
-    tracer.record(traceLabels.evaluation, since: start)
-    // All ranks have the same accuracy; rank 0 knows the best one so far and compares.
-    guard configuration.keepsBest, let validationAccuracy else { return }
-    var isBest: UInt8 = logger?.isBest(validationAccuracy) == true ? 1 : 0
+    return validationAccuracy
+  }
+
+  /// Collective: keeps the checkpoint of a step if its accuracy is the best so far.
+  ///
+  /// All ranks have the same accuracy; rank 0 knows the best one so far and compares.
+  private func keepIfBest(_ step: Int, _ accuracy: Double, isSaved: Bool) throws {
+    var isBest: UInt8 = logger?.isBest(accuracy) == true ? 1 : 0
     try withUnsafeMutableBytes(of: &isBest) { try communicator.broadcast($0, root: 0) }
     guard isBest != 0 else { return }
-    if !isSaved { try save(number) }
-    try logger?.markBest(step: number, accuracy: validationAccuracy)
+    if !isSaved { try saveCheckpoint(after: step) }
+    try logger?.markBest(step: step, accuracy: accuracy)
   }
 
   /// Collective: gathers the average of the weights; returns whether there is one.

@@ -20,6 +20,9 @@ public final class TrainingStep {
   private let summary: StepSummary
   private let optimizer: Optimizer
   private let optimizerState: OptimizerStateShard
+  private let integrity: IntegrityCheck
+  /// Called when a phase begins, for fault injection.
+  package var onPhase: ((RankActivity.Phase) -> Void)?
   private let schedule: LearningRateSchedule
   /// The norm that larger gradients are scaled down to; 0 for none.
   private let clipNorm: Double
@@ -107,18 +110,26 @@ public final class TrainingStep {
       tree: plan.tree, wire: configuration.wire, communicator: communicator,
       subtreeSums: executor.subtreeGradients.map(\.pointer),
       target: mode == .sharded ? model.parameters.pointer : gradients.pointer, tracer: tracer)
-    summary = StepSummary(reducer, communicator: communicator)
     optimizer = Optimizer(
       rule ?? configuration.optimizer.rule, layout: graph.parameterLayout,
       multipliers: configuration.optimizer.multipliers)
     clipNorm = configuration.optimizer.clipNorm
     optimizerState = OptimizerStateShard(
       model, names: optimizer.rule.stateNames, mode: mode, shards: reducer.shards, communicator: communicator)
+    integrity = IntegrityCheck(
+      model, states: optimizerState, stateNames: optimizer.rule.stateNames, reducer: reducer, mode: mode, pool: pool,
+      communicator: communicator)
+    summary = StepSummary(reducer, communicator: communicator, wordCount: integrity.wordCount)
     self.schedule = schedule ?? .constant(configuration.learningRate)
+    integrity.recordAll()
   }
 
-  /// The bytes of all memory that the step planned: optimizer states, but not parameters and running statistics.
-  public var byteCount: Int { executor.byteCount + reducer.byteCount + optimizerState.byteCount }
+  /// The bytes of all memory that the step planned: optimizer states, also gathered ones, but not parameters and running
+  /// statistics.
+  public var byteCount: Int {
+    executor.byteCount + reducer.byteCount + integrity.byteCount + optimizerState.byteCount
+      + optimizerState.gatheredByteCount
+  }
 
   /// The logits of this rank's images of the last step, `[images, classes]`.
   package var logits: UnsafePointer<Float> { executor.logits }
@@ -131,6 +142,7 @@ public final class TrainingStep {
   public func prepare() throws {
     try reducer.verifyEqualPlans()
     try optimizerState.scatter(from: model)
+    integrity.recordAll()
   }
 
   /// Collective: computes a step on this rank's images and updates the model.
@@ -144,33 +156,43 @@ public final class TrainingStep {
   ///   - imageSize: Rows and columns of the images. If `nil`, those of the model's graph.
   ///   - stopRequested: Whether this rank has a stop request.
   /// - Returns: Loss, learning rate, gradient norm and stop request, equal on every rank; and this rank's times.
-  /// - Throws: `CommunicationError` if a message fails.
+  /// - Throws: `CommunicationError` if a message fails; ``RanksDesynchronized`` on every rank if parameters, states or
+  ///   running statistics have changed in memory since the last step.
   public func callAsFunction(
     _ images: UnsafePointer<Float>, labels: UnsafePointer<UInt8>, step: Int, imageSize: Int? = nil,
     stopRequested: Bool = false
   ) throws -> Result {
     let start = MonotonicClock.now()
+    let activity = communicator.statistics.activity
+    activity.enter(.forward)
+    onPhase?(.forward)
     let waitedBefore = communicator.statistics.waitedNanoseconds
     var update = Update(step: step, learningRate: schedule(step))
     executor.select(imageSize: imageSize ?? model.graph.imageSize)
     // A layer's forward pass starts as soon as its parameters have arrived from the ranks that updated them.
     try executor.forward(images, labels: labels, batch: localBatch, statistics: .batch, step: step) { count in
-      try traceLabels.recordWait(traceLabels.layerWait) { try reducer.waitForAllGather(ofFirst: count) }
+      activity.enter(.forward, element: count - 1)
+      return try traceLabels.recordWait(traceLabels.layerWait) { try reducer.waitForAllGather(ofFirst: count) }
     }
     try waitForParameters()
     try executor.startRunningStatistics(localBatch)
 
+    onPhase?(.backward)
     reducer.beginBackward()
     try executor.backward(images, batch: localBatch, isDropping: true) { elements in
       // Complete buckets are sent to the owners of their shards; buckets that have been reduced meanwhile are applied.
+      activity.enter(.backward, element: elements.lowerBound)
       try reducer.gradientReady(elements)
       while let bucket = try reducer.nextReducedBucket(waiting: false) { try apply(update, bucket) }
     }
+    activity.enter(.update)
+    onPhase?(.update)
     while let bucket = try traceLabels.recordWait(
       traceLabels.bucketWait, { try reducer.nextReducedBucket(waiting: true) })
     {
       try apply(update, bucket)
     }
+    integrity.fill(summary.words)
     try summary.start(stopRequested: stopRequested)
     var total: (squareSum: Double, stopRequested: Bool)?
     if clipNorm > 0 {
@@ -184,9 +206,14 @@ public final class TrainingStep {
     if mode == .replicated { try applyToAll(update) }
 
     try executor.finishRunningStatistics(localBatch)
+    integrity.recordStatistics()
     let loss = try executor.finishLoss(localBatch)
     let (squareSum, stopRequested) =
       try total ?? traceLabels.recordWait(traceLabels.summaryWait) { try summary.finish() }
+    do { try integrity.verify(step: step - 1) { summary.words(of: $0) } } catch {
+      try waitForParameters()
+      throw error
+    }
     return Result(
       loss: Float(loss), learningRate: Float(update.learningRate),
       gradientNorm: Float(squareSum.squareRoot()), stopRequested: stopRequested,
@@ -200,6 +227,34 @@ public final class TrainingStep {
   ///
   /// - Throws: `CommunicationError` if a message fails.
   public func waitForParameters() throws { try reducer.waitForAllGathers() }
+
+  /// Collective: verifies that nothing that a run carries from step to step has changed in memory, on any rank.
+  ///
+  /// Every step does so as well, for what the step before has written.
+  ///
+  /// - Parameter step: The last step done.
+  /// - Throws: ``RanksDesynchronized`` on every rank if anything has changed; `CommunicationError` if a message fails.
+  public func verifyIntegrity(step: Int) throws {
+    try waitForParameters()
+    try integrity.verifyAll(step: step)
+  }
+
+  /// Flips a bit of an optimizer state for a test; does nothing if another rank has the element.
+  ///
+  /// - Parameters:
+  ///   - state: The index of the state.
+  ///   - element: The flat parameter element.
+  ///   - bit: The bit, 0 … 31.
+  package func flip(state: Int, element: Int, bit: Int) {
+    guard let bucket = reducer.plan.buckets.firstIndex(where: { $0.contains(element) }),
+      mode == .replicated || reducer.ownedShard(bucket).contains(element)
+    else { return }
+    let target = optimizerState.states[state].pointer + optimizerState.offset(of: element, bucket: bucket)
+    target.pointee = Float(bitPattern: target.pointee.bitPattern ^ 1 << UInt32(bit))
+  }
+
+  /// The names of the optimizer's states.
+  package var stateNames: [String] { optimizer.rule.stateNames }
 
   /// Collective: calls a body with the model as a checkpoint holds it: rank 0's has all optimizer states.
   ///
@@ -227,6 +282,7 @@ public final class TrainingStep {
   ) throws {
     executor.select(imageSize: model.graph.imageSize)
     for number in 0..<batchCount {
+      communicator.statistics.activity.progress()
       let (images, labels) = try load(number)
       try executor.forward(images, labels: labels, batch: localBatch, statistics: .batch)
       try executor.startRunningStatistics(localBatch)
@@ -256,8 +312,14 @@ public final class TrainingStep {
       let elements = items[item]
       owner.reducer.finishReduction(elements, of: bucket)
       owner.summary.addSquares(elements, of: owner.gradients.pointer)
-      if isUpdating { owner.optimize(update, elements, bucket) }
+      if isUpdating {
+        owner.optimize(update, elements, bucket)
+      } else if owner.mode == .sharded {
+        // The checksums of this step are sent before the update.
+        owner.integrity.verifyBeforeUpdate(elements, bucket)
+      }
     }
+    integrity.holdBeforeAllGather(bucket)
     traceLabels.record(traceLabels.update, since: start)
     if isUpdating || mode == .replicated { try reducer.allGather(bucket) }
   }
@@ -289,11 +351,13 @@ public final class TrainingStep {
   }
 
   private func optimize(_ update: Update, _ elements: Range<Int>, _ bucket: Int) {
+    if mode == .sharded { integrity.verifyBeforeUpdate(elements, bucket) }
     let operands = UpdateOperands(
       elements, parameters: model.parameters, gradients: gradients, states: optimizerState.states,
       stateOffset: optimizerState.offset(of: elements.lowerBound, bucket: bucket))
     optimizer.update(
       operands, step: update.step, learningRate: update.learningRate, gradientScale: update.gradientScale)
+    integrity.recordUpdate(elements, bucket)
   }
 
   /// Divides elements of the flat gradient into work items of whole chunks.

@@ -78,6 +78,54 @@ import Testing
     try refuse(["inspect", "--digest", checkpoint], "its SHA-256 is not the one in state.json")
   }
 
+  /// A result is never silently that of another checkpoint.
+  @Test func anOlderCheckpointIsNamed() throws {
+    try Job.training(folder, output: "run", ["--steps", "4"]).succeed()
+    let evaluate = ["evaluate", "--checkpoint", "run", "--data", "synthetic", "--eval-batches", "2"]
+    let newest = try Job(folder, evaluate).succeed()
+    #expect(newest.lines.contains("run/checkpoints/step-00000004, after step 4") && newest.standardError.isEmpty)
+    let model = URL(fileURLWithPath: path("run/checkpoints/step-00000004/model.safetensors"))
+    var bytes = try Data(contentsOf: model)
+    bytes[bytes.count - 7] ^= 1
+    try bytes.write(to: model)
+    for ranks in [nil, 2] {
+      let output = try Job(folder, ranks: ranks, evaluate).succeed()
+      #expect(output.lines.contains("run/checkpoints/step-00000002, after step 2"), "\(output.standardOutput)")
+      #expect(output.standardError.contains("warning: skipped run/checkpoints/step-00000004"))
+    }
+    struct Origin: Decodable {
+      let checkpoint: String
+      let step: Int
+    }
+    let json = try Job(folder, evaluate + ["--json"]).succeed().standardOutput
+    let origin = try JSONDecoder().decode(Origin.self, from: Data(json.utf8))
+    #expect(origin.checkpoint == "run/checkpoints/step-00000002" && origin.step == 2)
+    #expect(try Job(folder, ["inspect", "run"]).succeed().standardError.contains("warning: skipped"))
+
+    try FileManager.default.removeItem(atPath: path("run/checkpoints/step-00000004"))
+    let gone = "run/checkpoints/latest names step-00000004, which is gone; an older checkpoint is used"
+    #expect(try Job(folder, evaluate).succeed().standardError.contains("warning: \(gone)"))
+    let resumed = try Job.training(folder, output: "run", ["--steps", "3"]).succeed()
+    #expect(resumed.standardOutput.contains("warning: \(gone)"))
+  }
+
+  /// Images that the fingerprint of six does not cover.
+  @Test func oneOtherImage() throws {
+    try Job(folder, ["data", "synthesize", "data"]).succeed()
+    let flags = ["--data", "data", "--steps"]
+    try Job.training(folder, output: "files", flags + ["1"]).succeed()
+    for name in ["data_batch_1.bin", "test_batch.bin"] {
+      let file = URL(fileURLWithPath: path("data/\(name)"))
+      let original = try Data(contentsOf: file)
+      var changed = original
+      changed[3073 * 11 + 100] ^= 1
+      try changed.write(to: file)
+      try refuse(Job.training(folder, output: "files", flags + ["2"]).arguments, "was trained on another data set")
+      try original.write(to: file)
+    }
+    try Job.training(folder, output: "files", flags + ["2"]).succeed()
+  }
+
   @Test func hostileHeaders() throws {
     func file(_ length: UInt64, _ header: String) throws -> String {
       var bytes = withUnsafeBytes(of: length.littleEndian) { Data($0) }

@@ -26,6 +26,23 @@ import Testing
     #expect(try folder.digest("run") == folder.digest("whole"))
   }
 
+  /// A rank killed in any phase of a step: the run that is started again has the undisturbed result and one line per step.
+  @Test(arguments: [
+    ("forward", 1), ("backward", 0), ("update", 1), ("checkpoint", 0), ("evaluation", 0), ("evaluation", 1),
+  ])
+  func aRankKilledInAPhase(phase: String, rank: Int) throws {
+    let folder = try TemporaryDirectory()
+    let flags = ["--steps", "7", "--checkpoint-every", "2", "--eval-every", "3", "--eval-batches", "2"]
+    var job = Job.training(folder, ranks: 2, output: "run", flags)
+    job.environment = ["WRN_FAULT": "rank=\(rank),step=6,phase=\(phase),act=kill", "WRN_ALLOW_FAULTS": "1"]
+    #expect(try job.run().exitCode == 137)
+    try Job.training(folder, ranks: 3, output: "run", flags).succeed()
+    try Job.training(folder, output: "whole", flags).succeed()
+    #expect(try folder.digest("run") == folder.digest("whole"))
+    #expect(folder.metrics("run") == folder.metrics("whole"))
+    #expect(folder.names("run/checkpoints") == ["latest", "step-00000004", "step-00000006", "step-00000007"])
+  }
+
   @Test func recordsDamagedDuringARun() throws {
     for ranks in [nil, 3] {
       let folder = try TemporaryDirectory()
@@ -50,6 +67,23 @@ import Testing
       let prefix = #/^\[rank [0-2] of 3 on .+\] error: /#
       if ranks != nil { #expect(line.firstMatch(of: prefix) != nil, "\(line)") }
     }
+  }
+
+  /// The page of a mapped file that is gone raises SIGBUS.
+  @Test(arguments: [nil, 2])
+  func aDataFileTruncatedDuringARun(ranks: Int?) throws {
+    let folder = try TemporaryDirectory()
+    try Job(folder, ["data", "synthesize", "data"]).succeed()
+    let job = Job.training(folder, ranks: ranks, output: "run", ["--data", "data", "--steps", "100000"])
+    let output = try job.run { _ in
+      try waitForLines(5, in: folder.url.appendingPathComponent("run/metrics.jsonl").path)
+      truncate(folder.url.appendingPathComponent("data/data_batch_1.bin").path, 0)
+    }
+    #expect(output.exitCode == 65, "\(output.standardError)")
+    let lines = output.errorLines
+    #expect(!lines.isEmpty && lines.allSatisfy { $0.contains("data/data_batch_1.bin was truncated") }, "\(lines)")
+    let prefix = #/^(wrn-dist: |\[rank [01] of 2 on .+\] )error: data/#
+    #expect(lines.allSatisfy { $0.firstMatch(of: prefix) != nil }, "\(lines)")
   }
 
   @Test func aFullDisk() throws {
@@ -117,13 +151,5 @@ import Testing
     #expect(output.errorLines.count == 1)
     #expect(output.standardError.contains("bound to 1 core of \(cores) but --threads 2 asks for more"))
     #expect(folder.names("run").isEmpty)
-  }
-
-  /// Returns the child processes of a process.
-  private func children(of parent: pid_t) throws -> [pid_t] {
-    let path = "/proc/\(parent)/task/\(parent)/children"
-    return try String(contentsOfFile: path, encoding: .utf8).split(separator: " ").compactMap {
-      pid_t($0.trimmingCharacters(in: .whitespacesAndNewlines))
-    }
   }
 }

@@ -70,6 +70,34 @@ import Testing
     #expect(folder.metrics("run") == metrics)
   }
 
+  /// A run that resumes from an older checkpoint and is killed before the next one resumes from the same again.
+  @Test func anOlderCheckpointBecomesTheLatest() throws {
+    let folder = try TemporaryDirectory()
+    let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
+    try Job.training(folder, output: "run", ["--steps", "6", "--checkpoint-every", "2"]).succeed()
+    let metrics = folder.metrics("run")
+    let older = ["--resume", "run/checkpoints/step-00000002"]
+    let killed = try Job.training(
+      folder, output: "run", ["--steps", "100000", "--checkpoint-every", "0"] + older
+    ).run { child in
+      // The log is cut back first.
+      while folder.metrics("run").count > 2 && folder.read("run/checkpoints/latest") != "step-00000002\n" {
+        usleep(1_000)
+      }
+      try waitForLines(3, in: log)
+      kill(child, SIGKILL)
+    }
+    #expect(killed.exitCode == 137)
+    #expect(folder.read("run/checkpoints/latest") == "step-00000002\n")
+    let resumed = try Job.training(folder, output: "run", ["--steps", "6"]).succeed()
+    #expect(resumed.standardOutput.contains("resuming after step 2"))
+    #expect(folder.metrics("run") == metrics, "one line per step")
+
+    try Job.training(folder, output: "other", ["--steps", "1"]).succeed()
+    let foreign = try Job.training(folder, output: "other", ["--steps", "9"] + older).run()
+    #expect(foreign.exitCode == 73 && foreign.standardError.contains("other already contains a run, to which"))
+  }
+
   @Test(arguments: [SIGUSR1, SIGTERM, SIGINT])
   func aSignalStopsAfterACheckpoint(signal: Int32) throws {
     let folder = try TemporaryDirectory()
@@ -99,6 +127,54 @@ import Testing
     try compareWithWhole(folder, step: folder.metrics("run").count)
   }
 
+  /// Only rank 0 knows the end of the job.
+  @Test(arguments: [nil, 2])
+  func aRunStopsBeforeTheEndOfItsJob(ranks: Int?) throws {
+    let folder = try TemporaryDirectory()
+    var job = Job.training(folder, ranks: ranks, output: "run", ["--steps", "100000"])
+    job.environment = ["SLURM_JOB_END_TIME": "\(Int(Date().timeIntervalSince1970) + 13)"]
+    let stopped = try job.run()
+    #expect(stopped.exitCode == 75, "\(stopped.standardError)")
+    #expect(stopped.errorLines.count == 1)
+    let step = folder.metrics("run").count
+    #expect(folder.read("run/checkpoints/latest") == "step-\(padded(step))\n")
+    try compareWithWhole(folder, step: step)
+  }
+
+  /// Batch systems repeat USR1, and send it to every process of a job.
+  @Test(arguments: [nil, 2])
+  func repeatedUSR1IsOneStopRequest(ranks: Int?) throws {
+    let folder = try TemporaryDirectory()
+    let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
+    let stopped = try Job.training(folder, ranks: ranks, output: "run", ["--steps", "100000"]).run { child in
+      try waitForLines(3, in: log)
+      for _ in 0..<20 {
+        kill(child, SIGUSR1)
+        usleep(1_000)
+      }
+    }
+    #expect(stopped.exitCode == 75, "\(stopped.standardError)")
+    #expect(stopped.errorLines.count == 1)
+    try compareWithWhole(folder, step: folder.metrics("run").count)
+  }
+
+  /// Of interactive signals the second means at once, also if it is another one.
+  @Test func theSecondInteractiveSignalEndsTheRun() throws {
+    let folder = try TemporaryDirectory()
+    let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
+    // No step ends between the signals: the first steps of this batch take long.
+    let job = Job(
+      folder, ["train", "--data", "synthetic", "--batch-size", "512", "--eval-every", "0", "--output-dir", "run"])
+    let ended = try job.run { child in
+      while !FileManager.default.fileExists(atPath: log) { usleep(10_000) }
+      kill(child, SIGINT)
+      usleep(1_000)
+      kill(child, SIGTERM)
+    }
+    #expect(ended.exitCode == 128 + SIGTERM, "\(ended.standardError)")
+    #expect(folder.names("run/checkpoints").isEmpty)
+  }
+
   /// Resumes for two steps and compares with an uninterrupted run.
   private func compareWithWhole(_ folder: TemporaryDirectory, step: Int) throws {
     let steps = ["--steps", "\(step + 2)"]
@@ -115,6 +191,58 @@ import Testing
     let again = try Job.training(folder, output: "run", ["--steps", "2"]).succeed()
     #expect(again.standardOutput.contains("nothing to do"))
     #expect(folder.metrics("run") == metrics)
+  }
+
+  private static let evaluated = ["--eval-every", "2", "--eval-batches", "3"]
+
+  /// A run that was killed between a checkpoint and the evaluation of the same step has the checkpoint only.
+  @Test(arguments: [nil, 2])
+  func theEvaluationThatAKilledRunLacksIsCompleted(ranks: Int?) throws {
+    let folder = try TemporaryDirectory()
+    let log = folder.url.appendingPathComponent("run/metrics.jsonl")
+    func job(_ output: String, _ steps: Int) -> Job {
+      Job.training(folder, ranks: ranks, output: output, Self.evaluated + ["--steps", "\(steps)"])
+    }
+    try job("whole", 6).succeed()
+    // After step 3, the last of the run, and after step 4, an intermediate one of the whole run.
+    for (steps, isNothingElseToDo) in [(3, true), (4, false)] {
+      try? FileManager.default.removeItem(at: folder.url.appendingPathComponent("run"))
+      try job("run", steps).succeed()
+      let complete = folder.metrics("run")
+      let lines = folder.read("run/metrics.jsonl").split(separator: "\n")
+      #expect(lines.last?.hasPrefix(#"{"kind":"eval","step":\#(steps),"#) == true)
+      try Data((lines.dropLast().joined(separator: "\n") + "\n").utf8).write(to: log)
+      let again = try job("run", isNothingElseToDo ? steps : 6).succeed()
+      #expect(!again.standardOutput.contains("nothing to do"))
+      #expect(folder.metrics("run") == (isNothingElseToDo ? complete : folder.metrics("whole")))
+      #expect(try job("run", isNothingElseToDo ? steps : 6).succeed().standardOutput.contains("nothing to do"))
+    }
+  }
+
+  /// The time until the end of a batch job is for the checkpoint; the next start evaluates.
+  @Test(arguments: [nil, 2])
+  func aStopRequestDuringAnEvaluation(ranks: Int?) throws {
+    let folder = try TemporaryDirectory()
+    let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
+    func job(_ batches: Int) -> Job {
+      Job.training(
+        folder, ranks: ranks, output: "run",
+        ["--steps", "2", "--eval-every", "1", "--eval-batches", "\(batches)", "--checkpoint-every", "0"])
+    }
+    // The evaluation after step 1 would take a minute.
+    let stopped = try job(20_000).run { child in
+      try waitForLines(1, in: log)
+      usleep(200_000)
+      kill(child, SIGUSR1)
+    }
+    #expect(stopped.exitCode == 75, "\(stopped.standardError)")
+    #expect(stopped.standardError.contains("stopped on request after step 1, checkpoint written"))
+    #expect(folder.names("run/checkpoints") == ["latest", "step-00000001"])
+    #expect(folder.metrics("run").count == 1)
+    try job(3).succeed()
+    #expect(
+      folder.metrics("run").map { $0.prefix { $0 != "," } }
+        == [#"{"kind":"train""#, #"{"kind":"eval""#, #"{"kind":"train""#, #"{"kind":"eval""#])
   }
 
   @Test func anotherEngineIsWarnedAbout() throws {

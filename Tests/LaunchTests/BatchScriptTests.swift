@@ -17,6 +17,7 @@ import Testing
   private func pbsFixture() throws -> (ScriptFixture, [String: String]) {
     let fixture = try ScriptFixture()
     try fixture.stub("qsub", #"echo "run $WRN_RUN, flags $WRN_FLAGS" >>"$FIXTURE/log""#)
+    try fixture.stub("qstat", "exit 1")
     let nodes = try fixture.write("nodes", "b\nb\na\na\n")
     return (
       fixture,
@@ -100,8 +101,65 @@ import Testing
     #expect(output.exitCode == 75, "\(output.standardError)")
     #expect(fixture.calls.filter { $0 == "mpirun got USR1" }.count == 1)
     #expect(
-      fixture.calls.filter { $0.hasPrefix("qsub") } == ["qsub -V \(fixture.path)/launch/pbs.sh"])
+      fixture.calls.filter { $0.hasPrefix("qsub") } == ["qsub -v WRN_RUN,WRN_FLAGS \(fixture.path)/launch/pbs.sh"])
     #expect(fixture.calls.last == "run 91, flags --steps 9")
+  }
+
+  /// The next job gets what the user asked for, not the directives of the script, and no other variable.
+  @Test func pbsSubmitsTheRunAgainWithItsResources() throws {
+    let (fixture, environment) = try pbsFixture()
+    try fixture.stub("mpirun", "exit 75")
+    // Lines as qstat -f prints and wraps them.
+    try fixture.write(
+      "qstat.txt",
+      """
+      Job Id: 91.server
+          Job_Name = my-run
+          Account_Name = physics
+          queue = workq
+          Resource_List.ncpus = 64
+          Resource_List.place = scatter:excl
+          Resource_List.select = 4:ncpus=16:mpiprocs=4:mem=64gb:host=a-very-long-nam
+      \te-that-is-wrapped
+          Resource_List.walltime = 48:00:00
+          project = _pbs_project_default
+          Variable_List = SECRET=1,PBS_O_HOME=/home/x = y
+
+      """)
+    try fixture.stub("qstat", #"[ "$*" = "-f 91.server" ] && cat "$FIXTURE/qstat.txt""#)
+    let variables = ["SECRET": "1", "CIFAR10_DIR": "/data", "WRN_ISA": "avx2"]
+    let output = try fixture.run("pbs.sh", environment: environment.merging(variables) { $1 })
+    #expect(output.exitCode == 75, "\(output.standardError)")
+    #expect(
+      fixture.calls.filter { $0.hasPrefix("qsub") } == [
+        "qsub -v WRN_RUN,WRN_FLAGS,CIFAR10_DIR,WRN_ISA -N my-run -A physics -q workq -l place=scatter:excl "
+          + "-l select=4:ncpus=16:mpiprocs=4:mem=64gb:host=a-very-long-name-that-is-wrapped -l walltime=48:00:00 "
+          + "\(fixture.path)/launch/pbs.sh"
+      ])
+  }
+
+  /// A run that stops without a new checkpoint is started again three times in a row, then no more.
+  @Test(arguments: ["slurm.sbatch", "pbs.sh"])
+  func aRunWithoutProgressIsNotStartedForever(script: String) throws {
+    let isSlurm = script == "slurm.sbatch"
+    let (fixture, environment) = isSlurm ? (try slurmFixture(), Self.slurm) : try pbsFixture()
+    let run = isSlurm ? "runs/slurm-77" : "runs/pbs-91"
+    try fixture.stub("mpirun", "exit 75")
+    func restarts(after starts: Int) throws -> Int {
+      for _ in 0..<starts {
+        #expect(try fixture.run(script, environment: environment).exitCode == 75)
+      }
+      return fixture.calls.count { $0.hasPrefix("scontrol requeue") || $0.hasPrefix("qsub") }
+    }
+    try fixture.write("\(run)/checkpoints/latest", "step-00000001\n")
+    #expect(try restarts(after: 3) == 3)
+    // Progress: this start writes another checkpoint.
+    try fixture.stub("mpirun", "echo step-00000002 >'\(fixture.path)/\(run)/checkpoints/latest'; exit 75")
+    #expect(try restarts(after: 1) == 4)
+    try fixture.stub("mpirun", "exit 75")
+    #expect(try restarts(after: 5) == 7)
+    let last = try fixture.run(script, environment: environment)
+    #expect(last.standardOutput.contains("has made no progress in 6 starts"))
   }
 
   @Test func batchScriptsHaveTheirDirectives() throws {
@@ -114,5 +172,6 @@ import Testing
     #expect(
       slurm.range(of: "set -euo")!.lowerBound > slurm.range(of: "#SBATCH --output")!.lowerBound)
     #expect(fixture.read("launch/pbs.sh").contains("\n#PBS -r y\n"))
+    #expect(!fixture.read("launch/pbs.sh").contains("qsub -V"), "it would export the whole environment")
   }
 }

@@ -27,19 +27,20 @@ import Testing
       BuiltProducts.installed("tar"), ["-czf", file, "-C", "\(folder.path)/\(source)", name]
     ).run()
     #expect(tar.exitCode == 0, "\(tar.standardError)")
-    let md5 = try ProcessRun(BuiltProducts.installed("md5sum"), [file]).run()
-    return (try Data(contentsOf: URL(fileURLWithPath: file)), String(md5.standardOutput.prefix(32)))
+    let sum = try ProcessRun(BuiltProducts.installed("sha256sum"), [file]).run()
+    return (try Data(contentsOf: URL(fileURLWithPath: file)), String(sum.standardOutput.prefix(64)))
   }
 
   private func fetch(
-    _ answer: LoopbackServer.Answer?, into target: String = "data", md5: String? = nil, flags: [String] = [],
-    variable: String = "CIFAR10"
+    _ answer: LoopbackServer.Answer?, into target: String = "data", sum: String? = nil, flags: [String] = [],
+    kind: String = "CIFAR10", variables: [String: String] = [:]
   ) throws -> (output: ProcessRun.Output, requests: [String]) {
     let server = try LoopbackServer(answer.map { ["/cifar.tar.gz": $0] } ?? [:])
     defer { server.stop() }
     var environment = ProcessInfo.processInfo.environment
-    environment["\(variable)_URL"] = "\(server.address)/cifar.tar.gz"
-    environment["\(variable)_MD5"] = md5 ?? sum
+    environment["\(kind)_URL"] = "\(server.address)/cifar.tar.gz"
+    environment[kind == "CIFAR10" ? "CIFAR10_SHA256" : "CIFAR100_MD5"] = sum ?? self.sum
+    environment.merge(variables) { $1 }
     for proxy in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] { environment[proxy] = nil }
     let output = try ProcessRun(
       ScriptFixture.repository.appendingPathComponent("launch/fetch-cifar10").path, flags + [target],
@@ -50,10 +51,10 @@ import Testing
 
   /// Expects that a fetch fails with one sentence and leaves no files.
   private func refuse(
-    _ answer: LoopbackServer.Answer?, md5: String? = nil, code: Int32, _ words: String,
+    _ answer: LoopbackServer.Answer?, sum: String? = nil, code: Int32, _ words: String,
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
-    let (output, _) = try fetch(answer, md5: md5)
+    let (output, _) = try fetch(answer, sum: sum)
     #expect(output.exitCode == code, "\(output.standardError)", sourceLocation: sourceLocation)
     #expect(output.standardError.contains(words), "\(output.standardError)", sourceLocation: sourceLocation)
     #expect(try contents("data").isEmpty, sourceLocation: sourceLocation)
@@ -82,22 +83,33 @@ import Testing
     for file in files { try folder.write("hundred/\(name)/\(file)", "contents of \(file)") }
     let (archive, sum) = try Self.pack(folder, "hundred", name: name)
     let (output, _) = try fetch(
-      .body(archive), md5: sum, flags: ["--dataset", "cifar100"], variable: "CIFAR100")
+      .body(archive), sum: sum, flags: ["--dataset", "cifar100"], kind: "CIFAR100")
     #expect(output.exitCode == 0, "\(output.standardError)")
     #expect(try contents("data") == [name])
     #expect(try contents("data/\(name)") == files)
     for file in files { #expect(folder.read("data/\(name)/\(file)") == "contents of \(file)") }
     let wrong = try fetch(
-      .body(archive), into: "other", md5: String(repeating: "0", count: 32), flags: ["--dataset=cifar100"],
-      variable: "CIFAR100")
+      .body(archive), into: "other", sum: String(repeating: "0", count: 32), flags: ["--dataset=cifar100"],
+      kind: "CIFAR100")
     #expect(wrong.output.exitCode == 65)
     #expect(wrong.output.standardError.contains("try again, or another CIFAR100_URL."))
   }
 
   @Test func aWrongSumIsRefused() throws {
     try refuse(
-      .body(archive), md5: String(repeating: "0", count: 32), code: 65,
-      "has the MD5 sum \(sum) instead of 00000000000000000000000000000000")
+      .body(archive), sum: String(repeating: "0", count: 64), code: 65,
+      "has the SHA-256 sum \(sum) instead of 00000000000000000000000000000000")
+    let (output, requests) = try fetch(.body(archive), variables: ["CIFAR10_MD5": "c32a1d4ab5d03f1284b67883e8d87530"])
+    #expect(output.exitCode == 64 && output.standardError.contains("set CIFAR10_SHA256"), "\(output.standardError)")
+    #expect(requests.isEmpty)
+  }
+
+  /// Whoever controls the network could answer a redirected request that is not encrypted.
+  @Test func aRedirectToPlainHTTPIsNotFollowed() throws {
+    let other = try LoopbackServer(["/other.tar.gz": .body(archive)])
+    defer { other.stop() }
+    try refuse(.redirect("\(other.address)/other.tar.gz"), code: 69, "could not be downloaded")
+    #expect(other.requests.isEmpty)
   }
 
   @Test func aMissingArchiveIsANetworkFailure() throws {
@@ -111,7 +123,7 @@ import Testing
   @Test func anArchiveWithoutTheFilesIsRefused() throws {
     try folder.write("other/\(Self.name)/data_batch_1.bin", "alone")
     let (other, otherSum) = try Self.pack(folder, "other")
-    try refuse(.body(other), md5: otherSum, code: 65, "lacks files of \(Self.name)")
+    try refuse(.body(other), sum: otherSum, code: 65, "lacks files of \(Self.name)")
   }
 
   @Test func aDirectoryThatCannotBeCreatedIsReported() throws {

@@ -9,6 +9,8 @@ final class LoopbackServer: @unchecked Sendable {
     case body(Data)
     /// The first half of these bytes under the length of all, then the connection is closed.
     case cutShort(Data)
+    /// A redirect to another address.
+    case redirect(String)
   }
 
   /// For example `http://127.0.0.1:40123`.
@@ -64,12 +66,14 @@ final class LoopbackServer: @unchecked Sendable {
     switch answers[path] {
     case .body(let data): send(connection, "200 OK", length: data.count, data)
     case .cutShort(let data): send(connection, "200 OK", length: data.count, data.prefix(data.count / 2))
+    case .redirect(let address):
+      send(connection, "302 Found", length: 0, Data(), fields: "Location: \(address)\r\n")
     case nil: send(connection, "404 Not Found", length: 0, Data())
     }
   }
 
-  private func send(_ connection: Int32, _ status: String, length: Int, _ body: Data) {
-    let head = "HTTP/1.1 \(status)\r\nContent-Length: \(length)\r\nConnection: close\r\n\r\n"
+  private func send(_ connection: Int32, _ status: String, length: Int, _ body: Data, fields: String = "") {
+    let head = "HTTP/1.1 \(status)\r\nContent-Length: \(length)\r\n\(fields)Connection: close\r\n\r\n"
     let bytes = Array(head.utf8) + Array(body)
     var done = 0
     while done < bytes.count {

@@ -50,8 +50,8 @@ final class ScriptFixture: Sendable {
     .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
   private static let tools = [
-    "awk", "basename", "bash", "cat", "date", "dirname", "env", "grep", "head", "mkdir", "sed",
-    "sleep", "sort", "tail", "wc",
+    "awk", "basename", "bash", "cat", "date", "dirname", "env", "grep", "head", "mkdir", "mktemp", "rm", "sed",
+    "sleep", "sort", "tail", "tee", "wc",
   ]
 
   /// The body of a stub of mpirun that trains until USR1 requests a stop.
@@ -67,10 +67,12 @@ final class ScriptFixture: Sendable {
   /// The stubs' calls so far, one per line: name and arguments.
   var calls: [String] { folder.read("log").split(separator: "\n").map(String.init) }
 
-  /// Writes a stub that logs its call and runs a body.
+  /// Writes a stub that logs its call and runs a body; one of `mpirun` first answers a question for its version.
   func stub(_ name: String, _ body: String) throws {
+    let version =
+      name == "mpirun" ? #"[ "$1" = --version ] && { echo "mpirun (Open MPI) ${MPI_VERSION:-4.1.4}"; exit; }"# : ""
     try folder.writeScript(
-      "stubs/\(name)", "#!/bin/bash\necho \"\(name) $*\" >>\"$FIXTURE/log\"\n\(body)\n")
+      "stubs/\(name)", "#!/bin/bash\n\(version)\necho \"\(name) $*\" >>\"$FIXTURE/log\"\n\(body)\n")
   }
 
   /// Writes the copy's stub of wrn-dist.
@@ -110,7 +112,9 @@ final class ScriptFixture: Sendable {
     _ script: String, _ arguments: [String] = [], environment: [String: String] = [:],
     whileRunning: (pid_t) throws -> Void = { _ in }
   ) throws -> ProcessRun.Output {
-    let variables = ["PATH": "\(path)/stubs:\(path)/tools", "FIXTURE": path, "HOME": path]
+    let variables = [
+      "PATH": "\(path)/stubs:\(path)/tools", "FIXTURE": path, "HOME": path, "WRN_RESTART_SECONDS": "0",
+    ]
     return try ProcessRun(
       "\(path)/launch/\(script)", arguments,
       environment: variables.merging(environment) { $1 }, workingFolder: "/",

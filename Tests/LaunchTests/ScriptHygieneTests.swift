@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct ScriptHygieneTests {
   private static let scripts = [
-    "setup", "test", "quickstart", "train", "fetch-cifar10", "emulate-hosts", "slurm.sbatch", "pbs.sh",
+    "setup", "test", "quickstart", "train", "supervise", "fetch-cifar10", "emulate-hosts", "slurm.sbatch", "pbs.sh",
   ]
   private static let shellcheck = try? BuiltProducts.installed("shellcheck")
 

@@ -38,6 +38,45 @@ import Testing
         == "$ mpirun -np \(ranks) \(placement) \(Self.end)")
   }
 
+  /// Version 5 reads the settings of mpirun itself under other names.
+  @Test func settingsSuitTheVersionOfOpenMPI() throws {
+    let fixture = try ScriptFixture()
+    let hosts = try fixture.write("hosts", "a slots=2\nb slots=2\n")
+    let arguments = [
+      "--dry-run", "--hostfile", hosts, "--interface", "eth0", "--mca", "plm_rsh_agent", "agent", "--share-cores",
+    ]
+    func words(_ version: String) throws -> String {
+      let output = try fixture.run("train", arguments, environment: ["MPI_VERSION": version])
+      #expect(output.exitCode == 0, "\(output.standardError)")
+      return output.lines.last ?? ""
+    }
+    let old = try words("4.1.6")
+    #expect(old.contains("--oversubscribe --bind-to none --mca mpi_yield_when_idle 1 "))
+    #expect(old.contains("--mca oob_tcp_if_include eth0 \(Self.keepalive) "))
+    #expect(old.contains("--mca plm_rsh_agent agent ") && !old.contains("prte"))
+    let new = try words("5.0.3")
+    #expect(new.contains("--map-by :OVERSUBSCRIBE --bind-to none --mca mpi_yield_when_idle 1 "))
+    #expect(
+      new.contains(
+        "--mca btl_tcp_if_include eth0 --prtemca prte_if_include eth0 --prtemca prte_keepalive_time 10 "
+          + "--prtemca prte_keepalive_intvl 5 --prtemca prte_keepalive_probes 3 --mca btl_tcp_flags 1 "))
+    #expect(new.contains("--prtemca plm_ssh_agent agent ") && !new.contains("oob_tcp") && !new.contains("plm_rsh"))
+  }
+
+  /// mpirun gives the ranks of other hosts only the variables that it names.
+  @Test func variablesOfTheRunReachOtherHosts() throws {
+    let fixture = try ScriptFixture()
+    let output = try fixture.run(
+      "train", ["--dry-run", "-np", "2"],
+      environment: ["CIFAR10_DIR": "/data/cifar", "WRN_ISA": "avx2", "OPENBLAS_CORETYPE": "Haswell", "SECRET": "1"])
+    let command = output.lines.last ?? ""
+    #expect(
+      command.contains(
+        "-x OPENBLAS_NUM_THREADS=1 -x CIFAR10_DIR -x WRN_ISA -x OPENBLAS_CORETYPE \(fixture.path)/.build/release/wrn-dist"
+      ),
+      "\(command)")
+  }
+
   @Test func hardwareThreadsAreNotCores() throws {
     #expect(try command(["-np", "2"], cores: 4, threadsPerCore: 2).contains("slot:PE=2 "))
   }

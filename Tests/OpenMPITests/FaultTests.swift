@@ -33,4 +33,28 @@ import Testing
     #expect(output.standardError.contains("MPI_Bcast failed on rank "))
     #expect(output.standardError.contains("MPI_ERR_TRUNCATE"))
   }
+
+  /// A failed message names the other rank, with either kind of progress.
+  @Test(
+    arguments: [
+      ("long", "MPI_ERR_TRUNCATE"), ("short", "Rank 1 received 8 bytes while"),
+    ], ["poll", "thread"])
+  func aFailedMessageNamesThePeer(fault: (how: String, words: String), progress: String) throws {
+    let output = try MPIRun(ranks: 2, "rank-worker", ["bad-message", fault.how, progress]).run()
+    #expect(output.exitCode == 69, "\(output.standardError)")
+    #expect(output.standardError.contains(fault.words), "\(output.standardError)")
+    let expected = fault.how == "long" ? 8 : 64
+    #expect(
+      output.standardError.contains("receiving \(expected) bytes from rank 0 (tag 5)"), "\(output.standardError)")
+  }
+
+  @Test(arguments: [
+    ("count", "would move 2147483648 bytes in one message, but MPI counts at most 2147483647"),
+    ("tag", "would use the tag 1099511627776, but this MPI allows at most "),
+  ])
+  func messagesThatMPICannotDescribeThrow(how: String, words: String) throws {
+    let output = try MPIRun(ranks: 2, "rank-worker", ["bad-message", how]).run()
+    #expect(output.exitCode == 69, "\(output.standardError)")
+    #expect(output.standardError.contains(words), "\(output.standardError)")
+  }
 }

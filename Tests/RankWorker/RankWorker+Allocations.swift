@@ -5,7 +5,7 @@ import Glibc
 extension RankWorker {
   /// Prints the number of heap allocations of collectives and tree all-reduces after warm-up.
   static func countAllocations(_ communicator: any Communicator) throws {
-    let control = AllocationCounter.count { free(strdup(CommandLine.arguments[0])) }
+    let control = AllocationCounter.count { free(strdup(String(CommandLine.argc))) }
     let reduction = TreeAllReduce(
       tree: ReductionTree(leafCount: 13), communicator: communicator, maximumElementCount: 64)
     let leaves = UnsafeMutablePointer<Double>.allocate(capacity: 13 * 64)

@@ -47,4 +47,32 @@ extension RankWorker {
   private static func value(_ sender: Int, _ round: Int, at index: Int) -> UInt8 {
     UInt8(truncatingIfNeeded: sender &* 31 &+ round &* 101 &+ index &* 7 &+ index / 256)
   }
+
+  /// Sends a message that MPI or this program refuses: too long to count, with too large a tag, or of another length than
+  /// rank 1 expects.
+  static func sendBadMessage(_ communicator: any Communicator, how: String) throws {
+    var bytes: [UInt8] = Array(repeating: 7, count: 64)
+    let requests = communicator.makeRequestSet(capacity: 2)
+    try bytes.withUnsafeMutableBytes { bytes in
+      let other = 1 - communicator.rank
+      let isSender = communicator.rank == 0
+      switch how {
+      case "count":
+        // The bytes beyond the 64 are never read.
+        try requests.send(UnsafeRawBufferPointer(start: bytes.baseAddress, count: 1 << 31), to: other, tag: 1)
+      case "tag": try requests.send(UnsafeRawBufferPointer(bytes), to: other, tag: 1 << 40)
+      case "short", "long":
+        let expected = how == "short" ? 64 : 8
+        if isSender {
+          try requests.send(UnsafeRawBufferPointer(rebasing: bytes[..<(72 - expected)]), to: other, tag: 5)
+        } else {
+          try requests.receive(into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<expected]), from: other, tag: 5)
+        }
+        try communicator.wait(for: requests)
+      default: throw CommunicationError("unknown fault \(how)")
+      }
+    }
+    try communicator.barrier()
+    line("rank \(communicator.rank) noticed nothing")
+  }
 }

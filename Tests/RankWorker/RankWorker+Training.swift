@@ -40,7 +40,7 @@ extension RankWorker {
       communicator: communicator, logger: logger, stop: StopRequest())
     // The first steps start threads, fill lazy globals and OpenBLAS's buffers.
     for number in 1...10 { _ = try trainer.step(number) }
-    let control = AllocationCounter.count { free(strdup(CommandLine.arguments[0])) }
+    let control = AllocationCounter.count { free(strdup(String(CommandLine.argc))) }
     let steps = try AllocationCounter.count {
       for number in 11...60 { _ = try trainer.step(number) }
     }

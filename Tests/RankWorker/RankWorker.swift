@@ -44,6 +44,7 @@ struct RankWorker {
     case "messages": try checkMessages(communicator)
     case "large-broadcast": try checkLargeBroadcast(communicator)
     case "too-large": try gatherTooMuch(communicator)
+    case "bad-message": try sendBadMessage(communicator, how: value)
     case "tree": try printTreeReduction(communicator)
     case "consensus": try reachConsensus(communicator, failingRanks: value)
     case "unequal": try broadcastUnequally(communicator)

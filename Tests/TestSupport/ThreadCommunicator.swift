@@ -58,6 +58,9 @@ public final class ThreadCommunicator: Communicator {
     ThreadRequestSet(self, transport, capacity: capacity)
   }
 
+  /// The number of messages to this rank that it has not received.
+  public var undeliveredMessageCount: Int { transport.messageCount(to: rank) }
+
   /// Always true.
   public var overlapsCommunication: Bool { true }
 

@@ -89,6 +89,11 @@ final class ThreadTransport: @unchecked Sendable {
     }
   }
 
+  /// Returns the number of messages in the mailboxes of a rank.
+  func messageCount(to rank: Int) -> Int {
+    condition.withLock { mailboxes.reduce(0) { $0 + ($1.key.to == rank ? $1.value.count : 0) } }
+  }
+
   /// Records the first failure.
   func fail(_ error: any Error) {
     condition.withLock { if failure == nil { failure = error } }

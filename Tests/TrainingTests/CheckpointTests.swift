@@ -22,7 +22,7 @@ import Training
   private func state(_ step: Int) -> Checkpoint.State {
     Checkpoint.State(
       step: step, streamPosition: step * 64, seed: .max, network: "WRN-10-1", dataFingerprint: "f",
-      configuration: ["seed": "1"])
+      configuration: ["seed": String(UInt64.max), "batch-size": "64"])
   }
 
   private func save(_ steps: [Int], keeping: Int = 0) throws {
@@ -40,7 +40,7 @@ import Training
     try save([7])
     let checkpoint = try Checkpoint(folder.path + "/step-00000007")
     #expect(checkpoint.state?.step == 7 && checkpoint.state?.streamPosition == 448)
-    #expect(checkpoint.state?.seed == .max && checkpoint.state?.configuration == ["seed": "1"])
+    #expect(checkpoint.state?.seed == .max && checkpoint.state?.configuration["batch-size"] == "64")
     let loaded = empty()
     try checkpoint.load(into: loaded)
     #expect(bits(loaded) == bits(model))
@@ -118,8 +118,102 @@ import Training
     let (found, warnings) = try CheckpointDirectory(folder.path).latest()
     #expect(found?.state?.step == 1)
     #expect(warnings.count == 1 && warnings[0].contains("step-00000002"))
+    #expect(folder.read("step-00000002/state.json") != "", "only a training run renames it")
+    let (again, sentences) = try CheckpointDirectory(folder.path).latest(settingAside: true)
+    #expect(again?.state?.step == 1)
+    let sentence = "renamed \(folder.path)/step-00000002 to step-00000002.corrupt"
+    #expect(sentences.count == 2 && sentences[1].contains(sentence))
+    #expect(folder.read("step-00000002.corrupt/state.json") != "")
+    // Another one of the same step.
+    try save([2])
+    try damage("step-00000002/model.safetensors")
+    _ = try CheckpointDirectory(folder.path).latest(settingAside: true)
+    #expect(folder.read("step-00000002.corrupt-2/state.json") != "")
     try damage("step-00000001/model.safetensors")
-    #expect(throws: CheckpointError.self) { try CheckpointDirectory(folder.path).latest() }
+    #expect(throws: CheckpointError.self) { try CheckpointDirectory(folder.path).latest(settingAside: true) }
+    #expect(folder.read("step-00000001/state.json") != "", "none is valid, so all keep their names")
+  }
+
+  /// Flipped bytes and truncations anywhere in any file of a checkpoint are found, and the one before is used.
+  @Test func damageAnywhereIsFound() throws {
+    try save([1, 2])
+    for name in ["model.safetensors", "optimizer.safetensors", "state.json"] {
+      let file = folder.url.appendingPathComponent("step-00000002/\(name)")
+      let original = try Data(contentsOf: file)
+      let random = RandomStream(seed: 5, purpose: name)
+      for draw in 0..<(name == "state.json" ? 400 : 25) {
+        var damaged = original
+        let position = random.integer(UInt64(draw), below: original.count)
+        if draw.isMultiple(of: 2) {
+          damaged[position] ^= 1 << UInt8(draw / 2 % 8)
+        } else {
+          damaged.removeSubrange(position...)
+        }
+        try damaged.write(to: file)
+        let (found, warnings) = try CheckpointDirectory(folder.path).latest()
+        #expect(found?.state?.step == 1 && warnings.count == 1, "\(name), byte \(position), draw \(draw)")
+      }
+      try original.write(to: file)
+    }
+    #expect(try CheckpointDirectory(folder.path).latest().checkpoint?.state?.step == 2)
+  }
+
+  /// A killed run leaves temporary directories, also of steps that no later run saves.
+  @Test func leftoversOfAKilledRunAreRemoved() throws {
+    try save([1, 2])
+    for name in [".step-00000009.tmp", ".step-00000008.removed", ".step-00000002.replaced"] {
+      try folder.write("\(name)/model.safetensors", "half")
+    }
+    // Killed between the two renames that replace a checkpoint.
+    try FileManager.default.moveItem(
+      atPath: folder.path + "/step-00000001", toPath: folder.path + "/.step-00000001.replaced")
+    try folder.write(".step-00000001.tmp/model.safetensors", "half")
+    CheckpointDirectory(folder.path).recover()
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
+    #expect(names == ["latest", "step-00000001", "step-00000002"])
+    #expect(try Checkpoint(folder.path + "/step-00000001").state?.step == 1)
+  }
+
+  /// Any changed byte of `state.json` is found, also one that JSON ignores.
+  @Test func aChangedByteOfTheStateIsFound() throws {
+    try save([1])
+    let path = folder.path + "/step-00000001"
+    let file = URL(fileURLWithPath: path + "/state.json")
+    let original = try Data(contentsOf: file)
+    for index in original.indices {
+      for bit in [UInt8(1), 4, 32] {
+        var changed = original
+        changed[index] ^= bit
+        try changed.write(to: file)
+        #expect(throws: CheckpointError.self, "byte \(index), bit \(bit)") { try Checkpoint(path) }
+      }
+    }
+    for count in stride(from: 0, to: original.count, by: 7) {
+      try original.prefix(count).write(to: file)
+      #expect(throws: CheckpointError.self, "\(count) bytes") { try Checkpoint(path) }
+    }
+    try original.write(to: file)
+    #expect(try Checkpoint(path).state?.step == 1)
+  }
+
+  @Test func statesThatContradictThemselvesAreRefused() throws {
+    for (change, words) in [
+      ({ $0.streamPosition += 1 }, "stream position 65 is not that of step 1"),
+      ({ $0.seed = 3 }, "the seeds 3 and 18446744073709551615"),
+    ] as [((inout Checkpoint.State) -> Void, String)] {
+      var state = state(1)
+      change(&state)
+      // It is read before it is published.
+      let error = #expect(throws: CheckpointError.self) {
+        try CheckpointDirectory(folder.path).save(model, state: state, keeping: 0)
+      }
+      #expect(error?.description.contains(words) == true, "\(error?.description ?? "")")
+    }
+    try save([2])
+    try FileManager.default.moveItem(
+      atPath: folder.path + "/step-00000002", toPath: folder.path + "/step-00000001")
+    let error = #expect(throws: CheckpointError.self) { try Checkpoint(folder.path + "/step-00000001") }
+    #expect(error?.description.contains("it is that of step 2") == true)
   }
 
   private func damage(_ name: String) throws {
@@ -134,7 +228,7 @@ import Training
     let path = folder.path + "/step-00000001"
     let text = folder.read("step-00000001/state.json")
     for (changed, words) in [
-      (text.replacingOccurrences(of: "\"formatVersion\" : 1", with: "\"formatVersion\" : 2"), "format version 2"),
+      (text.replacingOccurrences(of: "\"formatVersion\" : 2", with: "\"formatVersion\" : 3"), "format version 3"),
       ("{", "is damaged"),
     ] {
       try folder.write("step-00000001/state.json", changed)

@@ -63,6 +63,37 @@ import Training
     #expect(folder.read("metrics.jsonl").split(separator: "\n").count == 2)
   }
 
+  /// A byte that is not UTF-8 must not hide the lines beside it, nor keep the lines of later steps.
+  @Test func damagedLinesAreRemoved() throws {
+    try write(1...9, after: 0)
+    let file = folder.url.appendingPathComponent("metrics.jsonl")
+    let lines = folder.read("metrics.jsonl").split(separator: "\n").map(String.init)
+    var bytes = Data(lines.prefix(9).joined(separator: "\n").utf8) + Data("\n".utf8)
+    // In the line of step 3.
+    bytes[lines[0].utf8.count + lines[1].utf8.count + 2 + 12] = 0xff
+    try bytes.write(to: file)
+    let log = try MetricLog(file.path, keepingStepsThrough: 7)
+    #expect(log.damagedLineCount == 1 && log.evaluatedStep == 0)
+    let kept = folder.read("metrics.jsonl").split(separator: "\n").map(String.init)
+    #expect(kept == [0, 1, 3, 4, 5, 6].map { lines[$0] })
+  }
+
+  /// Another process could have created them, as links to files elsewhere.
+  @Test func temporaryFilesAreNeverFollowed() throws {
+    try write(1...2, after: 0)
+    try folder.write("precious", "keep")
+    try folder.write("run/precious", "keep")
+    for link in ["metrics.jsonl.tmp", "run/.config.yaml.tmp"] {
+      try FileManager.default.createSymbolicLink(
+        atPath: folder.path + "/" + link, withDestinationPath: folder.path + "/precious")
+    }
+    try write(2...3, after: 1)
+    let output = try OutputDirectory(creating: folder.path + "/run")
+    try output.write("a: 1\n", to: "config.yaml")
+    #expect(folder.read("precious") == "keep")
+    #expect(folder.read("run/config.yaml") == "a: 1\n")
+  }
+
   /// RFC 3720, B.4.
   @Test func checksumsAreTheStandards() {
     #expect(CRC32C.checksum([UInt8](repeating: 0, count: 32)) == 0x8a91_36aa)

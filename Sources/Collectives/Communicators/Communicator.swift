@@ -116,6 +116,8 @@ public final class CommunicationStatistics {
   public private(set) var sentMessageCount = 0
   /// The nanoseconds that this rank has spent in ``Communicator/wait(for:)``: communication not hidden by computation.
   public internal(set) var waitedNanoseconds: UInt64 = 0
+  /// What the rank does now, for a watchdog on another thread.
+  public let activity = RankActivity()
 
   /// Creates counters that are zero.
   public init() {}

@@ -81,13 +81,15 @@ extension Communicator {
   /// - Throws: Errors of `condition`.
   public func wait(until condition: () throws -> Bool) throws {
     let start = MonotonicClock.now()
-    var attempts = 0
-    while try !condition() {
-      attempts &+= 1
-      if isOversubscribed && attempts > Self.attemptsBeforeSleep {
-        usleep(Self.sleepMicroseconds)
-      } else {
-        sched_yield()
+    try statistics.activity.waiting(since: start) {
+      var attempts = 0
+      while try !condition() {
+        attempts &+= 1
+        if isOversubscribed && attempts > Self.attemptsBeforeSleep {
+          usleep(Self.sleepMicroseconds)
+        } else {
+          sched_yield()
+        }
       }
     }
     statistics.waitedNanoseconds &+= MonotonicClock.now() &- start

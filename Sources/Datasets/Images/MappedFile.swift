@@ -28,10 +28,12 @@ final class MappedFile: @unchecked Sendable {
       throw DatasetError("\(path) cannot be mapped: \(String(cString: strerror(errno))).")
     }
     bytes = UnsafeRawBufferPointer(start: start, count: count)
+    MappedRegions.add(bytes, path: path)
   }
 
   deinit {
     if let start = bytes.baseAddress {
+      MappedRegions.remove(bytes)
       munmap(UnsafeMutableRawPointer(mutating: start), bytes.count)
     }
   }

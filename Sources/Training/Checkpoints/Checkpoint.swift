@@ -13,8 +13,10 @@ import Tensors
 public struct Checkpoint: Sendable {
   /// The contents of `state.json`.
   public struct State: Codable, Sendable {
-    /// The version of the directory's layout, 1.
-    public var formatVersion = 1
+    /// The version of the directory's layout, 2; version 1 has no digest.
+    public var formatVersion = CheckpointState.formatVersion
+    /// The SHA-256 of `state.json` with zeros in place of this digest, set when the checkpoint is written.
+    var digest: String?
     /// The steps done.
     public var step: Int
     /// The training images consumed so far: the position of the next step in the endless stream.
@@ -25,6 +27,8 @@ public struct Checkpoint: Sendable {
     public var network: String
     /// The hash that identifies the data set (`ImageDataset.fingerprint()`).
     public var dataFingerprint: String
+    /// The digests of all images; `nil` in checkpoints of older programs.
+    public var dataDigest: String?
     /// Every setting by its flag's name.
     public var configuration: [String: String]
     /// Length and SHA-256 of the other files by name, set when the checkpoint is written.
@@ -33,13 +37,14 @@ public struct Checkpoint: Sendable {
     /// Creates the state of a run after a step.
     public init(
       step: Int, streamPosition: Int, seed: UInt64, network: String, dataFingerprint: String,
-      configuration: [String: String]
+      dataDigest: String? = nil, configuration: [String: String]
     ) {
       self.step = step
       self.streamPosition = streamPosition
       self.seed = seed
       self.network = network
       self.dataFingerprint = dataFingerprint
+      self.dataDigest = dataDigest
       self.configuration = configuration
     }
   }
@@ -53,6 +58,8 @@ public struct Checkpoint: Sendable {
   public let path: String
   /// The contents of `state.json`; `nil` for a bare file.
   public let state: State?
+  /// A sentence for each newer checkpoint of a run's directory that was skipped.
+  public private(set) var warnings: [String] = []
 
   /// The file with the parameters.
   var modelPath: String { state == nil ? path : "\(path)/\(Self.modelFile)" }
@@ -76,8 +83,10 @@ public struct Checkpoint: Sendable {
     }
     if !FileManager.default.fileExists(atPath: "\(path)/\(Self.stateFile)") {
       for directory in [path, "\(path)/checkpoints"] {
-        if let latest = try CheckpointDirectory(directory).latest().checkpoint {
+        let (latest, warnings) = try CheckpointDirectory(directory).latest()
+        if let latest {
           self = latest
+          self.warnings = warnings
           return
         }
       }
@@ -92,14 +101,7 @@ public struct Checkpoint: Sendable {
       throw CheckpointError(
         .bad, "\(path) holds no checkpoint: there is no \(stateFile) in it; is the path right?")
     }
-    guard let state = try? JSONDecoder().decode(State.self, from: data) else {
-      throw CheckpointError(
-        .bad, "\(path)/\(stateFile) is damaged; use an older checkpoint.")
-    }
-    guard state.formatVersion == 1 else {
-      throw CheckpointError(
-        .bad, "\(path) has format version \(state.formatVersion), this program reads 1; use a newer program.")
-    }
+    let state = try CheckpointState.decode(data, of: path)
     let optional = state.files.keys.filter { [averageFile, WhiteningFile.name].contains($0) }.sorted()
     for name in [modelFile, optimizerFile] + optional {
       let file = "\(path)/\(name)"

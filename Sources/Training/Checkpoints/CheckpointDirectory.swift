@@ -22,23 +22,32 @@ package struct CheckpointDirectory {
 
   /// Opens the newest valid checkpoint.
   ///
+  /// - Parameter settingAside: Whether to rename damaged ones to `step-….corrupt`, so that no later run considers them.
+  ///   They are never deleted, and keep their names if no checkpoint is valid.
   /// - Returns: The checkpoint, `nil` if there is none, and a sentence for each one that was skipped.
   /// - Throws: ``CheckpointError`` if there are checkpoints but none is valid, or all have been removed.
-  package func latest() throws -> (checkpoint: Checkpoint?, warnings: [String]) {
+  package func latest(settingAside: Bool = false) throws -> (checkpoint: Checkpoint?, warnings: [String]) {
     // `latest` decides: after a resume from an older checkpoint the directory may contain later ones.
     let noted = (try? String(contentsOfFile: "\(path)/latest", encoding: .utf8))?
       .trimmingCharacters(in: .whitespacesAndNewlines)
     let names = stepNames.reversed()
     let candidates = names.filter { $0 == noted } + names.filter { $0 != noted }
     var warnings: [String] = []
+    if let noted, !names.isEmpty, !names.contains(noted) {
+      warnings.append("\(path)/latest names \(noted), which is gone; an older checkpoint is used")
+    }
+    var damaged: [String] = []
     for name in candidates {
       do {
-        return (try Checkpoint("\(path)/\(name)"), warnings)
+        let checkpoint = try Checkpoint("\(path)/\(name)")
+        if settingAside { warnings += damaged.compactMap(setAside) }
+        return (checkpoint, warnings)
       } catch let error as CheckpointError {
+        damaged.append(name)
         warnings.append("skipped \(path)/\(name): \(error.description)")
       }
     }
-    if let first = warnings.first {
+    if let first = warnings.last {
       throw CheckpointError(.bad, "no checkpoint in \(path) is valid; \(first)")
     }
     if let noted {
@@ -48,7 +57,19 @@ package struct CheckpointDirectory {
     return (nil, [])
   }
 
-  /// Writes a checkpoint, makes it the latest, and removes old ones.
+  /// Renames a damaged checkpoint and returns a sentence about it; `nil` if it cannot be renamed.
+  private func setAside(_ name: String) -> String? {
+    var target = "\(name).corrupt"
+    var number = 1
+    while FileManager.default.fileExists(atPath: "\(path)/\(target)") {
+      number += 1
+      target = "\(name).corrupt-\(number)"
+    }
+    guard rename("\(path)/\(name)", "\(path)/\(target)") == 0 else { return nil }
+    return "renamed \(path)/\(name) to \(target); it is kept for examination and can be deleted"
+  }
+
+  /// Writes a checkpoint, reads it again, makes it the latest, and removes old ones.
   ///
   /// - Parameters:
   ///   - model: The model, with all optimizer states.
@@ -56,39 +77,39 @@ package struct CheckpointDirectory {
   ///   - whitening: The whitening of the images, if there is one.
   ///   - state: The contents of `state.json`, except the files' digests.
   ///   - keeping: The number of checkpoints to keep; 0 for all.
+  ///   - progress: Called after every tensor.
   /// - Throws: ``CheckpointError`` if a file cannot be written; older checkpoints are unchanged then.
   package func save(
     _ model: ModelState, average: ModelState? = nil, whitening: ParameterStore? = nil, state: Checkpoint.State,
-    keeping: Int
+    keeping: Int, progress: () -> Void = {}
   ) throws {
     let name = Self.name(step: state.step)
     let temporary = "\(path)/.\(name).tmp"
     let target = "\(path)/\(name)"
-    try? FileManager.default.removeItem(atPath: temporary)
+    recover()
     guard mkdir(temporary, 0o755) == 0 else {
       throw CheckpointError(.cannotCreate, "\(temporary) cannot be created: \(OutputFile.reason).")
     }
     do {
       var state = state
       state.files[Checkpoint.modelFile] = try SafetensorsWriter.write(
-        model.modelTensors, to: "\(temporary)/\(Checkpoint.modelFile)")
+        model.modelTensors, to: "\(temporary)/\(Checkpoint.modelFile)", progress: progress)
       state.files[Checkpoint.optimizerFile] = try SafetensorsWriter.write(
-        model.optimizerTensors, to: "\(temporary)/\(Checkpoint.optimizerFile)")
+        model.optimizerTensors, to: "\(temporary)/\(Checkpoint.optimizerFile)", progress: progress)
       if let average {
         state.files[Checkpoint.averageFile] = try SafetensorsWriter.write(
-          average.modelTensors, to: "\(temporary)/\(Checkpoint.averageFile)")
+          average.modelTensors, to: "\(temporary)/\(Checkpoint.averageFile)", progress: progress)
       }
       if let whitening {
         let tensors = whitening.layout.parameters.map { FileTensor($0.name, $0, in: whitening) }
         state.files[WhiteningFile.name] = try SafetensorsWriter.write(tensors, to: "\(temporary)/\(WhiteningFile.name)")
       }
-      try write(try Self.encode(state), to: "\(temporary)/\(Checkpoint.stateFile)")
+      try write(try CheckpointState.encode(state), to: "\(temporary)/\(Checkpoint.stateFile)")
       try OutputFile.synchronizeDirectory(temporary)
+      try verify(temporary, state)
       try publish(temporary, at: target)
       try OutputFile.synchronizeDirectory(path)
-      try write(Data("\(name)\n".utf8), to: "\(path)/.latest.tmp")
-      try OutputFile.rename("\(path)/.latest.tmp", to: "\(path)/latest")
-      try OutputFile.synchronizeDirectory(path)
+      try setLatest(name)
     } catch {
       try? FileManager.default.removeItem(atPath: temporary)
       throw error
@@ -114,10 +135,54 @@ package struct CheckpointDirectory {
     try OutputFile.rename("\(path)/.best.tmp", to: "\(path)/best")
   }
 
+  /// Reads a checkpoint that has just been written, from the disk if the system has dropped its copy as asked.
+  ///
+  /// - Throws: ``CheckpointError`` of kind `inputOutput` if it has other bytes than were written.
+  private func verify(_ directory: String, _ state: Checkpoint.State) throws {
+    for name in state.files.keys {
+      let descriptor = open("\(directory)/\(name)", O_RDONLY | O_CLOEXEC)
+      guard descriptor >= 0 else { continue }
+      posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED)
+      close(descriptor)
+    }
+    do { _ = try Checkpoint(directory) } catch {
+      throw CheckpointError(
+        .inputOutput,
+        "the checkpoint of step \(state.step) is not on the disk as it was written (\(error)); the older checkpoints are kept; "
+          + "check the disk and its file system.")
+    }
+  }
+
+  /// Makes a checkpoint the one from which the run resumes.
+  ///
+  /// - Parameter name: The checkpoint's name.
+  /// - Throws: ``CheckpointError`` if the file cannot be written.
+  package func setLatest(_ name: String) throws {
+    try write(Data("\(name)\n".utf8), to: "\(path)/.latest.tmp")
+    try OutputFile.rename("\(path)/.latest.tmp", to: "\(path)/latest")
+    try OutputFile.synchronizeDirectory(path)
+  }
+
+  /// Removes what a killed run has left: temporary directories of any step, and directories that were being removed.
+  ///
+  /// A checkpoint that was being replaced gets its name back. Only the holder of the run's lease may call it.
+  package func recover() {
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [] where name.hasPrefix(".step-") {
+      let leftover = "\(path)/\(name)"
+      if name.hasSuffix(Self.replacedSuffix) {
+        let original = "\(path)/\(name.dropFirst().prefix { $0 != "." })"
+        if !FileManager.default.fileExists(atPath: original), rename(leftover, original) == 0 { continue }
+      }
+      try? FileManager.default.removeItem(atPath: leftover)
+    }
+  }
+
+  private static let replacedSuffix = ".replaced"
+
   /// The checkpoints' names, oldest first.
   private var stepNames: [String] {
     let all = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-    return all.filter { $0.hasPrefix("step-") }.sorted()
+    return all.filter { $0.wholeMatch(of: /step-[0-9]+/) != nil }.sorted()
   }
 
   /// Renames a complete directory, and removes one of that name that a resume from an older checkpoint left.
@@ -125,30 +190,26 @@ package struct CheckpointDirectory {
     guard FileManager.default.fileExists(atPath: target) else {
       return try OutputFile.rename(temporary, to: target)
     }
-    let replaced = temporary + ".replaced"
-    try? FileManager.default.removeItem(atPath: replaced)
+    let replaced = "\(path)/.\(URL(fileURLWithPath: target).lastPathComponent)\(Self.replacedSuffix)"
     try OutputFile.rename(target, to: replaced)
     try OutputFile.rename(temporary, to: target)
     try? FileManager.default.removeItem(atPath: replaced)
   }
 
+  /// Removes old checkpoints: each loses its name first, so that a directory with a checkpoint's name is never incomplete.
   private func removeOld(keeping: Int, newest: String) {
     guard keeping > 0 else { return }
     let best = best?.name
     for name in stepNames.filter({ $0 != newest }).dropLast(keeping - 1) where name != best {
-      try? FileManager.default.removeItem(atPath: "\(path)/\(name)")
+      let removed = "\(path)/.\(name).removed"
+      guard rename("\(path)/\(name)", removed) == 0 else { continue }
+      try? FileManager.default.removeItem(atPath: removed)
     }
   }
 
   private func write(_ data: Data, to path: String) throws {
-    let file = try OutputFile(path)
+    let file = try OutputFile(path, .new)
     try data.withUnsafeBytes { try file.write($0) }
     try file.close()
-  }
-
-  private static func encode(_ state: Checkpoint.State) throws -> Data {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    return try encoder.encode(state)
   }
 }

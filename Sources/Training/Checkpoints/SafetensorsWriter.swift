@@ -9,7 +9,9 @@ public enum SafetensorsWriter {
   public static func write(_ store: ParameterStore, to path: String) throws {
     let temporary = try OutputFile.temporaryPath(for: path)
     do {
-      _ = try write(store.layout.parameters.map { FileTensor($0.name, $0, in: store) }, to: temporary)
+      _ = try write(
+        store.layout.parameters.map { FileTensor($0.name, $0, in: store) }, to: temporary,
+        OutputFile.mode(temporary, for: path))
       try OutputFile.publish(temporary, at: path)
     } catch {
       if temporary != path { try? FileManager.default.removeItem(atPath: temporary) }
@@ -24,10 +26,14 @@ public enum SafetensorsWriter {
   /// - Parameters:
   ///   - tensors: The tensors.
   ///   - path: The file, replaced if it exists.
+  ///   - mode: How to open it.
+  ///   - progress: Called after every tensor.
   /// - Returns: The file's length and SHA-256.
   /// - Throws: ``CheckpointError`` if it cannot be written.
-  static func write(_ tensors: [FileTensor], to path: String) throws -> FileDigest {
-    let file = try OutputFile(path)
+  static func write(
+    _ tensors: [FileTensor], to path: String, _ mode: OutputFile.Mode = .new, progress: () -> Void = {}
+  ) throws -> FileDigest {
+    let file = try OutputFile(path, mode)
     var hash = FileHash()
     func append(_ bytes: UnsafeRawBufferPointer) throws {
       try file.write(bytes)
@@ -40,6 +46,7 @@ public enum SafetensorsWriter {
     for tensor in tensors {
       tensor.copy(to: buffer.pointer)
       try append(UnsafeRawBufferPointer(start: buffer.pointer, count: tensor.byteCount))
+      progress()
     }
     try file.close()
     return hash.finalize()

@@ -41,7 +41,7 @@ extension TrainingConfiguration {
           participates: evalRanks == .all || rank == 0))
   }
 
-  /// The bytes of a ``TrainingStep``: executor, gradient reducer, and the optimizer states that this rank keeps.
+  /// The bytes of a ``TrainingStep``: executor, gradient reducer, and the optimizer states that this rank keeps or gathers.
   private func plannedStepByteCount(
     _ graph: ModelGraph, _ otherSizes: [ModelGraph], _ plan: MicrobatchPlan, engine: any ConvolutionEngine,
     workerCount: Int, rank: Int, hosts: [Int]
@@ -52,9 +52,14 @@ extension TrainingConfiguration {
     let reducer = GradientReducer.size(
       BucketPlan(elementCount: graph.parameterCount, bucketByteCount: bucketByteCount),
       tree: plan.tree, wire: wire, rank: rank, hostOfRank: hosts)
-    let elementCount =
+    var elementCount =
       optimizerState == .sharded ? reducer.ownedElementCount : graph.parameterCount
-    return executor + reducer.byteCount + 4 * optimizer.rule.stateNames.count * elementCount
+    // Rank 0 gathers all states for a checkpoint.
+    if optimizerState == .sharded, hosts.count > 1, rank == 0 { elementCount += graph.parameterCount }
+    // The checksums of parameters and states, one per chunk and tensor.
+    let segmentCount = graph.parameterCount / BucketPlan.chunkLength + graph.parameterLayout.parameters.count
+    let integrity = 8 * (optimizer.rule.stateNames.count + 2) * segmentCount
+    return executor + reducer.byteCount + integrity + 4 * optimizer.rule.stateNames.count * elementCount
   }
 
   /// Returns the bytes that an ``Evaluation`` will allocate.

@@ -14,7 +14,7 @@ extension TrainingConfiguration {
       ("data", data), ("output-dir", outputDirectory),
       ("threads", threads.map(String.init)), ("engine", engine.rawValue),
       ("bucket-size", String(bucketByteCount)), ("progress", progress.rawValue),
-      ("optimizer-state", optimizerState.rawValue),
+      ("optimizer-state", optimizerState.rawValue), ("stall-timeout", String(stallTimeout)),
       ("eval-every", String(evalEvery)), ("eval-batches", evalBatches.text),
       ("eval-ranks", evalRanks.rawValue), ("eval-statistics", evalStatistics.rawValue), ("test-flip", text(testFlip)),
       ("checkpoint-every", String(checkpointEvery)), ("keep-checkpoints", String(keepCheckpoints)),

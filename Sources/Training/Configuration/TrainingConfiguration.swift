@@ -111,6 +111,8 @@ public struct TrainingConfiguration: Sendable, Hashable {
   public var optimizerState = OptimizerStateMode.sharded
   /// The scope of batch statistics: synchronized batch norm or ghost batch norm.
   public var batchNorm = BatchNormalizationScope.global
+  /// The seconds for which ranks wait in vain before the job ends; 0 for any time.
+  public var stallTimeout = 300
   /// The steps between evaluations; 0 for none.
   public var evalEvery = 1000
   /// The part of the test set that an evaluation uses.

@@ -5,13 +5,16 @@ public struct OutputDirectory: Sendable {
   /// The directory's path.
   public let path: String
 
-  private let lock: DirectoryLock
+  private let lease: RunLease
 
-  /// Creates the directory and its subdirectories, and locks it for the lifetime of this value.
+  /// Creates the directory and its subdirectories, and holds its lease for the lifetime of this value.
   ///
+  /// - Parameters:
+  ///   - path: The directory's path.
+  ///   - lease: The directory's lease. If `nil`, it is taken.
   /// - Throws: ``CheckpointError`` of kind `cannotCreate` if one cannot be created or written to, or another run has the
-  ///   lock.
-  public init(creating path: String) throws {
+  ///   lease.
+  public init(creating path: String, lease: RunLease? = nil) throws {
     self.path = path
     for name in ["", "train", "eval", "checkpoints"] {
       let directory = name.isEmpty ? path : "\(path)/\(name)"
@@ -24,8 +27,16 @@ public struct OutputDirectory: Sendable {
           "the output directory \(directory) cannot be written; give another one with --output-dir.")
       }
     }
-    lock = try DirectoryLock(path)
+    self.lease = try lease ?? RunLease(path)
   }
+
+  /// Verifies that no other run has taken the directory over, as it may if this process was stopped for a long time.
+  ///
+  /// - Throws: ``CheckpointError`` of kind `cannotCreate`.
+  func requireLease() throws { try lease.requireHeld() }
+
+  /// Removes what a killed run has left in the directory's checkpoints.
+  public func recover() { CheckpointDirectory(path("checkpoints")).recover() }
 
   /// Returns the path of a file or directory inside.
   public func path(_ name: String) -> String { "\(path)/\(name)" }
@@ -35,7 +46,7 @@ public struct OutputDirectory: Sendable {
   /// - Throws: ``CheckpointError`` if it cannot be written.
   public func write(_ text: String, to name: String) throws {
     let temporary = path(".\(name).tmp")
-    let file = try OutputFile(temporary)
+    let file = try OutputFile(temporary, .new)
     try Array(text.utf8).withUnsafeBytes { try file.write($0) }
     try file.close()
     try OutputFile.rename(temporary, to: path(name))
@@ -43,13 +54,15 @@ public struct OutputDirectory: Sendable {
 
   /// Opens a run's newest valid checkpoint.
   ///
-  /// - Parameter path: A run's directory, which need not exist.
+  /// - Parameters:
+  ///   - path: A run's directory, which need not exist.
+  ///   - settingAside: Whether to rename damaged checkpoints; only for the holder of the directory's lease.
   /// - Returns: The checkpoint, `nil` if there is none, and a sentence for each one that was skipped.
   /// - Throws: ``CheckpointError`` if there are checkpoints but none is valid.
   public static func latestCheckpoint(
-    in path: String
+    in path: String, settingAside: Bool = false
   ) throws -> (checkpoint: Checkpoint?, warnings: [String]) {
-    try CheckpointDirectory("\(path)/checkpoints").latest()
+    try CheckpointDirectory("\(path)/checkpoints").latest(settingAside: settingAside)
   }
 
   /// Returns whether a directory holds files of a run.
@@ -58,22 +71,4 @@ public struct OutputDirectory: Sendable {
     return files.contains { $0.hasPrefix("step-") }
       || FileManager.default.fileExists(atPath: "\(path)/metrics.jsonl")
   }
-}
-
-/// An exclusive lock (`flock`) on a run's directory, released when the process ends.
-private final class DirectoryLock: Sendable {
-  private let descriptor: Int32
-
-  /// Takes the lock; on file systems without locks it has no effect.
-  ///
-  /// - Throws: ``CheckpointError`` of kind `cannotCreate` if another process has it.
-  init(_ path: String) throws {
-    descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard descriptor >= 0, flock(descriptor, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK else { return }
-    throw CheckpointError(
-      .cannotCreate,
-      "another run writes to the output directory \(path); wait until it ends or give another --output-dir.")
-  }
-
-  deinit { if descriptor >= 0 { close(descriptor) } }
 }

@@ -6,13 +6,32 @@ public final class OutputFile {
   let path: String
   private var descriptor: Int32
 
-  /// Creates the file, or opens it for appending.
+  /// How a file is opened.
+  enum Mode {
+    /// A file that must not exist: one that is left over is removed, and a symbolic link is never followed.
+    ///
+    /// It is for temporary files, whose names others may guess.
+    case new
+    /// A new file, or an existing file, device or pipe, whose contents are replaced.
+    case replacing
+    /// A new or existing file, at whose end is written.
+    case appending
+  }
+
+  /// Opens the file.
   ///
   /// - Throws: ``CheckpointError`` of kind `cannotCreate`.
-  init(_ path: String, appending: Bool = false) throws {
+  init(_ path: String, _ mode: Mode) throws {
     self.path = path
-    let mode = appending ? O_APPEND : O_TRUNC
-    descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | mode, 0o644)
+    let flags: Int32
+    switch mode {
+    case .new:
+      unlink(path)
+      flags = O_EXCL | O_NOFOLLOW
+    case .replacing: flags = O_TRUNC
+    case .appending: flags = O_APPEND
+    }
+    descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0o644)
     if descriptor < 0 {
       throw CheckpointError(.cannotCreate, "\(path) cannot be created: \(Self.reason).")
     }
@@ -32,6 +51,15 @@ public final class OutputFile {
         throw CheckpointError(.inputOutput, "writing \(path) failed: \(Self.reason).")
       }
       done += count
+    }
+  }
+
+  /// Waits until the bytes written so far are on the disk.
+  ///
+  /// - Throws: ``CheckpointError`` of kind `inputOutput`.
+  func synchronize() throws {
+    if fsync(descriptor) != 0 && errno != EINVAL {
+      throw CheckpointError(.inputOutput, "writing \(path) failed: \(Self.reason).")
     }
   }
 
@@ -102,6 +130,9 @@ extension OutputFile {
     return path + ".tmp"
   }
 
+  /// How to open a result of ``temporaryPath(for:)``: a device or a pipe is not removed.
+  static func mode(_ temporary: String, for path: String) -> Mode { temporary == path ? .replacing : .new }
+
   /// Renames a complete file to its final path, atomically.
   ///
   /// - Throws: ``CheckpointError`` of kind `inputOutput`.
@@ -114,7 +145,7 @@ extension OutputFile {
   /// - Throws: ``CheckpointError`` if it cannot be written.
   public static func replace(_ path: String, with text: String) throws {
     let temporary = try temporaryPath(for: path)
-    let file = try OutputFile(temporary)
+    let file = try OutputFile(temporary, mode(temporary, for: path))
     try Array(text.utf8).withUnsafeBytes { try file.write($0) }
     try file.close()
     try publish(temporary, at: path)

@@ -4,10 +4,14 @@ import Foundation
 ///
 /// It builds its lines itself, because a step must not allocate memory and Foundation's encoder does.
 package final class MetricLog {
+  /// The last step at or before the start whose evaluation the file has; 0 if there is none.
+  package private(set) var evaluatedStep = 0
+  /// The number of damaged lines that were removed at the start.
+  package private(set) var damagedLineCount = 0
   private let file: OutputFile
   private var line: [UInt8] = []
 
-  /// Opens the file, and removes the lines of steps after `completedSteps` and an incomplete last line.
+  /// Opens the file, and removes the lines of steps after `completedSteps`, damaged lines and an incomplete last line.
   ///
   /// A resumed run's file is therefore that of a run that never stopped.
   ///
@@ -16,8 +20,8 @@ package final class MetricLog {
   ///   - completedSteps: The steps already done. Pass 0 to start a new file.
   /// - Throws: ``CheckpointError`` if the file cannot be written.
   package init(_ path: String, keepingStepsThrough completedSteps: Int) throws {
-    if completedSteps > 0 { try Self.truncate(path, afterStep: completedSteps) }
-    file = try OutputFile(path, appending: completedSteps > 0)
+    if completedSteps > 0 { (evaluatedStep, damagedLineCount) = try Self.truncate(path, afterStep: completedSteps) }
+    file = try OutputFile(path, completedSteps > 0 ? .appending : .replacing)
     line.reserveCapacity(512)
   }
 
@@ -63,6 +67,11 @@ package final class MetricLog {
     try endLine()
   }
 
+  /// Waits until all lines are on the disk.
+  ///
+  /// - Throws: ``CheckpointError`` if they cannot be written.
+  func synchronize() throws { try file.synchronize() }
+
   private func startLine(_ text: StaticString) {
     line.removeAll(keepingCapacity: true)
     append(text)
@@ -92,20 +101,38 @@ package final class MetricLog {
     }
   }
 
-  private static func truncate(_ path: String, afterStep completedSteps: Int) throws {
-    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return }
-    let whole = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
-    let kept = whole.filter { line in
-      struct Line: Decodable { let step: Int }
-      guard let decoded = try? JSONDecoder().decode(Line.self, from: Data(line.utf8)) else {
-        return false
+  /// Rewrites the file, if it exists, without the lines of later steps and damaged lines.
+  ///
+  /// It compares bytes, because one that is not UTF-8 must not hide the lines beside it.
+  ///
+  /// - Returns: The last step whose evaluation is kept, or 0; and the number of damaged lines.
+  private static func truncate(
+    _ path: String, afterStep completedSteps: Int
+  ) throws -> (evaluatedStep: Int, damagedLineCount: Int) {
+    guard let data = FileManager.default.contents(atPath: path) else { return (0, 0) }
+    struct Line: Decodable {
+      let kind: String?
+      let step: Int
+    }
+    var kept = Data()
+    var (evaluatedStep, damagedLineCount) = (0, 0)
+    let whole = data.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast()
+    for line in whole {
+      guard String(validating: line, as: UTF8.self) != nil,
+        let decoded = try? JSONDecoder().decode(Line.self, from: Data(line))
+      else {
+        damagedLineCount += 1
+        continue
       }
-      return decoded.step <= completedSteps
+      guard decoded.step <= completedSteps else { continue }
+      if decoded.kind == "eval" { evaluatedStep = max(evaluatedStep, decoded.step) }
+      kept += line + [UInt8(ascii: "\n")]
     }
     let temporary = path + ".tmp"
-    let file = try OutputFile(temporary)
-    try Array(kept.map { $0 + "\n" }.joined().utf8).withUnsafeBytes { try file.write($0) }
+    let file = try OutputFile(temporary, .new)
+    try kept.withUnsafeBytes { try file.write($0) }
     try file.close()
     try OutputFile.rename(temporary, to: path)
+    return (evaluatedStep, damagedLineCount)
   }
 }

@@ -24,6 +24,7 @@ public final class RunLogger {
   private let trainingCount: Int
   private let dataFingerprint: String
   private let whitening: ParameterStore?
+  private let dataDigest: String?
   private let clock = ContinuousClock()
   private let runStart: ContinuousClock.Instant
   private var lastStep: ContinuousClock.Instant
@@ -52,11 +53,13 @@ public final class RunLogger {
   ///   - trainingCount: The number of images of the training set.
   ///   - dataFingerprint: The hash that identifies the data set.
   ///   - whitening: The whitening of the images, if there is one; checkpoints hold it.
+  ///   - dataDigest: The digests of all images.
   ///   - console: The destination of report lines.
   /// - Throws: ``CheckpointError`` if a file cannot be written.
   public init(
     _ configuration: TrainingConfiguration, networkName: String, output: OutputDirectory,
-    completedSteps: Int, trainingCount: Int, dataFingerprint: String, whitening: ParameterStore? = nil,
+    completedSteps: Int, trainingCount: Int, dataFingerprint: String, dataDigest: String? = nil,
+    whitening: ParameterStore? = nil,
     console: any Console
   ) throws {
     self.configuration = configuration
@@ -66,6 +69,7 @@ public final class RunLogger {
     self.trainingCount = trainingCount
     self.dataFingerprint = dataFingerprint
     self.whitening = whitening
+    self.dataDigest = dataDigest
     metrics = try MetricLog(output.path("metrics.jsonl"), keepingStepsThrough: completedSteps)
     trainEvents = try TensorBoardWriter(directory: output.path("train"), startingAfter: completedSteps)
     evalEvents = try TensorBoardWriter(directory: output.path("eval"), startingAfter: completedSteps)
@@ -97,6 +101,9 @@ public final class RunLogger {
       "\(layout), \(plannedByteCount >> 20) MiB planned per rank")
     console.write("output in \(output.path)")
     if completedSteps > 0 { console.write("resuming after step \(completedSteps)") }
+    if metrics.damagedLineCount > 0 {
+      console.write("warning: removed \(metrics.damagedLineCount) damaged line(s) of \(output.path("metrics.jsonl"))")
+    }
     let settings = configuration.settings.map { "    \($0.name): \($0.value)" }
     try trainEvents.write(
       text: settings.joined(separator: "\n"), tag: "configuration", step: completedSteps + 1)
@@ -134,15 +141,22 @@ public final class RunLogger {
   ///   - model: The model, with all optimizer states.
   ///   - average: The averaged weights with their running statistics, if there are any.
   ///   - step: The last step done.
+  ///   - progress: Called after every tensor.
   /// - Throws: ``CheckpointError`` if it cannot be written.
-  func saveCheckpoint(_ model: ModelState, average: ModelState?, step: Int) throws {
+  func saveCheckpoint(_ model: ModelState, average: ModelState?, step: Int, progress: () -> Void) throws {
+    try output.requireLease()
+    // A published checkpoint means that the logs are complete up to its step.
+    try metrics.synchronize()
+    try trainEvents.synchronize()
+    try evalEvents.synchronize()
     let state = Checkpoint.State(
       step: step, streamPosition: step * configuration.batchSize, seed: configuration.seed,
-      network: networkName, dataFingerprint: dataFingerprint,
+      network: networkName, dataFingerprint: dataFingerprint, dataDigest: dataDigest,
       configuration: Dictionary(
         uniqueKeysWithValues: configuration.settings.map { ($0.name, $0.value) }))
     try CheckpointDirectory(output.path("checkpoints")).save(
-      model, average: average, whitening: whitening, state: state, keeping: configuration.keepCheckpoints)
+      model, average: average, whitening: whitening, state: state, keeping: configuration.keepCheckpoints,
+      progress: progress)
     // The time of writing must not count as the next step's.
     lastStep = clock.now
   }
@@ -172,6 +186,9 @@ public final class RunLogger {
         ("training/loss", Float(loss)),
       ], step: step)
   }
+
+  /// Whether `metrics.jsonl` lacks the evaluation of the step after which the run resumes.
+  func lacksEvaluation(of step: Int) -> Bool { metrics.evaluatedStep < step }
 
   /// Writes an evaluation's report lines and log entries.
   func record(_ result: Evaluation.Result, _ label: EvaluationLabel, step: Int) throws {
@@ -211,14 +228,14 @@ public final class RunLogger {
   public func reportEnd() {
     console.write("")
     let steps = configuration.steps - firstStep + 1
-    if steps <= 0 {
+    if steps <= 0 && lastEvaluation == nil {
       console.write(
         "nothing to do: the run in \(output.path) has its \(firstStep - 1) steps already; "
           + "raise --steps to continue, or give another --output-dir.")
       return
     }
     let seconds = (clock.now - runStart).seconds
-    var line = "done: \(steps) steps in \(String(format: "%.1f", seconds)) s"
+    var line = "done: \(max(steps, 0)) steps in \(String(format: "%.1f", seconds)) s"
     if let (result, label) = lastEvaluation {
       let confusion = result.mirroredConfusion ?? result.confusion
       let percent = String(format: "%.2f", 100 * Double(confusion.correctCount) / Double(confusion.exampleCount))

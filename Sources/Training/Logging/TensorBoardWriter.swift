@@ -21,7 +21,7 @@ package final class TensorBoardWriter {
       path = "\(directory)/events.out.tfevents.\(seconds).\(host).\(suffix)"
       suffix += 1
     }
-    file = try OutputFile(path)
+    file = try OutputFile(path, .new)
     var version = WrnDist_Event()
     version.fileVersion = "brain.Event:2"
     try write(version, step: 0)
@@ -29,6 +29,11 @@ package final class TensorBoardWriter {
     start.sessionLog.status = .start
     try write(start, step: completedSteps + 1)
   }
+
+  /// Waits until all records are on the disk.
+  ///
+  /// - Throws: ``CheckpointError`` if they cannot be written.
+  func synchronize() throws { try file.synchronize() }
 
   /// Writes scalars of one step.
   ///

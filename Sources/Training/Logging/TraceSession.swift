@@ -45,7 +45,7 @@ public final class TraceSession {
   /// - Throws: ``CheckpointError`` of kind `cannotCreate`.
   public static func check(_ path: String) throws {
     let temporary = try OutputFile.temporaryPath(for: path)
-    _ = try OutputFile(temporary)
+    _ = try OutputFile(temporary, OutputFile.mode(temporary, for: path))
     if temporary != path { unlink(temporary) }
   }
 
@@ -58,7 +58,7 @@ public final class TraceSession {
     let mine = ChromeTrace.events(tracer, rank: communicator.rank, host: host, origin: origin)
     let lengths = try communicator.allGather(mine.count)
     let temporary = communicator.rank == 0 ? try OutputFile.temporaryPath(for: path) : nil
-    let file = try temporary.map { try OutputFile($0) }
+    let file = try temporary.map { try OutputFile($0, OutputFile.mode($0, for: path)) }
     try file?.write(ChromeTrace.header)
     try mine.withUnsafeBytes { try file?.write($0) }
     var buffer = [UInt8]()
@@ -112,7 +112,12 @@ extension Trainer {
     do { try run() } catch {
       // These errors occur on every rank. After any other a rank is missing, and a collective would block for ever.
       let isCollective = error is TrainingStopped || error is TrainingDiverged || error is RanksDesynchronized
-      if isCollective { try trace?.write() }
+      if isCollective {
+        try trace?.write()
+      } else {
+        // Messages may still target this trainer's buffers. They must live until the rank ends the job.
+        _ = Unmanaged.passRetained(self)
+      }
       throw error
     }
     try trace?.write()

@@ -54,8 +54,8 @@ struct EvaluateCommand: ParsableCommand {
         try Prepared(self, checkpoint, threadCount: threads.count(requested: self.threads))
       }
       let selection = try EngineSelection(engine, communicator)
-      _ = try prepared.source.verifiedFingerprint(on: communicator)
-      let model = try checkpoint.load(
+      _ = try prepared.source.verifiedIdentity(on: communicator)
+      let (model, origin) = try checkpoint.load(
         needsStatistics: prepared.configuration.evalStatistics == .running, communicator)
       let byteCount = prepared.configuration.plannedEvaluationByteCount(
         model.graph, engine: selection.engine, workerCount: prepared.pool.workerCount,
@@ -83,7 +83,7 @@ struct EvaluateCommand: ParsableCommand {
       guard communicator.rank == 0 else { return }
       if let logitsOutput { try SafetensorsWriter.write(logits, to: logitsOutput) }
       let report = EvaluationReport(
-        result: result, network: model.graph.name,
+        result: result, network: model.graph.name, checkpoint: origin.path, step: origin.step,
         classNames: prepared.source.dataset.classNames, statistics: prepared.configuration.evalStatistics.rawValue)
       print(json ? try report.json() : "\(prepared.source.description)\n\(report.text)")
     }
@@ -135,6 +135,8 @@ struct EvaluateCommand: ParsableCommand {
 struct EvaluationReport {
   let result: Evaluation.Result
   let network: String
+  let checkpoint: String
+  let step: Int?
   let classNames: [String]
   let statistics: String
 
@@ -142,7 +144,8 @@ struct EvaluationReport {
   var text: String {
     let total = "\(result.correctCount) of \(result.exampleCount) images"
     var lines = [
-      "\(network), \(statistics) statistics", "loss      \(String(format: "%.8f", result.loss))",
+      "\(network), \(statistics) statistics", checkpoint + (step.map { ", after step \($0)" } ?? ""),
+      "loss      \(String(format: "%.8f", result.loss))",
       "accuracy  \(percent(result.accuracy)) (\(total))",
     ]
     if let mirrored = result.mirroredConfusion {
@@ -171,6 +174,8 @@ struct EvaluationReport {
   func json() throws -> String {
     struct Fields: Encodable {
       let network: String
+      let checkpoint: String
+      let step: Int?
       let statistics: String
       let loss: Double
       let accuracy: Double
@@ -181,8 +186,9 @@ struct EvaluationReport {
       let confusion: [[Int]]
     }
     let fields = Fields(
-      network: network, statistics: statistics, loss: result.loss, accuracy: result.accuracy,
-      mirroredAccuracy: result.mirroredAccuracy, examples: result.exampleCount, classes: classNames,
+      network: network, checkpoint: checkpoint, step: step, statistics: statistics, loss: result.loss,
+      accuracy: result.accuracy, mirroredAccuracy: result.mirroredAccuracy, examples: result.exampleCount,
+      classes: classNames,
       classAccuracy: classNames.indices.map { result.confusion.accuracy(label: $0) },
       confusion: classNames.indices.map { Array(result.confusion.row($0)) })
     return try JSONLine.render(fields, escapesSlashes: true)

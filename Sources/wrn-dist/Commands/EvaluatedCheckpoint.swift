@@ -48,19 +48,26 @@ struct EvaluatedCheckpoint {
   ///
   /// Collective.
   ///
+  /// - Returns: The model; and on rank 0 the checkpoint's path and step.
   /// - Throws: `CollectiveFailure` on every rank if rank 0 fails, or if statistics are needed but not there.
-  func load(needsStatistics: Bool, _ communicator: any Communicator) throws -> ModelState {
+  func load(
+    needsStatistics: Bool, _ communicator: any Communicator
+  ) throws -> (model: ModelState, origin: (path: String, step: Int?)) {
     let state = ModelState(model.graph())
+    var origin = (path: path, step: nil as Int?)
     try RankSession.collectively(communicator) {
       guard communicator.rank == 0 else { return }
       // A file without running statistics keeps the initial ones.
       state.graph.initialize(state.parameters, state.runningStatistics, seed: 0)
-      if try !Checkpoint(path).loadWeights(weights, into: state) && needsStatistics {
+      let opened = try Checkpoint(path)
+      for warning in opened.warnings { StandardError.write("warning: \(warning)") }
+      origin = (opened.path, opened.state?.step)
+      if try !opened.loadWeights(weights, into: state) && needsStatistics {
         throw UsageError("\(path) has no running statistics; use --eval-statistics batch.")
       }
     }
     try state.broadcast(root: 0, on: communicator)
-    return state
+    return (state, origin)
   }
 
   /// Returns the whitening that rank 0 reads from the checkpoint.

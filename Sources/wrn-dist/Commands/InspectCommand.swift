@@ -18,6 +18,7 @@ struct InspectCommand: ParsableCommand {
 
   func run() throws {
     let opened = try Checkpoint(checkpoint)
+    for warning in opened.warnings { StandardError.write("warning: \(warning)") }
     let sha256 = try opened.digest()
     if digest { return print(sha256) }
     let tensors = try opened.tensors()

@@ -28,6 +28,8 @@ struct TrainCommand: ParsableCommand {
     try RankSession.run(progress: configuration.progress) { communicator in
       try RunConsistency.requireEqualPrograms(on: communicator)
       try RunConsistency.requireEqualFlags(configuration, options, on: communicator)
+      let watchdog = try StallWatch.start(configuration, communicator)
+      defer { watchdog?.stop() }
       let threads = try ThreadBudget(communicator)
       let selection = try EngineSelection(configuration.engine, communicator)
       let threadCount = try RankSession.collectively(communicator) {
@@ -48,7 +50,7 @@ struct TrainCommand: ParsableCommand {
           run.configuration, model: run.model, completedSteps: completedSteps,
           dataset: run.dataset, normalization: run.normalization, engine: selection.engine, pool: run.pool,
           communicator: communicator, logger: run.recorder, stop: stop,
-          fault: fault, tracer: trace?.tracer)
+          timeLimit: TimeLimit(environment: ProcessInfo.processInfo.environment), fault: fault, tracer: trace?.tracer)
       }
       try run.recorder?.reportStart(
         layout: "\(communicator.worldSize) rank(s) × \(run.pool.workerCount) thread(s), "

@@ -20,7 +20,7 @@ extension TrainingConfiguration {
     try require((threads ?? 1) >= 1, "--threads \(threads ?? 1) must be at least 1.")
     let counts = [
       ("eval-every", evalEvery), ("checkpoint-every", checkpointEvery), ("keep-checkpoints", keepCheckpoints),
-      ("validation", validation),
+      ("validation", validation), ("stall-timeout", stallTimeout),
     ]
     for (name, value) in counts { try require(value >= 0, "--\(name) \(value) must not be negative.") }
     try require(

@@ -21,6 +21,7 @@ extension TrainingOptions {
     set(&result.progress, machine.progress)
     set(&result.optimizerState, machine.optimizerState)
     set(&result.wire, machine.wire)
+    set(&result.stallTimeout, machine.stallTimeout)
     set(&result.evalEvery, evaluation.evalEvery)
     set(&result.evalBatches, evaluation.evalBatches)
     set(&result.evalRanks, evaluation.evalRanks)

@@ -142,6 +142,8 @@ struct TrainingOptions: ParsableArguments {
         Wire format of partial gradient sums: fp32, or bf16, which rounds the sums of at most eight parts of the batch \
         once. bf16 gives other results, bitwise identical for every number of ranks. (default: fp32)
         """) var wire: WireFormat?
+    @Option(help: "Seconds until the job ends if ranks wait in vain for another; 0 means never. (default: 300)")
+    var stallTimeout: Int?
   }
 
   struct EvaluationOptions: ParsableArguments {

@@ -20,10 +20,13 @@ enum RankSession {
     let environment = LaunchEnvironment(ProcessInfo.processInfo.environment)
     guard environment.isLaunchedByMPI else {
       try rejectSilentSingleton(environment, worldSize: 1)
+      MappedFileFault.install(prefix: "wrn-dist: error: ")
       return try body(SingleProcessCommunicator())
     }
     let withoutProgress = try TestSwitch.noProgress.isOn(ProcessInfo.processInfo.environment)
     let communicator = try MPIEnvironment.initialize(progress: withoutProgress ? nil : progress)
+    let rank = "rank \(communicator.rank) of \(communicator.worldSize) on \(communicator.processorName)"
+    MappedFileFault.install(prefix: communicator.worldSize == 1 ? "wrn-dist: error: " : "[\(rank)] error: ")
     do {
       try rejectSilentSingleton(environment, worldSize: communicator.worldSize)
       try body(communicator)
@@ -34,7 +37,6 @@ enum RankSession {
         try MPIEnvironment.finalize()
         throw ExitCode(failure.exitCode)
       }
-      let rank = "rank \(communicator.rank) of \(communicator.worldSize) on \(communicator.processorName)"
       StandardError.write("[\(rank)] error: \(failure.message)")
       communicator.abort(exitCode: failure.exitCode)
     }

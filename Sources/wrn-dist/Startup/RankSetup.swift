@@ -42,21 +42,28 @@ enum RunConsistency {
   }
 }
 
+/// The identity of a data set in a checkpoint.
+struct DataIdentity {
+  /// The hash of sizes, class names and a few images, as older programs write it.
+  let fingerprint: String
+  /// The number of images and the digest of all of them, for each split.
+  let digest: String
+}
+
 extension DataSource {
   /// Refuses ranks with different images: with `--data auto` a host without the real data set uses the synthetic one.
   ///
   /// Collective. Gathers the manifests of the data sets.
   ///
-  /// - Returns: The data set's fingerprint.
+  /// - Returns: The data set's identity, which covers all images.
   /// - Throws: `SettingsConsistency.Mismatch` on every rank if two differ (exit code 65), `CollectiveFailure` if a rank has an
   ///   invalid record, `CommunicationError` if communication fails.
-  func verifiedFingerprint(on communicator: any Communicator) throws -> String {
+  func verifiedIdentity(on communicator: any Communicator) throws -> DataIdentity {
     let fingerprint = try RankSession.collectively(communicator) { try dataset.fingerprint() }
-    // A single rank need not hash the whole data set before the first step.
-    if communicator.worldSize > 1 {
-      try SettingsConsistency.verifyEqual(dataset.manifest(), .data, on: communicator)
-    }
-    return fingerprint
+    let manifest = dataset.manifest()
+    try SettingsConsistency.verifyEqual(manifest, .data, on: communicator)
+    return DataIdentity(
+      fingerprint: fingerprint, digest: manifest.map { "\($0.name): \($0.value)" }.joined(separator: "; "))
   }
 }
 

@@ -64,9 +64,16 @@ struct TrainingRun {
   /// - Returns: The number of completed steps.
   /// - Throws: `CollectiveFailure` on every rank if rank 0 fails; `SettingsConsistency.Mismatch` if ranks have different data.
   mutating func start(_ communicator: any Communicator) throws -> Int {
-    let fingerprint = try source.verifiedFingerprint(on: communicator)
+    let identity = try source.verifiedIdentity(on: communicator)
+    var lease: RunLease?
     var completedSteps = try RankSession.collectively(communicator) {
-      communicator.rank == 0 ? try load(dataFingerprint: fingerprint) : 0
+      guard communicator.rank == 0 else { return 0 }
+      // Before anything is read, so that no other run changes it meanwhile. A new directory holds nothing to read.
+      if FileManager.default.fileExists(atPath: configuration.outputDirectory) {
+        lease = try RunLease(configuration.outputDirectory)
+        CheckpointDirectory("\(configuration.outputDirectory)/checkpoints").recover()
+      }
+      return try load(identity)
     }
     try withUnsafeMutableBytes(of: &completedSteps) { try communicator.broadcast($0, root: 0) }
     try model.broadcast(root: 0, includingOptimizerStates: isOptimizerStateReplicated, on: communicator)
@@ -75,7 +82,7 @@ struct TrainingRun {
     let steps = completedSteps
     let opened = try RankSession.collectively(communicator) {
       communicator.rank == 0
-        ? try openRecorder(completedSteps: steps, dataFingerprint: fingerprint) : nil
+        ? try openRecorder(completedSteps: steps, identity, lease) : nil
     }
     recorder = opened
     return completedSteps
@@ -120,16 +127,19 @@ struct TrainingRun {
   }
 
   /// Loads the model's initial state and returns the number of completed steps.
-  private func load(dataFingerprint: String) throws -> Int {
+  private func load(_ identity: DataIdentity) throws -> Int {
     model.graph.initialize(
       model.parameters, model.runningStatistics, seed: configuration.seed, configuration.initialization)
     if let checkpoint = try checkpointToResume() {
-      try requireResumable(checkpoint, dataFingerprint: dataFingerprint)
+      try requireResumable(checkpoint, identity)
       try checkpoint.load(into: model)
+      try adopt(checkpoint)
       return checkpoint.state?.step ?? 0
     }
     if let path = configuration.initialWeights {
-      let hasStatistics = try Checkpoint(path).loadWeights(into: model)
+      let checkpoint = try Checkpoint(path)
+      for warning in checkpoint.warnings { console?.write("warning: \(warning)") }
+      let hasStatistics = try checkpoint.loadWeights(into: model)
       console?.write(
         "weights from \(path)" + (hasStatistics ? "" : ", with initial running statistics, as the file has none"))
     }
@@ -140,7 +150,7 @@ struct TrainingRun {
     let directory = configuration.outputDirectory
     switch configuration.resume {
     case "auto":
-      let (checkpoint, warnings) = try OutputDirectory.latestCheckpoint(in: directory)
+      let (checkpoint, warnings) = try OutputDirectory.latestCheckpoint(in: directory, settingAside: true)
       for warning in warnings { console?.write("warning: \(warning)") }
       return checkpoint
     case "never":
@@ -151,12 +161,29 @@ struct TrainingRun {
       }
       return nil
     default:
-      return try Checkpoint(configuration.resume)
+      let checkpoint = try Checkpoint(configuration.resume)
+      for warning in checkpoint.warnings { console?.write("warning: \(warning)") }
+      return checkpoint
     }
   }
 
+  /// Makes a checkpoint that the user has named the one from which the run resumes, should it be killed before the next.
+  private func adopt(_ checkpoint: Checkpoint) throws {
+    let directory = configuration.outputDirectory
+    guard !["auto", "never"].contains(configuration.resume), OutputDirectory.holdsRun(directory) else { return }
+    let resolve = { URL(fileURLWithPath: $0).resolvingSymlinksInPath() }
+    let location = resolve(checkpoint.path)
+    guard location.deletingLastPathComponent() == resolve("\(directory)/checkpoints") else {
+      throw StartupFailure(
+        exitCode: ExitCodes.cannotCreate,
+        message: "\(directory) already contains a run, to which \(checkpoint.path) does not belong; give another "
+          + "--output-dir, or a checkpoint of \(directory).")
+    }
+    try CheckpointDirectory("\(directory)/checkpoints").setLatest(location.lastPathComponent)
+  }
+
   /// Refuses a checkpoint whose settings or data would give other results.
-  private func requireResumable(_ checkpoint: Checkpoint, dataFingerprint: String) throws {
+  private func requireResumable(_ checkpoint: Checkpoint, _ identity: DataIdentity) throws {
     guard let state = checkpoint.state else { return }
     let saved = state.configuration
     // A checkpoint of a program without a setting was made with what is Trax's default now.
@@ -173,7 +200,8 @@ struct TrainingRun {
         "warning: \(checkpoint.path) was made with --engine \(engine); resuming with "
           + "--engine \(configuration.engine.rawValue) gives other rounding errors.")
     }
-    guard state.dataFingerprint == dataFingerprint else {
+    // Checkpoints of older programs have no digest of all images.
+    guard state.dataFingerprint == identity.fingerprint, state.dataDigest ?? identity.digest == identity.digest else {
       throw CheckpointError(
         .bad,
         "\(checkpoint.path) was trained on another data set (--data \(saved["data"] ?? "unknown")) than "
@@ -182,12 +210,12 @@ struct TrainingRun {
     }
   }
 
-  private func openRecorder(completedSteps: Int, dataFingerprint: String) throws -> RunLogger? {
+  private func openRecorder(completedSteps: Int, _ identity: DataIdentity, _ lease: RunLease?) throws -> RunLogger? {
     guard let console else { return nil }
     // A trace inside the output directory can only be checked after that has been created; another one is checked before.
     let isInside = tracePath?.hasPrefix(configuration.outputDirectory + "/") ?? false
     if !isInside { try tracePath.map(TraceSession.check) }
-    let output = try OutputDirectory(creating: configuration.outputDirectory)
+    let output = try OutputDirectory(creating: configuration.outputDirectory, lease: lease)
     if isInside { try tracePath.map(TraceSession.check) }
     try output.write(ConfigurationFile.render(configuration.settings), to: "config.yaml")
     if let whitening { try SafetensorsWriter.write(whitening, to: output.path(WhiteningFile.name)) }
@@ -195,7 +223,7 @@ struct TrainingRun {
     return try RunLogger(
       configuration, networkName: model.graph.name, output: output,
       completedSteps: completedSteps, trainingCount: source.dataset.training.count - configuration.validation,
-      dataFingerprint: dataFingerprint, whitening: whitening, console: console)
+      dataFingerprint: identity.fingerprint, dataDigest: identity.digest, whitening: whitening, console: console)
   }
 
   /// Returns a new name such as `runs/20261123-180000-WRN-22-1`.
