@@ -32,7 +32,7 @@ import Training
         try configuration.modelGraph(), optimizerStates: mode == .replicated || worldSize == 1 ? ["m", "v"] : [])
       model.graph.initialize(model.parameters, model.runningStatistics, seed: 0)
       let trainer = try Trainer(
-        configuration, model: model, completedSteps: 0, dataset: SyntheticCIFAR10.dataset(),
+        configuration, model: model, completedSteps: 0, dataset: SyntheticDataset.dataset(),
         engine: configuration.engine.make(environment: [:]), pool: try WorkerPool(workerCount: 2),
         communicator: communicator, logger: nil, stop: StopRequest(),
         fault: try FaultInjection(environment: ["WRN_FAULT": fault, "WRN_ALLOW_FAULTS": "1"]))

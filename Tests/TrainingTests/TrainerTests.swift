@@ -18,7 +18,7 @@ import Training
     let model = ModelState(try configuration.modelGraph())
     model.graph.initialize(model.parameters, model.runningStatistics, seed: 0)
     let trainer = try Trainer(
-      configuration, model: model, completedSteps: 0, dataset: SyntheticCIFAR10.dataset(),
+      configuration, model: model, completedSteps: 0, dataset: SyntheticDataset.dataset(),
       engine: configuration.engine.make(environment: [:]), pool: try WorkerPool(workerCount: 1),
       communicator: communicator, logger: nil, stop: StopRequest())
     return (trainer, model)
