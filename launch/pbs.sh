@@ -4,9 +4,10 @@
 #   WRN_FLAGS="--steps 100000" qsub -v WRN_FLAGS [options of qsub] launch/pbs.sh
 #
 # Run launch/setup once before. wrn-dist stops by itself before the time limit, when a checkpoint still fits.
-# `qsig -s USR1 JOB`, or TERM at the time limit, requests a stop after a checkpoint as well; wrn-dist then exits with 75, and this script submits the run again with the same
-# resources, queue, name and output directory (runs/pbs-RUN), where it resumes. It does not if three
-# starts in a row have made no progress. Variables, which qsub -v must name:
+# `qsig -s USR1 JOB`, or TERM at the time limit, requests a stop after a checkpoint as well; wrn-dist
+# then exits with 75, and this script submits the run again with the same resources, queue, name and
+# output directory (runs/pbs-RUN), where it resumes. It does not if three starts in a row have made no
+# progress. Variables, which qsub -v must name:
 #
 #   WRN_FLAGS      flags of wrn-dist train, separated by blanks
 #   WRN_RUN        the run's name (default: the number of its first job)
@@ -69,7 +70,7 @@ end_time() {
     $1 == "resources_used.walltime" { used = seconds($3) }
     END { if (limit) print now + limit - used }'
 }
-WRN_END_TIME=${WRN_END_TIME:-$(end_time)}
+WRN_END_TIME=${WRN_END_TIME:-$(end_time || true)}
 export WRN_END_TIME
 
 output="$root/runs/pbs-$WRN_RUN"

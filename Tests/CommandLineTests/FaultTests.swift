@@ -131,7 +131,7 @@ import Testing
 
     #expect(try job("run", 5, rate: "1e30").run().exitCode == 76, "the same numbers again")
     let refused = try job("run", 5, rate: "0.01").run()
-    #expect(refused.exitCode == 65 && refused.standardError.contains("--learning-rate"), "\(refused.standardError)")
+    #expect(refused.exitCode == 64 && refused.standardError.contains("--learning-rate"), "\(refused.standardError)")
     try job("fresh", 2, rate: "0.01").succeed()
     try job("saved", 2, rate: "0.01").succeed()
     try job("initialized", 2, rate: "0.001", ["--init", "saved"]).succeed()

@@ -36,10 +36,11 @@ import Testing
       ).succeed()
       #expect(resumed.standardOutput.contains("resuming after step \(step)"))
       #expect(try folder.digest("from-\(step)") == folder.digest("whole"))
-      let expected = folder.metrics("whole").filter { line in
-        !(1...step).contains { line.contains("\"step\":\($0),") }
-      }
-      #expect(folder.metrics("from-\(step)") == expected)
+      // A new directory lacks the evaluation of the step that it starts from, which is completed first.
+      let (whole, resumedLines) = (folder.metrics("whole"), folder.metrics("from-\(step)"))
+      let isLater = { (line: String) in !(1...step).contains { line.contains("\"step\":\($0),") } }
+      #expect(resumedLines.filter(isLater) == whole.filter(isLater))
+      #expect(resumedLines.allSatisfy(whole.contains))
     }
   }
 

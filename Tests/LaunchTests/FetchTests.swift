@@ -20,15 +20,15 @@ import Testing
   }
 
   private static func pack(
-    _ folder: TemporaryDirectory, _ source: String, name: String = Self.name
+    _ folder: TemporaryDirectory, _ source: String, name: String = Self.name, summing tool: String = "sha256sum"
   ) throws -> (Data, String) {
     let file = folder.url.appendingPathComponent("\(source).tar.gz").path
     let tar = try ProcessRun(
       BuiltProducts.installed("tar"), ["-czf", file, "-C", "\(folder.path)/\(source)", name]
     ).run()
     #expect(tar.exitCode == 0, "\(tar.standardError)")
-    let sum = try ProcessRun(BuiltProducts.installed("sha256sum"), [file]).run()
-    return (try Data(contentsOf: URL(fileURLWithPath: file)), String(sum.standardOutput.prefix(64)))
+    let sum = try ProcessRun(BuiltProducts.installed(tool), [file]).run()
+    return (try Data(contentsOf: URL(fileURLWithPath: file)), String(sum.standardOutput.prefix { $0 != " " }))
   }
 
   private func fetch(
@@ -81,7 +81,7 @@ import Testing
     let name = "cifar-100-binary"
     let files = ["coarse_label_names.txt", "fine_label_names.txt", "test.bin", "train.bin"]
     for file in files { try folder.write("hundred/\(name)/\(file)", "contents of \(file)") }
-    let (archive, sum) = try Self.pack(folder, "hundred", name: name)
+    let (archive, sum) = try Self.pack(folder, "hundred", name: name, summing: "md5sum")
     let (output, _) = try fetch(
       .body(archive), sum: sum, flags: ["--dataset", "cifar100"], kind: "CIFAR100")
     #expect(output.exitCode == 0, "\(output.standardError)")

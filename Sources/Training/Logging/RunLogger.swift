@@ -52,8 +52,8 @@ public final class RunLogger {
   ///   - completedSteps: The steps already done.
   ///   - trainingCount: The number of images of the training set.
   ///   - dataFingerprint: The hash that identifies the data set.
-  ///   - whitening: The whitening of the images, if there is one; checkpoints hold it.
   ///   - dataDigest: The digests of all images.
+  ///   - whitening: The whitening of the images, if there is one; checkpoints hold it.
   ///   - console: The destination of report lines.
   /// - Throws: ``CheckpointError`` if a file cannot be written.
   public init(
