@@ -28,7 +28,7 @@ public struct ConvolutionKernelTable: Sendable {
   public typealias FillDropoutMask =
     @Sendable (DropoutStream, UnsafeMutablePointer<UInt16>, Int, Int, Int) -> Void
 
-  /// Returns the algorithm for a geometry: `winograd`, `polyphase` or `direct`.
+  /// Returns the algorithm for a geometry: `winograd`, `polyphase`, `pointwise` or `direct`.
   public let algorithm: @Sendable (ConvolutionGeometry) -> String
   /// Returns the floats of a packed weight, equal for both directions.
   public let packedWeightCount: @Sendable (ConvolutionGeometry) -> Int
@@ -44,7 +44,7 @@ public struct ConvolutionKernelTable: Sendable {
   public let forward: Forward
   /// Computes the gradients with respect to weight, bias and input.
   public let backward: Backward
-  /// Writes a dropout mask, with the bits of ``DropoutStream/fill(_:wordCount:step:sample:)``.
+  /// Writes a dropout mask, bitwise identical to ``DropoutStream/fill(_:wordCount:step:sample:)``.
   public let fillDropoutMask: FillDropoutMask
 
   /// Creates a table from its functions.
