@@ -54,8 +54,9 @@ public struct KernelSelfCheck: Sendable {
     }
   }
 
-  // Tiled algorithms, of stride 1 and 2, take all images at once, some at a time, or parts of an image at a time. Direct
-  // products, for the shapes that tiles do not cover, have whole vectors of channels or not.
+  // Tiled algorithms, of stride 1 and 2, and pointwise products take all images at once, some at a time, or parts of an
+  // image at a time. Tiles cover an image exactly, or the last of them reach beyond it. Direct products, for all other
+  // shapes, have whole vectors of channels or not.
   static let paths =
     [
       Path("stem", 1, size: 32, 3, 16), Path("3×3, all images at once", 2, size: 8, 64, 64),
@@ -68,6 +69,12 @@ public struct KernelSelfCheck: Sendable {
       Path("3×3, stride 2, large weight", 1, size: 16, 192, 160, stride: 2),
       Path("3×3 of odd sizes", 2, size: 7, 20, 24), Path("3×3, stride 2, 12×12", 2, size: 12, 32, 64, stride: 2),
       Path("1×1", 2, size: 8, 32, 48, kernel: 1), Path("1×1, stride 2", 2, size: 8, 32, 64, stride: 2, kernel: 1),
+      Path("3×3, tiles beyond the image", 3, size: 6, 32, 64),
+      Path("3×3, rows of odd length", 2, size: 7, 48, 16),
+      Path("3×3, stride 2, tiles beyond the image", 3, size: 14, 32, 48, stride: 2, padding: 1),
+      Path("1×1, parts of an image", 1, size: 32, 64, 64, kernel: 1),
+      Path("1×1, stride 2, odd sizes", 3, size: 7, 48, 32, stride: 2, kernel: 1),
+      Path("1×1, partial vectors of channels", 2, size: 6, 20, 24, kernel: 1),
     ] + microbatchPaths + operandPaths + dropoutPaths
 
   // Ranges of several microbatches, each with its own coefficients, the last one smaller.
@@ -79,21 +86,29 @@ public struct KernelSelfCheck: Sendable {
     Path("3×3, stride 2, several microbatches, some images at a time", 4, microbatch: 3, size: 32, 16, 16, stride: 2),
     Path("3×3 of odd sizes, several microbatches", 3, microbatch: 2, size: 7, 20, 24),
     Path("1×1, several microbatches", 3, microbatch: 2, size: 8, 32, 48, kernel: 1),
+    Path("1×1, stride 2, several microbatches", 5, microbatch: 2, size: 8, 32, 48, stride: 2, kernel: 1),
+    Path("3×3, several microbatches, tiles beyond the image", 5, microbatch: 2, size: 6, 32, 32),
   ]
 
   // The operands of residual blocks: dY from every set of terms, saved or not, and sums that are formed in place. The
   // element-wise maps have one loop for whole vectors of channels and one for other shapes.
-  private static let operandPaths = [(size: 8, "3×3"), (size: 7, "3×3 of odd sizes")].flatMap { size, name in
+  private static let operandPaths = [
+    (size: 8, more: 0, kernel: 3, "3×3"), (size: 7, more: 0, kernel: 3, "3×3, rows of odd length"),
+    (size: 7, more: 4, kernel: 3, "3×3 of odd sizes"), (size: 8, more: 0, kernel: 1, "1×1"),
+  ].flatMap { size, more, kernel, name in
     [
-      Path("\(name), plain operands", 2, size: size, 32, 16, inputTerms: .raw, gradientTerms: .plain),
       Path(
-        "\(name), saved gradient", 3, microbatch: 2, size: size, 16, 32, gradientTerms: .normalizedAndSaved),
+        "\(name), plain operands", 2, size: size, 32 + more, 16 + more, kernel: kernel, inputTerms: .raw,
+        gradientTerms: .plain),
       Path(
-        "\(name), residual add", 3, microbatch: 2, size: size, 32, 32, gradientTerms: .residualAdd,
-        addsInPlace: true),
+        "\(name), saved gradient", 3, microbatch: 2, size: size, 16 + more, 32 + more, kernel: kernel,
+        gradientTerms: .normalizedAndSaved),
       Path(
-        "\(name), saved residual add", 3, microbatch: 2, size: size, 16, 16, gradientTerms: .residualAddAndSaved,
-        addsInPlace: true),
+        "\(name), residual add", 3, microbatch: 2, size: size, 32 + more, 32 + more, kernel: kernel,
+        gradientTerms: .residualAdd, addsInPlace: true),
+      Path(
+        "\(name), saved residual add", 3, microbatch: 2, size: size, 16 + more, 16 + more, kernel: kernel,
+        gradientTerms: .residualAddAndSaved, addsInPlace: true),
     ]
   }
 
@@ -101,7 +116,9 @@ public struct KernelSelfCheck: Sendable {
   // sums. Each algorithm has its own prologue and epilogue; images are multiples of 16 elements.
   private static let dropoutPaths = [
     (size: 8, inputs: 48, stride: 1, kernel: 3, "3×3"), (size: 16, inputs: 16, stride: 2, kernel: 3, "3×3, stride 2"),
-    (size: 6, inputs: 20, stride: 1, kernel: 3, "3×3 of odd sizes"), (size: 8, inputs: 32, stride: 2, kernel: 1, "1×1"),
+    (size: 6, inputs: 20, stride: 1, kernel: 3, "3×3 of odd sizes"),
+    (size: 7, inputs: 48, stride: 1, kernel: 3, "3×3, rows of odd length"),
+    (size: 8, inputs: 32, stride: 1, kernel: 1, "1×1"), (size: 7, inputs: 32, stride: 2, kernel: 1, "1×1, stride 2"),
   ].flatMap { size, inputs, stride, kernel, name in
     func path(
       _ operands: String, _ inputTerms: ConvolutionExample.InputTerms

@@ -23,10 +23,13 @@ public enum KernelBuild {
 private enum Algorithm: String {
   case winograd
   case polyphase
+  case pointwise
   case direct
 
   init(_ g: ConvolutionGeometry) {
-    self = Winograd.supports(g) ? .winograd : Polyphase.supports(g) ? .polyphase : .direct
+    self =
+      Winograd.supports(g)
+      ? .winograd : Polyphase.supports(g) ? .polyphase : PointwisePlan.supports(g) ? .pointwise : .direct
   }
 }
 
@@ -34,6 +37,7 @@ private func packedWeightCount(_ g: ConvolutionGeometry) -> Int {
   switch Algorithm(g) {
   case .winograd: return Winograd.weightMatrixCount * g.inputChannels * g.outputChannels
   case .polyphase: return Polyphase.weightMatrixCount * g.inputChannels * g.outputChannels
+  case .pointwise: return g.weightCount
   case .direct:
     let plan = DirectPlan(g)
     return max(plan.forwardWeightCount, plan.backwardWeightCount)
@@ -57,6 +61,8 @@ private func packWeight(
     Polyphase.transformWeight(g, channel: channel, weight, into: packed)
   case (.polyphase, .backward):
     Polyphase.transformFlippedWeight(g, channel: channel, weight, into: packed)
+  case (.pointwise, .forward): PointwisePlan.packWeight(g, channel: channel, weight, into: packed)
+  case (.pointwise, .backward): PointwisePlan.packFlippedWeight(g, channel: channel, weight, into: packed)
   case (.direct, .forward): DirectPlan(g).packWeight(weight, into: packed)
   case (.direct, .backward): DirectPlan(g).packFlippedWeight(weight, into: packed)
   }
@@ -66,6 +72,7 @@ private func preferredImageCount(_ g: ConvolutionGeometry) -> Int {
   switch Algorithm(g) {
   case .winograd: TiledPlan<Winograd>.imagesPerTileBlock(g)
   case .polyphase: TiledPlan<Polyphase>.imagesPerTileBlock(g)
+  case .pointwise: PointwisePlan.imagesPerBlock(g)
   case .direct: 1
   }
 }
@@ -74,6 +81,7 @@ private func scratchCount(_ g: ConvolutionGeometry, _ microbatches: MicrobatchRa
   switch Algorithm(g) {
   case .winograd: TiledScratch(TiledPlan<Winograd>(g, microbatches), at: nil).count
   case .polyphase: TiledScratch(TiledPlan<Polyphase>(g, microbatches), at: nil).count
+  case .pointwise: PointwiseScratch(PointwisePlan(g, microbatches), at: nil).count
   case .direct: DirectScratch(DirectPlan(g), at: nil).count
   }
 }
@@ -92,6 +100,8 @@ private func forward(
     tiledForward(
       by: Polyphase.self, g, microbatches, input: input, packed: packed, bias: bias, output: output,
       scratch: scratch)
+  case .pointwise:
+    pointwiseForward(g, microbatches, input: input, packed: packed, bias: bias, output: output, scratch: scratch)
   case .direct:
     for m in 0..<microbatches.microbatchCount {
       directForward(
@@ -115,6 +125,10 @@ private func backward(
   case .polyphase:
     tiledBackward(
       by: Polyphase.self, g, microbatches, input: input, packed: packed, outputGradient: outputGradient,
+      parameterGradient: parameterGradient, inputGradient: inputGradient, scratch: scratch)
+  case .pointwise:
+    pointwiseBackward(
+      g, microbatches, input: input, packed: packed, outputGradient: outputGradient,
       parameterGradient: parameterGradient, inputGradient: inputGradient, scratch: scratch)
   case .direct:
     for m in 0..<microbatches.microbatchCount {

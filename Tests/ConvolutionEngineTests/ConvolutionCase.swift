@@ -16,17 +16,20 @@ struct ConvolutionCase: CustomTestStringConvertible, Sendable {
       kernelSize: kernel, stride: stride)
   }
 
-  init(_ images: Int, size: Int, _ inputs: Int, _ outputs: Int, stride: Int, kernel: Int = 3, padding: Int) {
+  init(
+    _ images: Int, size: Int, width: Int? = nil, _ inputs: Int, _ outputs: Int, stride: Int, kernel: Int = 3,
+    padding: Int
+  ) {
     self.images = images
     geometry = ConvolutionGeometry(
-      inputHeight: size, inputWidth: size, inputChannels: inputs, outputChannels: outputs,
+      inputHeight: size, inputWidth: width ?? size, inputChannels: inputs, outputChannels: outputs,
       kernelSize: kernel, stride: stride, padding: padding)
   }
 
   var testDescription: String {
     let g = geometry
     return
-      "\(images)×\(g.inputHeight)²×\(g.inputChannels)→\(g.outputChannels), stride \(g.stride), \(g.kernelSize)², "
+      "\(images)×\(g.inputHeight)×\(g.inputWidth)×\(g.inputChannels)→\(g.outputChannels), stride \(g.stride), \(g.kernelSize)², "
       + "padding \(g.paddingBefore)"
   }
 
@@ -51,6 +54,25 @@ struct ConvolutionCase: CustomTestStringConvertible, Sendable {
     ConvolutionCase(1, size: 12, 64, 128, stride: 2), ConvolutionCase(2, size: 12, 48, 16, stride: 2),
     ConvolutionCase(2, size: 8, 32, 64, stride: 2, kernel: 1), ConvolutionCase(1, size: 6, 16, 16),
     ConvolutionCase(1, size: 7, 20, 16, stride: 3), ConvolutionCase(1, size: 8, 16, 20, stride: 2, kernel: 4),
+    // Tiles that reach beyond the image: at the end of rows, of columns, of both; blocks of several images; rows of odd
+    // numbers of pixels, whose pixel blocks are single pixels.
+    ConvolutionCase(5, size: 6, 64, 32), ConvolutionCase(3, size: 7, 48, 16), ConvolutionCase(9, size: 5, 16, 80),
+    ConvolutionCase(1, size: 30, 16, 16), ConvolutionCase(2, size: 3, 32, 32), ConvolutionCase(2, size: 2, 16, 16),
+    ConvolutionCase(2, size: 8, width: 10, 32, 16, stride: 1, padding: 1),
+    ConvolutionCase(2, size: 13, width: 4, 16, 48, stride: 1, padding: 1),
+    ConvolutionCase(5, size: 14, 32, 48, stride: 2, padding: 1), ConvolutionCase(3, size: 14, 48, 32, stride: 2),
+    ConvolutionCase(2, size: 13, 16, 32, stride: 2, padding: 1),
+    ConvolutionCase(1, size: 30, 16, 16, stride: 2, padding: 1),
+    ConvolutionCase(1, size: 28, width: 15, 16, 16, stride: 2, padding: 1),
+    ConvolutionCase(2, size: 10, 32, 64, stride: 2, padding: 1),
+    // Pointwise products: parts of an image, several images and a rest, strides and odd sizes, one or two pixel columns.
+    ConvolutionCase(2, size: 32, 64, 64, stride: 1, kernel: 1, padding: 0),
+    ConvolutionCase(11, size: 7, 48, 112, stride: 1, kernel: 1, padding: 0),
+    ConvolutionCase(3, size: 32, 64, 128, stride: 2, kernel: 1, padding: 0),
+    ConvolutionCase(9, size: 7, 64, 16, stride: 2, kernel: 1, padding: 0),
+    ConvolutionCase(2, size: 9, width: 2, 16, 32, stride: 2, kernel: 1, padding: 0),
+    ConvolutionCase(2, size: 8, width: 11, 32, 80, stride: 3, kernel: 1, padding: 0),
+    ConvolutionCase(1, size: 1, 16, 16, stride: 2, kernel: 1, padding: 0),
   ]
 
   /// Returns numbers in −1 … 1, times `scale`, plus `offset`, that depend on the name only.

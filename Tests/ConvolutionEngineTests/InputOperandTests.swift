@@ -38,6 +38,10 @@ import Testing
     ConvolutionCase(3, size: 4, 5, 7), ConvolutionCase(2, size: 8, 6, 3, stride: 2, kernel: 5),
     ConvolutionCase(2, size: 8, 64, 32, stride: 1, kernel: 1, padding: 0),
     ConvolutionCase(3, size: 8, 48, 64, stride: 2, kernel: 1, padding: 0),
+    ConvolutionCase(2, size: 7, 32, 16, stride: 2, kernel: 1, padding: 0),
+    ConvolutionCase(1, size: 32, 64, 64, stride: 1, kernel: 1, padding: 0),
+    // Tiles that reach beyond the image, and rows of odd numbers of pixels.
+    ConvolutionCase(2, size: 7, 48, 16), ConvolutionCase(2, size: 14, 16, 32, stride: 2, padding: 1),
   ]
 
   @Test(arguments: shapes, TestedEngine.all)

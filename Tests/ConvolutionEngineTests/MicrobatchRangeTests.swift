@@ -31,6 +31,16 @@ import Testing
     Case(shape: ConvolutionCase(21, size: 8, 160, 192), perMicrobatch: 4),
     Case(shape: ConvolutionCase(21, size: 16, 160, 192, stride: 2), perMicrobatch: 4),
     Case(shape: ConvolutionCase(5, size: 16, 176, 176), perMicrobatch: 2),
+    // Tiles that reach beyond the image.
+    Case(shape: ConvolutionCase(23, size: 6, 32, 16), perMicrobatch: 10),
+    Case(shape: ConvolutionCase(7, size: 7, 16, 32), perMicrobatch: 2),
+    Case(shape: ConvolutionCase(7, size: 14, 16, 32, stride: 2, padding: 1), perMicrobatch: 2),
+    Case(shape: ConvolutionCase(2, size: 30, 16, 16), perMicrobatch: 1),
+    // Pointwise products.
+    Case(shape: ConvolutionCase(2, size: 32, 64, 64, stride: 1, kernel: 1, padding: 0), perMicrobatch: 1),
+    Case(shape: ConvolutionCase(23, size: 8, 256, 128, stride: 1, kernel: 1, padding: 0), perMicrobatch: 10),
+    Case(shape: ConvolutionCase(11, size: 8, 64, 128, stride: 2, kernel: 1, padding: 0), perMicrobatch: 3),
+    Case(shape: ConvolutionCase(5, size: 32, 64, 64, stride: 2, kernel: 1, padding: 0), perMicrobatch: 2),
     // Direct products.
     Case(shape: ConvolutionCase(5, size: 7, 5, 7), perMicrobatch: 2),
     Case(shape: ConvolutionCase(5, size: 8, 32, 64, stride: 2, kernel: 1), perMicrobatch: 2),

@@ -1,5 +1,6 @@
 import KernelDiagnostics
 import Models
+import Tensors
 import Testing
 
 /// The contract of `docs/numerics.md`: the largest error of each operation relative to float64.
@@ -9,9 +10,9 @@ import Testing
     l2: Double, maxOverRMS: Double
   ) {
     switch (algorithm, operation) {
-    case ("direct", .forward): (6e-7, 1e-5)
-    case ("direct", .inputGradient): (6e-7, 1.5e-5)
-    case ("direct", _): (2e-6, 1.5e-5)
+    case ("direct", .forward), ("pointwise", .forward): (6e-7, 1e-5)
+    case ("direct", .inputGradient), ("pointwise", .inputGradient): (6e-7, 1.5e-5)
+    case ("direct", _), ("pointwise", _): (2e-6, 1.5e-5)
     case ("polyphase", _): (1.5e-6, 2.5e-5)
     default: (3e-6, 3e-5)
     }
@@ -22,19 +23,35 @@ import Testing
     let network = TraxWideResNet.graph(try WideResNetConfiguration(depth: 22, widenFactor: k))
     for instructionSet in InstructionSet.allCases.filter(\.isSupported).prefix(1) {
       let engine = NativeConvolutionEngine(instructionSet)
-      for (geometry, _) in network.distinctConvolutions {
-        let algorithm = engine.algorithm(geometry)
-        let study = AccuracyStudy(geometry, imageCount: 8, engine: engine)
-        #expect(study.entries.count == (geometry.inputChannels == 3 ? 2 : 3))
-        for entry in study.entries {
-          let (l2, largest) = Self.limit(algorithm, entry.operation)
-          let location = "\(geometry.summary), \(entry.operation.rawValue)"
-          #expect(entry.engine.relativeL2 < l2 && entry.engine.maxOverRMS < largest, "\(location): \(entry.engine)")
-          #expect(entry.engine.relativeL2 > 1e-9 && entry.naive.relativeL2 > 1e-9, "\(location): fp32 rounds")
-          // The yardstick itself: sums of n terms, each rounded.
-          #expect(entry.naive.relativeL2 < 3e-6, "\(location): \(entry.naive)")
-        }
-      }
+      for (geometry, _) in network.distinctConvolutions { check(geometry, engine) }
+    }
+  }
+
+  /// Pointwise products, and tiles that reach beyond the image.
+  @Test(arguments: [
+    (32, 16, 64, 1, 1), (32, 64, 128, 2, 1), (16, 128, 256, 2, 1), (12, 64, 64, 1, 1), (6, 128, 128, 1, 3),
+    (7, 64, 64, 1, 3), (14, 64, 128, 2, 3), (12, 64, 128, 2, 3),
+  ])
+  func otherShapes(size: Int, inputs: Int, outputs: Int, stride: Int, kernel: Int) {
+    let geometry = ConvolutionGeometry(
+      inputHeight: size, inputWidth: size, inputChannels: inputs, outputChannels: outputs, kernelSize: kernel,
+      stride: stride, padding: kernel / 2)
+    for instructionSet in InstructionSet.allCases.filter(\.isSupported).prefix(1) {
+      check(geometry, NativeConvolutionEngine(instructionSet))
+    }
+  }
+
+  private func check(_ geometry: ConvolutionGeometry, _ engine: NativeConvolutionEngine) {
+    let algorithm = engine.algorithm(geometry)
+    let study = AccuracyStudy(geometry, imageCount: 8, engine: engine)
+    #expect(study.entries.count == (geometry.inputChannels == 3 ? 2 : 3))
+    for entry in study.entries {
+      let (l2, largest) = Self.limit(algorithm, entry.operation)
+      let location = "\(geometry.summary), \(entry.operation.rawValue)"
+      #expect(entry.engine.relativeL2 < l2 && entry.engine.maxOverRMS < largest, "\(location): \(entry.engine)")
+      #expect(entry.engine.relativeL2 > 1e-9 && entry.naive.relativeL2 > 1e-9, "\(location): fp32 rounds")
+      // The yardstick itself: sums of n terms, each rounded.
+      #expect(entry.naive.relativeL2 < 3e-6, "\(location): \(entry.naive)")
     }
   }
 

@@ -13,9 +13,9 @@ import Testing
       [BLASConvolutionEngine()] + Self.sets.map { NativeConvolutionEngine($0) }
     for engine in engines {
       let summary = try Self.check(engine)
-      // Six results of each of 13 + 7 paths, but for the stem's input gradient; 5 + 7 + 6 + 7 of each set of operands; 6
+      // Six results of each of 19 + 9 paths, but for the stem's input gradient; 5 + 7 + 6 + 7 of each set of operands; 6
       // of masked and 5 of unmasked gradients with dropout or other readers; one dropout mask.
-      #expect(summary.comparisonCount == 76 + 42 + 2 * 25 + 4 * (3 * 6 + 3 * 5) + 1)
+      #expect(summary.comparisonCount == 112 + 54 + 4 * 25 + 6 * (3 * 6 + 3 * 5) + 1)
       #expect(summary.largestError < 2e-6, "\(engine.instructions): \(summary.location)")
       #expect(summary.largestError > 1e-9, "fp32 rounds")
     }

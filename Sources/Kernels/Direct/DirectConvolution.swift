@@ -42,8 +42,8 @@ func directForward(
       memory.product, rows: g.outputHeight * g.outputWidth, from: plan.filters,
       to: g.outputChannels)
     applyOutputEpilogue(
-      output, bias: bias, product: memory.product, offset: n * g.outputCount, rows: g.outputHeight,
-      width: g.outputWidth, channels: g.outputChannels)
+      output, bias: bias, product: memory.product, productRowStride: g.outputWidth * g.outputChannels,
+      offset: n * g.outputCount, rows: g.outputHeight, width: g.outputWidth, channels: g.outputChannels)
   }
 }
 
@@ -84,14 +84,13 @@ func directBackward(
     guard let inputGradient else { continue }
     let isWhole = plan.channels == g.inputChannels
     let offset = n * g.inputCount
-    let dZ =
-      isWhole
-      ? inPlaceTarget(inputGradient, input, offset: offset, orElse: memory.product) : memory.product
+    let dZ = isWhole && isPlain(inputGradient, input) ? inputGradient.gradient + offset : memory.product
     multiplyPhases(plan, memory, packed, into: dZ)
     removeChannelPadding(dZ, rows: g.inputHeight * g.inputWidth, from: plan.channels, to: g.inputChannels)
     applyInputGradientEpilogue(
-      inputGradient, input: input, product: dZ, offset: offset, rows: g.inputHeight,
-      width: g.inputWidth, channels: g.inputChannels)
+      inputGradient, input: input,
+      product: InputGradientProduct(start: dZ, rowStride: g.inputWidth * g.inputChannels), offset: offset,
+      rows: g.inputHeight, width: g.inputWidth, channels: g.inputChannels)
   }
   if isPadded {
     removeChannelPadding(target, rows: plan.depth, from: plan.filters, to: g.outputChannels)

@@ -82,15 +82,18 @@ struct DirectScratch {
     }
     input = PaddedImage(
       start: base, height: g.inputHeight, width: g.inputWidth, pixelStride: g.inputChannels,
-      before: g.paddingBefore,
-      after: max(0, reach(g.outputHeight, g.inputHeight), reach(g.outputWidth, g.inputWidth)))
+      border: Border(
+        before: g.paddingBefore, afterRows: max(0, reach(g.outputHeight, g.inputHeight)),
+        afterColumns: max(0, reach(g.outputWidth, g.inputWidth))))
     func excess(_ inputs: Int, _ outputs: Int) -> Int {
       (inputs - 1 + g.paddingBefore) / g.stride - (outputs - 1)
     }
     outputGradient = PaddedImage(
       start: base + input.count.roundedUpToVector, height: g.outputHeight, width: g.outputWidth,
-      pixelStride: plan.filters, before: plan.gradientBorderBefore,
-      after: max(0, excess(g.inputHeight, g.outputHeight), excess(g.inputWidth, g.outputWidth)))
+      pixelStride: plan.filters,
+      border: Border(
+        before: plan.gradientBorderBefore, afterRows: max(0, excess(g.inputHeight, g.outputHeight)),
+        afterColumns: max(0, excess(g.inputWidth, g.outputWidth))))
     product = outputGradient.start + outputGradient.count
     paddedWeightGradient =
       product

@@ -96,7 +96,7 @@ extension SIMD8<UInt64> {
       Self(Builtin.xor_Vec8xInt64(_storage._value, other._storage._value))
     }
 
-    /// Bit l: whether the low 16 bits of lane l's word are at least `threshold`; bit 8 + l: the same of the high 16 bits.
+    /// Bit l: whether the low 16 bits in lane l's word are at least `threshold`; bit 8 + l: the same of the high 16.
     @inline(__always) fileprivate func decisions(_ threshold: UInt32) -> UInt64 {
       let words = Builtin.trunc_Vec8xInt64_Vec8xInt32(_storage._value)
       let limit = SIMD8<UInt32>(repeating: threshold)._storage._value

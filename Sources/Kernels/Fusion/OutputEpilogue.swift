@@ -4,45 +4,61 @@ import Tensors
 
 /// Writes rows of y = product + bias (+ addend), and adds Σy and Σy² per channel to the sums if there are any.
 ///
+/// Where the product is y already, only the sums are left to do.
+///
 /// - Parameters:
 ///   - output: y, its addend and its sums.
 ///   - bias: K numbers. If `nil`, there is no bias.
-///   - product: The rows as the convolution left them, `[rows, Q, K]`.
+///   - product: The rows as the convolution left them, each of Q pixels or more.
+///   - productRowStride: The floats from one row of the product to the next.
 ///   - offset: The index of the first row's first element in the tensors.
 ///   - rows: The number of rows.
 ///   - width: Q.
 ///   - channels: K.
 func applyOutputEpilogue(
-  _ output: ConvolutionOutput, bias: UnsafePointer<Float>?, product: UnsafePointer<Float>, offset: Int, rows: Int,
-  width: Int, channels: Int
+  _ output: ConvolutionOutput, bias: UnsafePointer<Float>?, product: UnsafePointer<Float>, productRowStride: Int,
+  offset: Int, rows: Int, width: Int, channels: Int
 ) {
-  guard ChannelBlock.covers(channels: channels, imageWidth: width) else {
-    applyOutputEpilogueScalar(
-      output, bias: bias, product: product, offset: offset, count: rows * width * channels, channels: channels)
+  let rowCount = width * channels
+  guard ChannelBlock.covers(channels: channels) else {
+    for row in 0..<rows {
+      applyOutputEpilogueScalar(
+        output, bias: bias, product: product + row * productRowStride, offset: offset + row * rowCount, count: rowCount,
+        channels: channels)
+    }
     return
   }
-  let rowCount = width * channels
   let (y, addend) = (output.activation + offset, output.addend.map { $0 + offset })
+  let isWritten = bias == nil && addend == nil && product == UnsafePointer(y)
+  if isWritten && output.sums == nil { return }
   forEachChannelBlock(channels: channels, imageWidth: width) { block in
     let shift = bias.map { block.coefficients($0) } ?? VectorX4()
     let (offsets, step, steps) = (block.offsets, block.pixelBlockStride, block.pixelBlocksPerRow)
-    var (sums, squares) = (VectorX4(), VectorX4())
-    for row in 0..<rows {
-      var i = row &* rowCount
-      for _ in 0..<steps {
-        var value = VectorX4(product + i, offsets) + shift
-        if let addend { value = value + VectorX4(addend + i, offsets) }
-        value.store(y + i, offsets)
-        sums = sums + value
-        squares = squares.addingProduct(value, value)
-        i &+= step
-      }
-      if let totals = output.sums, (row + 1).isMultiple(of: block.rowsPerFlush) || row == rows - 1 {
-        block.add(sums, to: totals)
-        block.add(squares, to: totals + channels)
-        (sums, squares) = (VectorX4(), VectorX4())
+    @inline(__always) func sweep(isWritten: Bool) {
+      var (sums, squares) = (VectorX4(), VectorX4())
+      for row in 0..<rows {
+        var i = row &* rowCount
+        // Of the row such that index i of y is index i of the product.
+        let product = product + row &* (productRowStride &- rowCount)
+        for _ in 0..<steps {
+          var value = VectorX4(product + i, offsets)
+          if !isWritten {
+            value = value + shift
+            if let addend { value = value + VectorX4(addend + i, offsets) }
+            value.store(y + i, offsets)
+          }
+          sums = sums + value
+          squares = squares.addingProduct(value, value)
+          i &+= step
+        }
+        if let totals = output.sums, (row + 1).isMultiple(of: block.rowsPerFlush) || row == rows - 1 {
+          block.add(sums, to: totals)
+          block.add(squares, to: totals + channels)
+          (sums, squares) = (VectorX4(), VectorX4())
+        }
       }
     }
+    if isWritten { sweep(isWritten: true) } else { sweep(isWritten: false) }
   }
 }
 

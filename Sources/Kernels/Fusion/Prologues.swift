@@ -9,22 +9,25 @@ import Tensors
 ///   - offset: The index of the image's first element in x.
 ///   - image: The destination; its border is left unchanged.
 ///   - channels: C.
+///   - source: The pixels of x that become pixels of the image. If `nil`, they are the whole rows of an image of its size.
 func applyInputPrologue(
-  _ input: ConvolutionInput, offset: Int, into image: PaddedImage, channels: Int
+  _ input: ConvolutionInput, offset: Int, into image: PaddedImage, channels: Int, from source: PixelGrid? = nil
 ) {
+  let source = source ?? PixelGrid(imageWidth: image.width, channels: channels)
   let (x, dropout) = (input.activation + offset, input.dropout?.advanced(by: offset))
-  let rowCount = image.width * channels
   guard let map = input.normalization else {
-    for y in 0..<image.height { image.row(y).update(from: x + y * rowCount, count: rowCount) }
+    copyPixels(x, source, into: image, channels: channels)
     return
   }
-  guard ChannelBlock.covers(channels: channels, imageWidth: image.width) else {
+  guard ChannelBlock.covers(channels: channels) else {
     for y in 0..<image.height {
-      let (source, target) = (x + y * rowCount, image.row(y))
-      for i in 0..<rowCount {
-        let value = map.shift[i % channels].addingProduct(map.scale[i % channels], source[i])
-        let z = value < 0 ? 0 : value
-        target[i] = dropout?.applied(to: z, y * rowCount + i) ?? z
+      for pixel in 0..<image.width {
+        let (i, target) = (y * source.rowStride + pixel * source.pixelStride, image.row(y) + pixel * channels)
+        for c in 0..<channels {
+          let value = map.shift[c].addingProduct(map.scale[c], x[i + c])
+          let z = value < 0 ? 0 : value
+          target[c] = dropout?.applied(to: z, i + c) ?? z
+        }
       }
     }
     return
@@ -32,24 +35,46 @@ func applyInputPrologue(
   forEachChannelBlock(channels: channels, imageWidth: image.width) { block in
     let (scale, shift) = (block.coefficients(map.scale), block.coefficients(map.shift))
     let (offsets, step, steps) = (block.offsets, block.pixelBlockStride, block.pixelBlocksPerRow)
-    if let dropout {
+    // Where pixels are adjacent, one set of offsets serves source and target.
+    if dropout == nil && source.pixelStride == channels {
       for y in 0..<image.height {
-        var (i, target) = (y &* rowCount, image.row(y))
+        var (source, target) = (x + y &* source.rowStride, image.row(y))
         for _ in 0..<steps {
-          let z = shift.addingProduct(scale, VectorX4(x + i, offsets)).relu
-          z.dropped(by: dropout, i, offsets).store(target, offsets)
-          i &+= step
+          shift.addingProduct(scale, VectorX4(source, offsets)).relu.store(target, offsets)
+          source += step
           target += step
         }
       }
       return
     }
-    for y in 0..<image.height {
-      var (source, target) = (x + y &* rowCount, image.row(y))
-      for _ in 0..<steps {
-        shift.addingProduct(scale, VectorX4(source, offsets)).relu.store(target, offsets)
-        source += step
-        target += step
+    let (sourceOffsets, sourceStep) = (
+      block.offsets(pixelStride: source.pixelStride), block.pixels &* source.pixelStride
+    )
+    @inline(__always) func apply(_ dropout: DropoutMask?) {
+      for y in 0..<image.height {
+        var (i, target) = (y &* source.rowStride, image.row(y))
+        for _ in 0..<steps {
+          var z = shift.addingProduct(scale, VectorX4(x + i, sourceOffsets)).relu
+          if let dropout { z = z.dropped(by: dropout, i, sourceOffsets) }
+          z.store(target, offsets)
+          i &+= sourceStep
+          target += step
+        }
+      }
+    }
+    if let dropout { apply(dropout) } else { apply(nil) }
+  }
+}
+
+/// Copies pixels of x to an image.
+private func copyPixels(_ x: UnsafePointer<Float>, _ source: PixelGrid, into image: PaddedImage, channels: Int) {
+  for y in 0..<image.height {
+    let (row, target) = (x + y * source.rowStride, image.row(y))
+    if source.pixelStride == channels {
+      target.update(from: row, count: image.width * channels)
+    } else {
+      for pixel in 0..<image.width {
+        (target + pixel * channels).update(from: row + pixel * source.pixelStride, count: channels)
       }
     }
   }
@@ -68,7 +93,7 @@ func applyOutputGradientPrologue(
   _ operand: ConvolutionOutputGradient, offset: Int, into image: PaddedImage, channels: Int,
   biasGradient: UnsafeMutablePointer<Float>?
 ) {
-  guard ChannelBlock.covers(channels: channels, imageWidth: image.width) else {
+  guard ChannelBlock.covers(channels: channels) else {
     applyOutputGradientPrologueScalar(
       operand, offset: offset, into: image, channels: channels, biasGradient: biasGradient)
     return

@@ -25,17 +25,16 @@ enum Polyphase: TiledAlgorithm {
 
   static func supports(_ g: ConvolutionGeometry) -> Bool {
     g.kernelSize == 3 && g.stride == 2 && g.paddingBefore <= 1
-      && g.inputHeight.isMultiple(of: 8) && g.inputWidth.isMultiple(of: 8)
-      && 2 * g.outputHeight == g.inputHeight && 2 * g.outputWidth == g.inputWidth
+      && g.outputHeight == (g.inputHeight + 1) / 2 && g.outputWidth == (g.inputWidth + 1) / 2
       && g.inputChannels.isMultiple(of: 16) && g.outputChannels.isMultiple(of: 16)
+      && TiledPlan<Self>.coverage(g) >= 0.6
   }
 
-  /// A tile's window has one more row and column than the tile: at its end, or at its start if zeros come before.
-  static func borders(_ g: ConvolutionGeometry) -> (input: Border, outputGradient: Border) {
-    let before = g.paddingBefore
-    return (
-      Border(before: before, after: 1 - before), Border(before: 1 - before, after: before)
-    )
+  static var windowOverlap: Int { 1 }
+
+  /// A window has one more row and column than a tile: at its end, or at its start if zeros come before.
+  static func zerosBefore(_ g: ConvolutionGeometry) -> (input: Int, outputGradient: Int) {
+    (g.paddingBefore, 1 - g.paddingBefore)
   }
 }
 

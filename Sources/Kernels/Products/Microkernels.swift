@@ -1,7 +1,7 @@
 /// The strides of a matrix product: C[r, j] (+)= Σ_s Σ_k A[s, r, k] · B[s, k, j].
 ///
-/// Each element of C is one chain of fused multiply-adds over s and then over k, however the product is cut into
-/// microkernels. So the result does not depend on microkernels and instruction set. All strides are in floats.
+/// Each element of the product is one chain of fused multiply-adds over s and then over k, however the product is cut
+/// into microkernels. So the result does not depend on microkernels and instruction set. All strides are in floats.
 struct GEMMShape {
   /// The extent of s.
   var outerDepth = 1
@@ -19,8 +19,10 @@ struct GEMMShape {
   var depthStrideB: Int
   /// From one row of C to the next; columns are contiguous.
   var rowStrideC: Int
-  /// Whether the product is added to C instead of overwriting it.
+  /// Whether the chain of multiply-adds starts with C instead of 0.
   var accumulates = false
+  /// Whether the finished product is added to C: a long sum in blocks has smaller errors than one chain.
+  var addsToC = false
 }
 
 /// Computes R rows and 16·N columns of a product, all of them in registers.
@@ -52,6 +54,9 @@ private func microkernel<let R: Int, let N: Int>(
     }
     outerA += shape.outerStrideA
     outerB += shape.outerStrideB
+  }
+  if shape.addsToC {
+    for r in 0..<R { for j in 0..<N { sums[r][j] += (c + (r &* rowStrideC &+ j &* 16)).vector } }
   }
   for r in 0..<R { for j in 0..<N { (c + (r &* rowStrideC &+ j &* 16)).store(sums[r][j]) } }
 }

@@ -20,10 +20,10 @@ struct TileBlocking {
   /// The same for all ranges of equal microbatches.
   let coversMicrobatch: Bool
 
-  /// Divides images of P×Q output pixels, both multiples of 4, into tile blocks of about `targetTileCount` tiles.
-  init(_ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange, targetTileCount: Int) {
+  /// Divides images of `tileRows` rows of `tileColumns` tiles into tile blocks of about `targetTileCount` tiles.
+  init(tileRows: Int, tileColumns: Int, _ microbatches: MicrobatchRange, targetTileCount: Int) {
     self.microbatches = microbatches
-    (tileRows, tileColumns) = (geometry.outputHeight / 4, geometry.outputWidth / 4)
+    (self.tileRows, self.tileColumns) = (tileRows, tileColumns)
     let (tilesPerImage, microbatch) = (tileRows * tileColumns, microbatches.imagesPerMicrobatch)
     let images = max(1, targetTileCount / tilesPerImage)
     tileRowsPerBlock = min(tileRows, max(1, targetTileCount / tileColumns))
@@ -112,7 +112,7 @@ struct TileBlock {
   var tiles: Int { imageCount * tileRows * tileColumns }
   /// The first row of output pixels.
   var firstRow: Int { 4 * firstTileRow }
-  /// The rows of output pixels per image.
+  /// The rows of output pixels per image; the last may lie beyond the image.
   var rows: Int { 4 * tileRows }
 
   /// Returns the floats from one position to the next in a stack of matrices `[positions, rows, columns]`.

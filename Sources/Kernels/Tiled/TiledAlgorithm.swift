@@ -2,6 +2,9 @@ import Tensors
 
 /// An algorithm that computes 3×3 convolutions through tiles of 4×4 output pixels.
 ///
+/// Where sizes are no whole tiles, the last tiles of a row or column reach beyond the image: zeros surround what they read,
+/// and what they compute there is dropped.
+///
 /// Input tiles, weights and output gradients are transformed. At every *position* of the transformed tile, one GEMM
 /// contracts the channels. Its results are transformed back. Positions may share a *matrix* of the transformed weight.
 /// Transforms of tiles are never inlined, so that a profile shows them.
@@ -17,8 +20,10 @@ protocol TiledAlgorithm {
   static func positions(of matrix: Int) -> (first: Int, count: Int)
   /// Returns whether the algorithm computes a convolution.
   static func supports(_ g: ConvolutionGeometry) -> Bool
-  /// Returns the rows and columns of zeros that tiles reach around the input and around the output gradient.
-  static func borders(_ g: ConvolutionGeometry) -> (input: Border, outputGradient: Border)
+  /// The rows and columns that a window has more than the tile's own pixels.
+  static var windowOverlap: Int { get }
+  /// Returns the rows and columns of zeros that windows reach before the input and before the output gradient.
+  static func zerosBefore(_ g: ConvolutionGeometry) -> (input: Int, outputGradient: Int)
 
   /// Writes V, the transformed tiles of padded images, `[positions, T, C]`.
   static func transformInput(

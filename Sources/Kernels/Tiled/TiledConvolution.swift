@@ -100,15 +100,14 @@ func tiledBackward<Algorithm: TiledAlgorithm>(
       multiplyPositions(
         plan, tiles, memory.stagingB, packed, rows: filters, columns: channels,
         into: memory.stagingA, &prefetcher)
-      let start = Algorithm.stride * tiles.firstRow * geometry.inputWidth * channels
-      let dZ = inPlaceTarget(
-        inputGradient, input, offset: images.images.lowerBound * geometry.inputCount + start,
-        orElse: memory.stagingB)
+      let firstRow = Algorithm.stride * tiles.firstRow
+      let offset = images.images.lowerBound * geometry.inputCount + firstRow * geometry.inputWidth * channels
+      let dZ =
+        plan.hasWholeTiles && isPlain(inputGradient, input) ? inputGradient.gradient + offset : memory.stagingB
       Algorithm.transformInputGradient(
         tiles, memory.stagingA, channels: channels, geometry, into: dZ)
       applyInputGradientEpilogue(
-        inputGradient, input, geometry, images, product: dZ, start: start,
-        rows: Algorithm.stride * tiles.rows)
+        inputGradient, input, geometry, images, product: dZ, tiles, step: 4 * Algorithm.stride)
     }
     guard !plan.blocking.coversMicrobatch, images.endsMicrobatch else { return }
     let weightGradient = parameterGradient.weight(images.microbatchIndices.lowerBound)
@@ -198,24 +197,29 @@ private func applyOutputEpilogue(
   _ images: ImageBlock, _ tiles: TileBlock, product: UnsafePointer<Float>
 ) {
   let rowCount = g.outputWidth * g.outputChannels
+  let productRowStride = 4 * tiles.tileColumns * g.outputChannels
   images.forEachImage { m, n, index in
     applyOutputEpilogue(
       output.microbatch(m, of: images.microbatches, g), bias: bias,
-      product: product + index * tiles.rows * rowCount,
-      offset: n * g.outputCount + tiles.firstRow * rowCount, rows: tiles.rows, width: g.outputWidth,
-      channels: g.outputChannels)
+      product: product + index * tiles.rows * productRowStride, productRowStride: productRowStride,
+      offset: n * g.outputCount + tiles.firstRow * rowCount, rows: min(tiles.rows, g.outputHeight - tiles.firstRow),
+      width: g.outputWidth, channels: g.outputChannels)
   }
 }
 
-/// Applies the epilogue to `rows` rows of dZ of every image, which start `start` elements after the image's first.
+/// Applies the epilogue to the rows of dZ of a tile block, whose tiles have `step` rows and columns of input pixels.
 private func applyInputGradientEpilogue(
   _ target: ConvolutionInputGradient, _ input: ConvolutionInput, _ g: ConvolutionGeometry,
-  _ images: ImageBlock, product: UnsafePointer<Float>, start: Int, rows: Int
+  _ images: ImageBlock, product: UnsafePointer<Float>, _ tiles: TileBlock, step: Int
 ) {
+  let firstRow = step * tiles.firstTileRow
+  let rowStride = step * tiles.tileColumns * g.inputChannels
   images.forEachImage { m, n, index in
     applyInputGradientEpilogue(
       target.microbatch(m, of: images.microbatches, g), input: input.microbatch(m, of: images.microbatches, g),
-      product: product + index * rows * g.inputWidth * g.inputChannels,
-      offset: n * g.inputCount + start, rows: rows, width: g.inputWidth, channels: g.inputChannels)
+      product: InputGradientProduct(
+        start: product + index * step * tiles.tileRows * rowStride, rowStride: rowStride),
+      offset: n * g.inputCount + firstRow * g.inputWidth * g.inputChannels,
+      rows: min(step * tiles.tileRows, g.inputHeight - firstRow), width: g.inputWidth, channels: g.inputChannels)
   }
 }

@@ -1,12 +1,15 @@
 /// Up to 64 channels that one sweep over an image handles, as the four vectors of a pixel block: one, two or four pixels.
 ///
 /// Four vectors keep four sums apart, enough to hide the latency of an addition. Their coefficients stay in registers for
-/// the whole image.
+/// the whole image. Where rows are no whole pixel blocks of two or four pixels, a block is one pixel. Vectors then repeat:
+/// they load, compute and store the same numbers, and only the first of them is summed.
 struct ChannelBlock {
   /// The first channel.
   let first: Int
   /// The number of channels: 64, 32 or 16.
   let width: Int
+  /// The pixels per pixel block.
+  let pixels: Int
   /// The floats from one pixel block to the next.
   let pixelBlockStride: Int
   /// The pixel blocks per row of the image.
@@ -14,22 +17,28 @@ struct ChannelBlock {
   /// The positions of the four vectors in a pixel block.
   let offsets: VectorX4.Offsets
 
-  /// Returns whether channel blocks cover an image: channels in whole vectors, rows in whole pixel blocks.
-  static func covers(channels: Int, imageWidth: Int) -> Bool {
-    channels.isMultiple(of: 16) && imageWidth.isMultiple(of: 4)
-  }
+  /// Returns whether channel blocks cover an image: channels in whole vectors.
+  static func covers(channels: Int) -> Bool { channels.isMultiple(of: 16) }
 
   /// Creates the block that starts at channel `first`, as wide as the channels that are left allow.
   init(from first: Int, channels: Int, imageWidth: Int) {
     let left = channels - first
     width = left >= 64 ? 64 : left >= 32 ? 32 : 16
     self.first = first
-    let pixels = 64 / width
+    pixels = imageWidth.isMultiple(of: 64 / width) ? 64 / width : 1
     pixelBlockStride = pixels * channels
     pixelBlocksPerRow = imageWidth / pixels
-    let (width, perPixel) = (width, width / 16)
-    func offset(_ j: Int) -> Int { (j / perPixel) * channels + first + (j * 16) % width }
-    offsets = VectorX4.Offsets(a: offset(0), b: offset(1), c: offset(2), d: offset(3))
+    offsets = Self.offsets(first: first, width: width, pixels: pixels, pixelStride: channels)
+  }
+
+  /// Returns the positions of the four vectors in an image with another distance between its pixels.
+  func offsets(pixelStride: Int) -> VectorX4.Offsets {
+    Self.offsets(first: first, width: width, pixels: pixels, pixelStride: pixelStride)
+  }
+
+  private static func offsets(first: Int, width: Int, pixels: Int, pixelStride: Int) -> VectorX4.Offsets {
+    func offset(_ j: Int) -> Int { (j * 16 / width) % pixels * pixelStride + first + (j * 16) % width }
+    return VectorX4.Offsets(a: offset(0), b: offset(1), c: offset(2), d: offset(3))
   }
 
   /// Returns the coefficients of this block's channels, for each of the four vectors.
@@ -57,17 +66,20 @@ struct ChannelBlock {
 
   @inline(__always)
   private func forEachChannelSum(_ sums: VectorX4, _ body: (_ channel: Int, _ sum: Float) -> Void) {
-    switch width {
-    case 64:
+    switch (width, pixels) {
+    case (64, _):
       forEachLane(sums.a, first, body)
       forEachLane(sums.b, first + 16, body)
       forEachLane(sums.c, first + 32, body)
       forEachLane(sums.d, first + 48, body)
-    case 32:
+    case (32, 2):
       forEachLane(sums.a + sums.c, first, body)
       forEachLane(sums.b + sums.d, first + 16, body)
-    default:
-      forEachLane((sums.a + sums.b) + (sums.c + sums.d), first, body)
+    case (32, _):
+      forEachLane(sums.a, first, body)
+      forEachLane(sums.b, first + 16, body)
+    case (_, 4): forEachLane((sums.a + sums.b) + (sums.c + sums.d), first, body)
+    default: forEachLane(sums.a, first, body)
     }
   }
 

@@ -8,31 +8,22 @@ struct PaddedImage {
   let width: Int
   /// Floats per pixel: the channels, or more.
   let pixelStride: Int
+  /// The zeros around the image.
+  let border: Border
+
   /// Rows and columns of zeros before the first.
-  let before: Int
-  /// Rows and columns of zeros after the last.
-  let after: Int
-
-  /// Returns the floats of an image with its border.
-  static func count(height: Int, width: Int, pixelStride: Int, before: Int, after: Int) -> Int {
-    (height + before + after) * (width + before + after) * pixelStride
-  }
-
+  var before: Int { border.before }
   /// The floats of this image with its border.
-  var count: Int {
-    Self.count(height: height, width: width, pixelStride: pixelStride, before: before, after: after)
-  }
+  var count: Int { (height + before + border.afterRows) * rowStride }
   /// The floats per row with its border.
-  var rowStride: Int { (width + before + after) * pixelStride }
+  var rowStride: Int { (width + before + border.afterColumns) * pixelStride }
   /// Returns the first pixel of row `y` inside the border.
   func row(_ y: Int) -> UnsafeMutablePointer<Float> {
     start + ((y + before) * rowStride + before * pixelStride)
   }
   /// Returns the image that follows `n` images later in memory.
   func advanced(by n: Int) -> PaddedImage {
-    PaddedImage(
-      start: start + n * count, height: height, width: width, pixelStride: pixelStride,
-      before: before, after: after)
+    PaddedImage(start: start + n * count, height: height, width: width, pixelStride: pixelStride, border: border)
   }
 
   /// Clears the border, and the channels beyond `channels` that pad a pixel.
@@ -42,16 +33,23 @@ struct PaddedImage {
       return
     }
     start.update(repeating: 0, count: before * rowStride)
-    row(height).advanced(by: -before * pixelStride).update(repeating: 0, count: after * rowStride)
+    row(height).advanced(by: -before * pixelStride).update(repeating: 0, count: border.afterRows * rowStride)
     for y in 0..<height {
       (row(y) - before * pixelStride).update(repeating: 0, count: before * pixelStride)
-      (row(y) + width * pixelStride).update(repeating: 0, count: after * pixelStride)
+      (row(y) + width * pixelStride).update(repeating: 0, count: border.afterColumns * pixelStride)
     }
   }
 }
 
 /// The rows and columns of zeros around an image.
 struct Border {
+  /// Rows above the first, and as many columns before the first.
   let before: Int
-  let after: Int
+  /// Rows below the last.
+  let afterRows: Int
+  /// Columns after the last.
+  let afterColumns: Int
+
+  /// No zeros.
+  static var none: Border { Border(before: 0, afterRows: 0, afterColumns: 0) }
 }

@@ -61,7 +61,7 @@ extension Int {
       Self(Builtin.int_fma_Vec16xFPIEEE32(x._storage._value, y._storage._value, _storage._value))
     }
 
-    /// These lanes where `word` has a 1, zero elsewhere.
+    /// These lanes where `word` has ones, zero elsewhere.
     @inline(__always) func kept(by word: UInt16) -> Self {
       Self(
         Builtin.select_Vec16xInt1_Vec16xFPIEEE32(
@@ -70,7 +70,7 @@ extension Int {
   }
 #else
   extension SIMD16<Float> {
-    /// These lanes where `word` has a 1, zero elsewhere.
+    /// These lanes where `word` has ones, zero elsewhere.
     @inline(__always) func kept(by word: UInt16) -> Self {
       let bits = SIMD16<UInt32>(
         1, 2, 4, 8, 0x10, 0x20, 0x40, 0x80, 0x100, 0x200, 0x400, 0x800, 0x1000, 0x2000, 0x4000, 0x8000)

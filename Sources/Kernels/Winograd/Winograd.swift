@@ -13,14 +13,14 @@ enum Winograd: TiledAlgorithm {
 
   static func supports(_ g: ConvolutionGeometry) -> Bool {
     g.kernelSize == 3 && g.stride == 1 && g.paddingBefore == 1
-      && g.inputHeight.isMultiple(of: 4) && g.inputWidth.isMultiple(of: 4)
       && g.outputHeight == g.inputHeight && g.outputWidth == g.inputWidth
       && g.inputChannels.isMultiple(of: 16) && g.outputChannels.isMultiple(of: 16)
+      && TiledPlan<Self>.coverage(g) >= 0.25
   }
 
-  static func borders(_ g: ConvolutionGeometry) -> (input: Border, outputGradient: Border) {
-    (Border(before: 1, after: 1), Border(before: 1, after: 1))
-  }
+  static var windowOverlap: Int { 2 }
+
+  static func zerosBefore(_ g: ConvolutionGeometry) -> (input: Int, outputGradient: Int) { (1, 1) }
 }
 
 /// Six Winograd-domain positions along one axis.

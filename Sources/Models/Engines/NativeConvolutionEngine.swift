@@ -1,7 +1,7 @@
 import Tensors
 
-/// The engine of this project's own kernels: Winograd and polyphase tiles for 3×3 convolutions of stride 1 and 2, direct
-/// GEMMs otherwise.
+/// The engine of this project's own kernels: Winograd and polyphase tiles for 3×3 convolutions of stride 1 and 2, one GEMM
+/// over all pixels for 1×1 convolutions, direct GEMMs otherwise.
 ///
 /// All instruction sets give bitwise identical results.
 public struct NativeConvolutionEngine: ConvolutionEngine {
@@ -28,7 +28,7 @@ public struct NativeConvolutionEngine: ConvolutionEngine {
   /// `avx512`, `avx2` or `neon`.
   public var instructions: String { instructionSet.rawValue }
 
-  /// Returns the algorithm of a convolution, `winograd`, `polyphase` or `direct`: a function of its shape alone.
+  /// Returns the algorithm of a convolution, `winograd`, `polyphase`, `pointwise` or `direct`: a function of its shape alone.
   public func algorithm(_ geometry: ConvolutionGeometry) -> String { kernels.algorithm(geometry) }
 
   /// Returns the floats of a weight that is transformed or packed for one direction.

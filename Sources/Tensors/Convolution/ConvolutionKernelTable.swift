@@ -28,7 +28,7 @@ public struct ConvolutionKernelTable: Sendable {
   public typealias FillDropoutMask =
     @Sendable (DropoutStream, UnsafeMutablePointer<UInt16>, Int, Int, Int) -> Void
 
-  /// Returns the algorithm for a geometry: `winograd`, `polyphase` or `direct`.
+  /// Returns the algorithm for a geometry: `winograd`, `polyphase`, `pointwise` or `direct`.
   public let algorithm: @Sendable (ConvolutionGeometry) -> String
   /// Returns the floats of a packed weight, equal for both directions.
   public let packedWeightCount: @Sendable (ConvolutionGeometry) -> Int

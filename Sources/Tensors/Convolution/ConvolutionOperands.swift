@@ -63,7 +63,7 @@ public struct NormalizedReLU {
 
 /// A dropout mask: one bit per element of an activation, and the factor of the elements that are kept.
 ///
-/// Images have a multiple of 16 elements, so that no word spans two images.
+/// Images have a multiple of 16 elements, so that each begins with a new word.
 public struct DropoutMask {
   /// One word per 16 consecutive elements, `NHWC`: bit l of word w is 1 if element 16·w + l is kept.
   public let words: UnsafePointer<UInt16>
