@@ -2,9 +2,10 @@ import Foundation
 import Tensors
 import Testing
 
-/// The deterministic batch of four images, and what an independent NumPy implementation computes from it in float64.
+/// The deterministic batch of four images, and what an independent implementation computes from it in float64.
 ///
-/// Made by `Fixtures/generate.py`.
+/// NumPy computes Trax's networks and the plain one (`Fixtures/generate.py`), PyTorch the paper's
+/// (`Fixtures/generate_paper.py`).
 struct ModelVectors {
   /// A gradient's norm and some of its elements.
   struct Gradient {
@@ -14,6 +15,12 @@ struct ModelVectors {
   }
 
   private(set) var parameterCount = 0
+  /// The network's depth; 0 where the name of the file has it.
+  private(set) var depth = 0
+  /// Rows and columns of the images.
+  private(set) var imageSize = 32
+  /// The index that the formula gives the first parameter.
+  private(set) var parameterOffset = 0
   private(set) var logits: [Double] = []
   private(set) var gradientNorm = 0.0
   private(set) var parameterNorm = 0.0
@@ -45,6 +52,9 @@ struct ModelVectors {
     let numbers = words.dropFirst().compactMap { Double($0) }
     switch words[0] {
     case "parameters": parameterCount = Int(numbers[0])
+    case "depth": depth = Int(numbers[0])
+    case "image-size": imageSize = Int(numbers[0])
+    case "parameter-offset": parameterOffset = Int(numbers[0])
     case "logits": logits = numbers
     case "gradient-norm": gradientNorm = numbers[0]
     case "parameter-norm": parameterNorm = numbers[0]
@@ -64,21 +74,27 @@ struct ModelVectors {
 
   /// The number of images.
   static let imageCount = 4
-  /// pixel[n,h,w,c] = (37h + 61w + 17c + 101n + h·w·(n + 3)) mod 256.
-  static let images: [Float] = (0..<imageCount * 3072).map { i in
-    let (n, h, w, c) = (i / 3072, i / 96 % 32, i / 3 % 32, i % 3)
-    return Float((37 * h + 61 * w + 17 * c + 101 * n + h * w * (n + 3)) % 256)
+  /// The images of 32×32 pixels, `NHWC`.
+  static let images = images(size: 32)
+  /// The upper left corners of the images: pixel[n,h,w,c] = (37h + 61w + 17c + 101n + h·w·(n + 3)) mod 256.
+  static func images(size: Int) -> [Float] {
+    (0..<imageCount * size * size * 3).map { i in
+      let (n, h, w, c) = (i / (3 * size * size), i / (3 * size) % size, i / 3 % size, i % 3)
+      return Float((37 * h + 61 * w + 17 * c + 101 * n + h * w * (n + 3)) % 256)
+    }
   }
   /// label n = (3n + 1) mod 10.
   static let labels: [UInt8] = (0..<imageCount).map { UInt8((3 * $0 + 1) % 10) }
 
   /// Fills parameters by formula: element j of array i is u = ((2654435761·j + 40503·i + 12345) mod 65536)/32768 − 1,
   /// scaled by kind.
-  static func fill(_ parameters: ParameterStore) {
+  ///
+  /// The arrays are counted from `offset`.
+  static func fill(_ parameters: ParameterStore, offset: Int = 0) {
     for (i, parameter) in parameters.layout.parameters.enumerated() {
       let values = parameters[parameter]
       for j in values.indices {
-        let u = Double((2_654_435_761 * j + 40503 * i + 12345) % 65536) / 32768 - 1
+        let u = Double((2_654_435_761 * j + 40503 * (i + offset) + 12345) % 65536) / 32768 - 1
         values[j] = Float(scaled(u, parameter))
       }
     }

@@ -20,19 +20,20 @@ final class VectorRun {
     try self.init(TraxWideResNet.graph(configuration), threads: threads, batchNorm: batchNorm)
   }
 
-  /// Plans a network with the formula's parameters.
+  /// Plans a network with the formula's parameters, counted from an offset.
   init(
-    _ graph: ModelGraph, threads: Int = 2, batchNorm: BatchNormalizationScope = .global
+    _ graph: ModelGraph, threads: Int = 2, batchNorm: BatchNormalizationScope = .global, parameterOffset: Int = 0,
+    training: TrainingConfiguration = TrainingConfiguration()
   ) throws {
     model = ModelState(graph)
     graph.initialize(model.parameters, model.runningStatistics, seed: 0)
-    ModelVectors.fill(model.parameters)
+    ModelVectors.fill(model.parameters, offset: parameterOffset)
     let count = ModelVectors.imageCount
-    images = Tensor(Shape(count, 32, 32, 3))
+    images = Tensor(Shape(count, graph.imageSize, graph.imageSize, 3))
     labels = AlignedBuffer(count: count)
-    for (i, value) in ModelVectors.images.enumerated() { images.elements[i] = value }
+    for (i, value) in ModelVectors.images(size: graph.imageSize).enumerated() { images.elements[i] = value }
     for (i, label) in ModelVectors.labels.enumerated() { labels.pointer[i] = label }
-    var configuration = TrainingConfiguration()
+    var configuration = training
     configuration.batchNorm = batchNorm
     step = TrainingStep(
       model,

@@ -32,6 +32,39 @@ def norms(module) -> list:
     return [norm for child in children for norm in norms(child)]
 
 
+def gradient_lines(gradients: list) -> list:
+    """Returns the norm and the chosen elements of every gradient."""
+    lines = []
+    random = np.random.default_rng(0)
+    for i, gradient in enumerate(gradients):
+        values = gradient.ravel()
+        chosen = range(values.size) if values.size <= SAMPLES else sorted(
+            random.choice(values.size, SAMPLES, replace=False))
+        samples = " ".join("%d:%.9e" % (j, values[j]) for j in chosen)
+        lines.append("gradient %d size %d norm %.12e %s" % (i, values.size, np.linalg.norm(values), samples))
+    return lines
+
+
+def statistics_lines(statistics: list) -> list:
+    """Returns the first channels of every running mean and variance."""
+    lines = []
+    for i, (mean, variance) in enumerate(statistics):
+        for kind, values in [("mean", mean), ("variance", variance)]:
+            lines.append("running-%s %d %s" % (kind, i, " ".join("%.9e" % v for v in values[:8])))
+    return lines
+
+
+def write(model: str, lines: list) -> None:
+    """Writes a file with its checksum."""
+    text = "\n".join(lines) + "\n"
+    checksum = 0xCBF29CE484222325
+    for byte in text.encode():
+        checksum = (checksum ^ byte) * 0x100000001B3 % 2**64
+    with open(os.path.join(FOLDER, f"{model}.txt"), "w") as file:
+        file.write(f"{text}checksum {checksum:016x}\n")
+    print(f"{model}.txt: {len(text)} bytes")
+
+
 def vectors(k: int, family: list) -> list:
     sys.argv = ["trax_reference.py", str(k), "64"] + family
     with contextlib.redirect_stdout(io.StringIO()):
@@ -46,16 +79,7 @@ def vectors(k: int, family: list) -> list:
         "gradient-norm %.12e" % np.linalg.norm(flat),
         "parameter-norm %.12e" % np.linalg.norm(np.concatenate([p.ravel() for p in parameters])),
     ]
-    random = np.random.default_rng(0)
-    for i, gradient in enumerate(gradients):
-        values = gradient.ravel()
-        chosen = range(values.size) if values.size <= SAMPLES else sorted(
-            random.choice(values.size, SAMPLES, replace=False))
-        samples = " ".join("%d:%.9e" % (j, values[j]) for j in chosen)
-        lines.append("gradient %d size %d norm %.12e %s" % (i, values.size, np.linalg.norm(values), samples))
-    for i, norm in enumerate(norms(net)):
-        for kind, values in [("mean", norm.rm_new), ("variance", norm.rv_new)]:
-            lines.append("running-%s %d %s" % (kind, i, " ".join("%.9e" % v for v in values[:8])))
+    lines += gradient_lines(gradients) + statistics_lines([(norm.rm_new, norm.rv_new) for norm in norms(net)])
     losses = [loss]
     first, second = ([np.zeros_like(p) for p in parameters] for _ in range(2))
     for t in range(1, UPDATES + 1):
@@ -72,14 +96,7 @@ def vectors(k: int, family: list) -> list:
 def main() -> None:
     models = [(f"wrn-22-{k}", k, []) for k in range(1, 5)] + [(f"plain-16-{k}", k, ["--plain"]) for k in (1, 2)]
     for model, k, family in models:
-        text = "\n".join(vectors(k, family)) + "\n"
-        checksum = 0xCBF29CE484222325
-        for byte in text.encode():
-            checksum = (checksum ^ byte) * 0x100000001B3 % 2**64
-        name = f"{model}.txt"
-        with open(os.path.join(FOLDER, name), "w") as file:
-            file.write(f"{text}checksum {checksum:016x}\n")
-        print(f"{name}: {len(text)} bytes")
+        write(model, vectors(k, family))
 
 
 if __name__ == "__main__":
