@@ -69,7 +69,7 @@ end_time() {
     $1 == "resources_used.walltime" { used = seconds($3) }
     END { if (limit) print now + limit - used }'
 }
-WRN_END_TIME=${WRN_END_TIME:-$(end_time)}
+WRN_END_TIME=${WRN_END_TIME:-$(end_time || true)}
 export WRN_END_TIME
 
 output="$root/runs/pbs-$WRN_RUN"

@@ -7,7 +7,7 @@ import Tensors
 
 /// The check in every step that nothing that a run carries from step to step has changed in memory.
 ///
-/// A rank computes a checksum of each block of its own parameters and optimizer states when it writes them, and compares it
+/// A rank computes a checksum of each block of the parameters and optimizer states that it owns when it writes them, and compares it
 /// before it uses them. It computes one of what it holds of the other ranks' parameters before the next all-gather
 /// overwrites them. One number per owner, one for the running statistics and the first own damage are sent with the step's
 /// summary, so all ranks find damage within one step, and which rank has it.

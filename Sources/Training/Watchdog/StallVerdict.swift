@@ -44,7 +44,7 @@ package enum StallVerdict: Hashable, Sendable {
   ///
   /// - Parameters:
   ///   - ranks: The ranks that are known.
-  ///   - missing: The ranks that send no heartbeats; they are suspected only if nobody else is.
+  ///   - missing: The ranks that send no heartbeats; they are suspected only if no other rank is.
   ///   - limitSeconds: The longest wait.
   ///   - name: Returns the name of the tensor at an element of the flat parameters; `nil` if there is none.
   package init(_ ranks: [RankStatus], missing: [Int] = [], limitSeconds: Double, name: (Int) -> String?) {
