@@ -166,6 +166,7 @@ public final class TrainingStep {
     try waitForParameters()
     try executor.startRunningStatistics(localBatch)
 
+    activity.enter(.backward)
     onPhase?(.backward)
     reducer.beginBackward()
     try executor.backward(images, batch: localBatch) { elements in

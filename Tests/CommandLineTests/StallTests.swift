@@ -24,7 +24,8 @@ import Testing
     let line = try #require(output.errorLines.first)
     let words = try Regex("rank \(stopped) on \(host) has not answered for [0-9]+ s, last seen in the ")
     #expect(line.firstMatch(of: words) != nil, "\(output.standardError)")
-    #expect(line.contains(/(has|have) waited for [0-9]+ s in the .* of step [0-9]+.*; start again to resume/), "\(line)")
+    let waiting = #/(has|have) waited for [0-9]+ s in the .* of step [0-9]+.*; start again to resume/#
+    #expect(line.contains(waiting), "\(line)")
     // mpirun has sent SIGKILL; a process that was stopped takes a moment to die of it.
     for process in processes {
       for _ in 0..<500 where isRunning(process) { usleep(10_000) }
