@@ -108,7 +108,7 @@ import Testing
   /// The next job gets what the user asked for, not the directives of the script, and no other variable.
   @Test func pbsSubmitsTheRunAgainWithItsResources() throws {
     let (fixture, environment) = try pbsFixture()
-    try fixture.stub("mpirun", "exit 75")
+    try fixture.stub("mpirun", #"echo "$WRN_END_TIME" >"$FIXTURE/end"; exit 75"#)
     // Lines as qstat -f prints and wraps them.
     try fixture.write(
       "qstat.txt",
@@ -123,6 +123,7 @@ import Testing
       \te-that-is-wrapped
           Resource_List.walltime = 48:00:00
           project = _pbs_project_default
+          resources_used.walltime = 00:10:00
           Variable_List = SECRET=1,PBS_O_HOME=/home/x = y
 
       """)
@@ -130,6 +131,8 @@ import Testing
     let variables = ["SECRET": "1", "CIFAR10_DIR": "/data", "WRN_ISA": "avx2"]
     let output = try fixture.run("pbs.sh", environment: environment.merging(variables) { $1 })
     #expect(output.exitCode == 75, "\(output.standardError)")
+    let end = try #require(Int(fixture.read("end").split(separator: "\n").first ?? ""))
+    #expect((47 * 3600...48 * 3600).contains(end - Int(time(nil))), "the walltime that is left")
     #expect(
       fixture.calls.filter { $0.hasPrefix("qsub") } == [
         "qsub -v WRN_RUN,WRN_FLAGS,CIFAR10_DIR,WRN_ISA -N my-run -A physics -q workq -l place=scatter:excl "
