@@ -100,6 +100,12 @@ final class HeartbeatSpoke {
   func exchange(
     _ activity: RankActivity.Snapshot, _ judge: StallJudge, delaySeconds: Double, milliseconds: Int32
   ) -> Watchdog.Report? {
+    // Rank 0 may stop before its first heartbeat.
+    var root =
+      root
+      ?? HeartbeatHistory(
+        rank: 0, host: judge.hosts[0],
+        activity: RankActivity.Snapshot(phase: .startup, step: 0, element: -1, waitedNanoseconds: 0, stampCount: 0))
     usleep(UInt32(milliseconds) * 1000)
     socket.send(Heartbeat(rank: rank, activity: activity).bytes)
     while !isClosed {
@@ -107,11 +113,11 @@ final class HeartbeatSpoke {
       self.isClosed = isClosed
       guard let bytes else { break }
       guard let beat = bytes.withUnsafeBytes({ Heartbeat($0) }) else { continue }
-      if root == nil { root = HeartbeatHistory(rank: 0, host: judge.hosts[0], activity: beat.activity) }
-      root?.record(beat.activity)
+      root.record(beat.activity)
     }
+    self.root = root
     // When rank 0 ends, mpirun reports it.
-    guard !isClosed, let root else { return nil }
+    guard !isClosed else { return nil }
     var own = own ?? HeartbeatHistory(rank: rank, host: judge.hosts[rank], activity: activity)
     own.record(activity)
     self.own = own
