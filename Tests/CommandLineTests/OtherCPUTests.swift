@@ -40,8 +40,8 @@ import Testing
       #expect(lines.count == 4)
       #expect(lines[0].contains("avx2, the widest that this CPU supports"))
       #expect(lines[1].contains("native (avx2)"))
-      #expect(lines[2].contains("native (avx2): all 168 results correct, largest relative error "))
-      #expect(lines[3].contains("blas (Haswell): all 168 results correct"))
+      #expect(lines[2].contains("native (avx2): all 465 results correct, largest relative error "))
+      #expect(lines[3].contains("blas (Haswell): all 465 results correct"))
     }
 
     @Test func aSetThatTheCPULacksIsRefused() throws {
@@ -66,7 +66,7 @@ import Testing
       #expect(doctor.exitCode == 0)
       #expect(
         doctor.standardOutput.contains("none: kernels are built for avx512, avx2, and this CPU supports none of them"))
-      #expect(doctor.standardOutput.contains("blas (Nehalem): all 168 results correct"))
+      #expect(doctor.standardOutput.contains("blas (Nehalem): all 465 results correct"))
       #expect(!doctor.standardOutput.contains("native (avx2): all"))
     }
   }
