@@ -181,7 +181,10 @@ extension ModelGraph {
 
 extension ConvolutionGeometry {
   /// A description such as `32×32, 16→32, stride 2`, with the height and width of the input.
+  ///
+  /// Weights that are not 3×3 are named: `32×32, 16→32, stride 2, 1×1`.
   public var summary: String {
     "\(inputHeight)×\(inputWidth), \(inputChannels)→\(outputChannels)" + (stride == 1 ? "" : ", stride \(stride)")
+      + (kernelSize == 3 ? "" : ", \(kernelSize)×\(kernelSize)")
   }
 }

@@ -74,7 +74,7 @@ extension Int {
     @inline(__always) func kept(by word: UInt16) -> Self {
       let bits = SIMD16<UInt32>(
         1, 2, 4, 8, 0x10, 0x20, 0x40, 0x80, 0x100, 0x200, 0x400, 0x800, 0x1000, 0x2000, 0x4000, 0x8000)
-      return replacing(with: 0, where: SIMD16(repeating: UInt32(word)) & bits .== 0)
+      return replacing(with: 0, where: SIMD16<UInt32>(repeating: UInt32(word)) & bits .== 0)
     }
   }
 #endif
