@@ -23,8 +23,8 @@ struct TrainingOptions: ParsableArguments {
   struct NetworkOptions: ParsableArguments {
     @Option(
       help: """
-        A set of defaults, which other flags override: trax, paper (WRN-28-10, 200 epochs of SGD) or fast (94 % within the \
-        hour). Defaults below are those of trax; config.yaml shows those of a run. (default: trax)
+        A set of defaults, which other flags override: trax, paper (WRN-28-10, 200 epochs of SGD) or fast (WRN-16-4, 28 \
+        epochs). Defaults below are those of trax; config.yaml shows those of a run. (default: trax)
         """)
     var recipe: TrainingConfiguration.Recipe?
     @Option(help: "Family: trax, or wrn (the paper's: pre-activation, one skip per block). (default: trax)")
