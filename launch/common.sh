@@ -98,6 +98,19 @@ host_slots() {
             print name[host], count[host] ? count[host] : (bare[host] > 1 ? bare[host] : slots) } }'
 }
 
+# output_directory FLAGS…: prints the value of the last --output-dir among flags of wrn-dist, or nothing.
+output_directory() {
+  local found=''
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --output-dir) found=${2:-} ;;
+      --output-dir=*) found=${1#*=} ;;
+    esac
+    shift
+  done
+  printf '%s' "$found"
+}
+
 # latest_checkpoint DIRECTORY: prints the name of the checkpoint from which a run would resume, or nothing.
 latest_checkpoint() { cat -- "$1/checkpoints/latest" 2>/dev/null || true; }
 

@@ -73,7 +73,8 @@ end_time() {
 WRN_END_TIME=${WRN_END_TIME:-$(end_time || true)}
 export WRN_END_TIME
 
-output="$root/runs/pbs-$WRN_RUN"
+output=$(output_directory "${flags[@]}")
+output=${output:-$root/runs/pbs-$WRN_RUN}
 before=$(latest_checkpoint "$output")
 "$root/launch/train" "${options[@]}" -- --output-dir "$output" --resume auto "${flags[@]}" &
 job=$!

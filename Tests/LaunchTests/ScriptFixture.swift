@@ -25,7 +25,7 @@ final class ScriptFixture: Sendable {
     }
     let all = [
       "pkg-config", "libopenmpi-dev", "openmpi-bin", "libopenblas-dev", "shellcheck",
-      "util-linux", "iproute2", "curl",
+      "util-linux", "iproute2", "curl", "slurm-wlm", "munge",
     ]
     try setInstalled(all)
     try stub("dpkg-query", #"grep -qx -- "${@: -1}" "$FIXTURE/installed" && printf installed"#)
