@@ -73,6 +73,22 @@ import Testing
     #expect(folder.metrics("ranks") == folder.metrics("alone"))
   }
 
+  /// The same for SGD with dropout, and for a run whose images change their size.
+  @Test(arguments: [
+    (2, ["--bucket-size", "4KiB"]), (3, ["--bucket-size", "64KiB", "--progress", "thread"]),
+    (4, ["--bucket-size", "100000", "--optimizer-state", "replicated"]),
+  ])
+  func settingsThatDoNotAffectTheRecipes(ranks: Int, knobs: [String]) throws {
+    let folder = try TemporaryDirectory()
+    for (name, recipe) in [("paper", Recipes.paper), ("fast", Recipes.fast)] {
+      let flags = recipe + ["--steps", "6", "--eval-every", "3", "--eval-batches", "3", "--threads", "1"]
+      try Job.training(folder, output: name, flags).succeed()
+      try Job.training(folder, ranks: ranks, output: "ranks-\(name)", flags + knobs).succeed()
+      #expect(try folder.digest("ranks-\(name)") == folder.digest(name), "\(name)")
+      #expect(folder.metrics("ranks-\(name)") == folder.metrics(name), "\(name)")
+    }
+  }
+
   /// Hosts that are only pretended exchange in two stages all the same.
   @Test(arguments: [(4, 2, []), (6, 3, ["--optimizer-state", "replicated"]), (8, 2, ["--progress", "thread"])])
   func severalHosts(ranks: Int, ranksPerHost: Int, knobs: [String]) throws {
