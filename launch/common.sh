@@ -6,10 +6,19 @@
 # Exit codes, those of wrn-dist (sysexits.h).
 readonly EXIT_USAGE=64 EXIT_BAD_DATA=65 EXIT_UNAVAILABLE=69 EXIT_CANNOT_CREATE=73 EXIT_REQUEUE=75
 
-# The root of the repository: the parent of this file's directory.
+# The parent of this file's directory: the repository, or share/wrn-dist of an installation (launch/install).
+#
+# Data and runs are in WORK: the repository or, because an installation may be read-only, the working directory.
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
-readonly ROOT
-readonly PROGRAM="$ROOT/.build/release/wrn-dist"
+if [[ $ROOT == */share/wrn-dist && ! -e $ROOT/Package.swift ]]; then
+  WORK=$PWD PROGRAM=${ROOT%/share/wrn-dist}/bin/wrn-dist
+else
+  WORK=$ROOT PROGRAM=$ROOT/.build/release/wrn-dist
+fi
+readonly ROOT WORK PROGRAM
+
+# Libraries that launch/pkg-config-files has described.
+export PKG_CONFIG_PATH="$ROOT/.build/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}"
 
 say() { printf '%s\n' "==> $*"; }
 
