@@ -8,7 +8,6 @@ let strict: [SwiftSetting] =
 
 let argumentParser = Target.Dependency.product(
   name: "ArgumentParser", package: "swift-argument-parser")
-let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
@@ -38,7 +37,9 @@ let libraries: [Target] = [
   .systemLibrary(name: "CHints"),
   .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
   .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
+  .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
   .target(name: "Support", swiftSettings: strict),
+  .target(name: "Digests", dependencies: ["COpenSSL"], swiftSettings: strict),
   .target(name: "Tensors", dependencies: ["Support"], swiftSettings: strict),
   .target(name: "Collectives", dependencies: ["Support"], swiftSettings: strict),
   .target(name: "Clusters", dependencies: ["Support"], swiftSettings: strict),
@@ -51,14 +52,14 @@ let libraries: [Target] = [
       + kernels,
     swiftSettings: strict),
   .target(name: "Optimizers", dependencies: ["Support", "Tensors"], swiftSettings: strict),
-  .target(name: "Datasets", dependencies: ["Support", "Tensors", "BLASKernels", crypto], swiftSettings: strict),
+  .target(name: "Datasets", dependencies: ["Support", "Tensors", "BLASKernels", "Digests"], swiftSettings: strict),
   .target(
     name: "DataParallel", dependencies: ["Support", "Tensors", "Collectives", "Tracing"], swiftSettings: strict
   ),
   .target(
     name: "Training",
     dependencies: [
-      "Support", "Tensors", "Collectives", "Tracing", "Models", "Optimizers", "Datasets", "DataParallel", crypto,
+      "Support", "Tensors", "Collectives", "Tracing", "Models", "Optimizers", "Datasets", "DataParallel", "Digests",
       protobuf,
     ],
     exclude: ["Protos/event.proto", "Protos/generate"], swiftSettings: strict),
@@ -100,16 +101,17 @@ let tests: [Target] = [
     ], path: "Tests/RankWorker",
     swiftSettings: strict),
   .testTarget(name: "SupportTests", dependencies: ["Support"]),
+  .testTarget(name: "DigestsTests", dependencies: ["Digests"]),
   .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "TestSupport"]),
   .testTarget(
     name: "OpenMPITests", dependencies: ["Collectives", "OpenMPI", "TestSupport", "rank-worker"]),
   .testTarget(name: "ClustersTests", dependencies: ["Clusters", "TestSupport"]),
   .testTarget(name: "TracingTests", dependencies: ["Tracing"]),
-  .testTarget(name: "LaunchTests", dependencies: ["Clusters", "TestSupport"]),
+  .testTarget(name: "LaunchTests", dependencies: ["Clusters", "TestSupport", "wrn-dist"]),
   .testTarget(
     name: "CommandLineTests", dependencies: ["TestSupport", "Models", "wrn-dist", "rank-worker"],
     exclude: ["Snapshots"]),
-  .testTarget(name: "DocumentationTests"),
+  .testTarget(name: "DocumentationTests", dependencies: ["TestSupport", "wrn-dist"]),
   .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
   .testTarget(
     name: "TrainingTests",
@@ -117,7 +119,7 @@ let tests: [Target] = [
       "Tensors", "Collectives", "Models", "Optimizers", "Datasets", "DataParallel", "Training", "TestSupport",
     ]),
   .testTarget(
-    name: "DatasetsTests", dependencies: ["Tensors", "Datasets", "TestSupport", crypto], exclude: ["Fixtures"]),
+    name: "DatasetsTests", dependencies: ["Tensors", "Datasets", "Digests", "TestSupport"], exclude: ["Fixtures"]),
   .testTarget(
     name: "DataParallelTests",
     dependencies: ["Tensors", "Collectives", "DataParallel", "TestSupport"]),
@@ -142,7 +144,6 @@ let package = Package(
   products: [.executable(name: "wrn-dist", targets: ["wrn-dist"])],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
-    .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
     .package(url: "https://github.com/apple/swift-protobuf.git", from: "1.39.0"),
     .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
   ],

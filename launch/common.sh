@@ -6,10 +6,19 @@
 # Exit codes, those of wrn-dist (sysexits.h).
 readonly EXIT_USAGE=64 EXIT_BAD_DATA=65 EXIT_UNAVAILABLE=69 EXIT_CANNOT_CREATE=73 EXIT_REQUEUE=75
 
-# The root of the repository: the parent of this file's directory.
+# The parent of this file's directory: the repository, or share/wrn-dist of an installation (launch/install).
+#
+# Data and runs are in WORK: the repository or, because an installation may be read-only, the working directory.
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
-readonly ROOT
-readonly PROGRAM="$ROOT/.build/release/wrn-dist"
+if [[ $ROOT == */share/wrn-dist && ! -e $ROOT/Package.swift ]]; then
+  WORK=$PWD PROGRAM=${ROOT%/share/wrn-dist}/bin/wrn-dist GET_MPI='install Open MPI or load its module'
+else
+  WORK=$ROOT PROGRAM=$ROOT/.build/release/wrn-dist GET_MPI="run $ROOT/launch/setup"
+fi
+readonly ROOT WORK PROGRAM GET_MPI
+
+# Libraries that launch/pkg-config-files has described.
+export PKG_CONFIG_PATH="$ROOT/.build/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}"
 
 say() { printf '%s\n' "==> $*"; }
 
@@ -63,6 +72,14 @@ wait_for() {
     wait "$1" || status=$?
     [ "$interrupted" = yes ] || return "$status"
   done
+}
+
+# Prints the directory usr of Swift's toolchain. The programs in PATH may be proxies of a toolchain manager.
+toolchain_directory() {
+  local directory
+  directory=$(swiftc -print-target-info | sed -n 's,.*"runtimeResourcePath": *"\(.*\)/lib/swift".*,\1,p')
+  [ -n "$directory" ] || fail "$EXIT_UNAVAILABLE" "swiftc does not name its directory: reinstall Swift 6.2 or newer."
+  printf '%s\n' "$directory"
 }
 
 # Prints a command so that it can be pasted into a shell.

@@ -29,7 +29,7 @@ case ${1:-} in -h | --help) sed -n '2,${/^#PBS/q;/^#/!q;s/^# \{0,1\}//;p}' "$0";
 find_root() {
   local candidate
   for candidate in "${WRN_ROOT:-}" "$(dirname -- "${BASH_SOURCE[0]}")/.." \
-    "${PBS_O_WORKDIR:-}" "${PBS_O_WORKDIR:-}/.." "$PWD"; do
+    "${PBS_O_WORKDIR:-}" "${PBS_O_WORKDIR:-}/.." "$PWD" "$(dirname -- "$(command -v wrn-dist)")/../share/wrn-dist"; do
     if [ -n "$candidate" ] && [ -r "$candidate/launch/common.sh" ]; then
       (cd -- "$candidate" && pwd)
       return
@@ -39,6 +39,8 @@ find_root() {
   exit 69
 }
 root=$(find_root)
+# An installation keeps runs in the working directory, and PBS starts jobs in the home directory.
+case $root in */share/wrn-dist) cd -- "${PBS_O_WORKDIR:-.}" ;; esac
 # shellcheck source=launch/common.sh
 source "$root/launch/common.sh"
 
@@ -49,8 +51,8 @@ say "Job $PBS_JOBID, run $WRN_RUN"
 
 # PBS names a host once per slot. Open MPI gives a host without slots one slot per core, so the slots are
 # written explicitly.
-hostfile="$root/runs/pbs-$WRN_RUN.hosts"
-mkdir -p -- "$root/runs"
+hostfile="$WORK/runs/pbs-$WRN_RUN.hosts"
+mkdir -p -- "$WORK/runs"
 host_slots "$PBS_NODEFILE" 1 | sed 's/ / slots=/' >"$hostfile"
 options=(--hostfile "$hostfile")
 if [ -n "${NCPUS:-}" ]; then options+=(--cores "$NCPUS"); fi
@@ -74,7 +76,7 @@ WRN_END_TIME=${WRN_END_TIME:-$(end_time || true)}
 export WRN_END_TIME
 
 output=$(output_directory "${flags[@]}")
-output=${output:-$root/runs/pbs-$WRN_RUN}
+output=${output:-$WORK/runs/pbs-$WRN_RUN}
 before=$(latest_checkpoint "$output")
 "$root/launch/train" "${options[@]}" -- --output-dir "$output" --resume auto "${flags[@]}" &
 job=$!

@@ -46,16 +46,18 @@ enum SGEMM {
   }
 }
 
-/// Settings and facts of the OpenBLAS library of this process.
+/// Settings and facts of the BLAS library of this process: OpenBLAS, or another one that has no such settings.
 public enum BLASLibrary {
-  /// Restricts every product to its calling thread, whatever the value of `OPENBLAS_NUM_THREADS`.
-  public static func useOneThreadPerProduct() { openblas_set_num_threads(1) }
+  /// Restricts every product of OpenBLAS to its calling thread, whatever the value of `OPENBLAS_NUM_THREADS`.
+  ///
+  /// Other libraries have no common function for it.
+  public static func useOneThreadPerProduct() { COpenBLAS_set_num_threads(1) }
 
   /// The library's version and build options, for example `OpenBLAS 0.3.21 DYNAMIC_ARCH …`.
-  public static var configuration: String { String(cString: openblas_get_config()) }
+  public static var configuration: String { String(cString: COpenBLAS_configuration()) }
 
   /// The microarchitecture whose kernels the library selected, for example `Cooperlake`.
   ///
   /// `OPENBLAS_CORETYPE` overrides the selection.
-  public static var microarchitecture: String { String(cString: openblas_get_corename()) }
+  public static var microarchitecture: String { String(cString: COpenBLAS_microarchitecture()) }
 }

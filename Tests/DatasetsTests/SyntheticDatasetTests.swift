@@ -1,5 +1,5 @@
-import Crypto
 import Datasets
+import Digests
 import Foundation
 import Tensors
 import TestSupport
@@ -20,7 +20,7 @@ import Testing
     try SyntheticDataset.write(to: directory.path + "/set")
     for (name, digest) in Self.digests {
       let data = try Data(contentsOf: directory.url.appendingPathComponent("set/\(name)"))
-      #expect(SHA256.hash(data: data).map { String(format: "%02x", $0) }.joined() == digest, "\(name)")
+      #expect(SHA256.digest(of: data).hexadecimal == digest, "\(name)")
     }
     let verification = try DatasetVerification(directory: directory.path + "/set")
     #expect(verification.origin == .other)
@@ -45,7 +45,7 @@ import Testing
     try SyntheticDataset.write(to: directory.path + "/set", kind: .cifar100)
     for (name, digest) in Self.digestsOf100Classes {
       let data = try Data(contentsOf: directory.url.appendingPathComponent("set/\(name)"))
-      #expect(SHA256.hash(data: data).map { String(format: "%02x", $0) }.joined() == digest, "\(name)")
+      #expect(SHA256.digest(of: data).hexadecimal == digest, "\(name)")
     }
     let verification = try DatasetVerification(directory: directory.path + "/set", kind: .cifar100)
     #expect(verification.origin == .other)

@@ -24,7 +24,7 @@ final class ScriptFixture: Sendable {
         withDestinationPath: try BuiltProducts.installed(tool))
     }
     let all = [
-      "pkg-config", "libopenmpi-dev", "openmpi-bin", "libopenblas-dev", "shellcheck",
+      "pkg-config", "libopenmpi-dev", "openmpi-bin", "libopenblas-dev", "libssl-dev", "shellcheck",
       "util-linux", "iproute2", "curl", "slurm-wlm", "munge",
     ]
     try setInstalled(all)
@@ -51,7 +51,7 @@ final class ScriptFixture: Sendable {
 
   private static let tools = [
     "awk", "basename", "bash", "cat", "date", "dirname", "env", "grep", "head", "mkdir", "mktemp", "rm", "sed",
-    "sleep", "sort", "tail", "tee", "wc",
+    "sleep", "sort", "tail", "tee", "tr", "wc",
   ]
 
   /// The body of a stub of mpirun that trains until USR1 requests a stop.

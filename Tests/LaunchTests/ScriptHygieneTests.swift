@@ -5,6 +5,7 @@ import Testing
 @Suite struct ScriptHygieneTests {
   private static let scripts = [
     "setup", "test", "quickstart", "train", "supervise", "fetch-cifar10", "emulate-hosts", "slurm.sbatch", "pbs.sh",
+    "install", "package", "docs", "pkg-config-files",
   ]
   private static let shellcheck = try? BuiltProducts.installed("shellcheck")
 
@@ -31,7 +32,7 @@ import Testing
   @Test(.enabled(if: shellcheck != nil, "shellcheck is not installed; run launch/setup --test"))
   func shellcheckFindsNothing() throws {
     let output = try ProcessRun(
-      #require(Self.shellcheck), ["-x"] + (Self.scripts + ["common.sh"]).map { "launch/\($0)" },
+      #require(Self.shellcheck), ["-x"] + (Self.scripts + ["common.sh", "wrn-dist-launch"]).map { "launch/\($0)" },
       workingFolder: ScriptFixture.repository.path
     ).run()
     #expect(output.exitCode == 0, "\(output.standardOutput)")

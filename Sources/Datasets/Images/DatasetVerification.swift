@@ -1,4 +1,4 @@
-import Crypto
+import Digests
 import Foundation
 import Support
 
@@ -73,8 +73,8 @@ public struct DatasetVerification: Sendable, CustomStringConvertible {
     for name in names {
       let file = try ImageDataset.open("\(resolvedDirectory)/\(name)", kind)
       files.append((name, file.bytes.count / kind.recordByteCount))
-      var hash = SHA256()
-      hash.update(bufferPointer: file.bytes)
+      let hash = SHA256()
+      hash.update(file.bytes)
       digests[name] = hash.finalize().hexadecimal
     }
     self.files = files

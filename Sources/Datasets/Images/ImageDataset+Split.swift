@@ -1,4 +1,4 @@
-import Crypto
+import Digests
 import Tensors
 
 extension ImageDataset {
@@ -176,8 +176,8 @@ extension ImageDataset {
     var contentDigest: String {
       switch storage {
       case .files(let files, _):
-        var hash = SHA256()
-        for file in files { hash.update(bufferPointer: UnsafeRawBufferPointer(file.bytes)) }
+        let hash = SHA256()
+        for file in files { hash.update(UnsafeRawBufferPointer(file.bytes)) }
         return "SHA-256 " + hash.finalize().prefix(8).hexadecimal
       case .synthetic(let set): return set.name
       case .whitened: preconditionFailure("a digest covers raw values")

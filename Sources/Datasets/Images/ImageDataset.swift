@@ -1,4 +1,4 @@
-import Crypto
+import Digests
 import Tensors
 
 /// A dataset of 32×32 color images in the official binary layout of CIFAR-10 or CIFAR-100.
@@ -55,9 +55,9 @@ public final class ImageDataset: Sendable {
   ///
   /// - Throws: ``DatasetError`` if one of these records has an invalid label.
   public func fingerprint() throws -> String {
-    var hash = SHA256()
-    func add(_ number: Int) { withUnsafeBytes(of: Int64(number).littleEndian) { hash.update(bufferPointer: $0) } }
-    for name in classNames { Array(name.utf8 + [0]).withUnsafeBytes { hash.update(bufferPointer: $0) } }
+    let hash = SHA256()
+    func add(_ number: Int) { withUnsafeBytes(of: Int64(number).littleEndian) { hash.update($0) } }
+    for name in classNames { Array(name.utf8 + [0]).withUnsafeBytes { hash.update($0) } }
     let pixels = AlignedBuffer<Float>(count: 3072)
     for split in [training, test] {
       add(split.count)
@@ -68,9 +68,4 @@ public final class ImageDataset: Sendable {
     }
     return hash.finalize().prefix(8).hexadecimal
   }
-}
-
-extension Sequence<UInt8> {
-  /// The bytes as lowercase hexadecimal digits, two per byte.
-  var hexadecimal: String { map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() }
 }

@@ -1,4 +1,4 @@
-import Crypto
+import Digests
 import Foundation
 import Models
 import Tensors
@@ -230,12 +230,12 @@ struct FileDigest: Codable, Hashable, Sendable {
 
 /// A running SHA-256 that counts bytes.
 struct FileHash {
-  private var hash = SHA256()
+  private let hash = SHA256()
   private var count = 0
 
   /// Appends bytes.
   mutating func update(_ bytes: UnsafeRawBufferPointer) {
-    hash.update(bufferPointer: bytes)
+    hash.update(bytes)
     count += bytes.count
   }
 
@@ -244,10 +244,6 @@ struct FileHash {
 
   /// Returns the digest of everything appended.
   func finalize() -> FileDigest {
-    let hex = hash.finalize().map { byte in
-      let text = String(byte, radix: 16)
-      return text.count == 1 ? "0" + text : text
-    }.joined()
-    return FileDigest(bytes: count, sha256: hex)
+    FileDigest(bytes: count, sha256: hash.finalize().hexadecimal)
   }
 }
