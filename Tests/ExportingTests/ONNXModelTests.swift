@@ -22,12 +22,12 @@ import Training
     }
 
     init(
-      _ architecture: WideResNetConfiguration.Architecture, depth: Int = 10, _ widenFactor: Int = 1,
-      block: [Int] = [3, 3], dropout: Double = 0, _ input: ONNXModel.Input, _ normalization: NormalizationMode,
+      _ architecture: WideResNetConfiguration.Architecture, depth: Int = 10, k: Int = 1,
+      block: [Int] = [3, 3], dropout: Double = 0, input: ONNXModel.Input, _ normalization: NormalizationMode,
       folded: Int?
     ) throws {
       configuration = try WideResNetConfiguration(
-        architecture: architecture, depth: depth, widenFactor: widenFactor, block: block, dropout: dropout)
+        architecture: architecture, depth: depth, widenFactor: k, block: block, dropout: dropout)
       (self.input, self.normalization) = (input, normalization)
       (folds, foldedCount) = (folded != nil, folded ?? 0)
     }
@@ -38,17 +38,17 @@ import Training
   /// In Trax's networks the second norm of each block folds. In the paper's all but the first norm of a block do, and the
   /// first one of the network if no identity skip reads the stem's output, so for k > 1.
   static let cases: [Case] = [
-    try? Case(.trax, .uint8, .none, folded: nil),
-    try? Case(.trax, .float, .meanStd, folded: 3),
-    try? Case(.trax, depth: 16, 2, dropout: 0.3, .uint8, .meanStd, folded: 6),
-    try? Case(.wrn, .uint8, .none, folded: 3),
-    try? Case(.wrn, 2, .float, .none, folded: 4),
-    try? Case(.wrn, 2, .float, .zca, folded: nil),
-    try? Case(.wrn, depth: 16, .uint8, .zca, folded: 6),
-    try? Case(.wrn, block: [1, 3, 1], .uint8, .meanStd, folded: 6),
-    try? Case(.wrn, 2, block: [3, 1], dropout: 0.2, .uint8, .none, folded: nil),
-    try? Case(.wrn, 2, block: [3], .uint8, .meanStd, folded: 1),
-    try? Case(.wrn, block: [3, 1, 1, 3], .float, .none, folded: 9),
+    try? Case(.trax, input: .uint8, .none, folded: nil),
+    try? Case(.trax, input: .float, .meanStd, folded: 3),
+    try? Case(.trax, depth: 16, k: 2, dropout: 0.3, input: .uint8, .meanStd, folded: 6),
+    try? Case(.wrn, input: .uint8, .none, folded: 3),
+    try? Case(.wrn, k: 2, input: .float, .none, folded: 4),
+    try? Case(.wrn, k: 2, input: .float, .zca, folded: nil),
+    try? Case(.wrn, depth: 16, input: .uint8, .zca, folded: 6),
+    try? Case(.wrn, block: [1, 3, 1], input: .uint8, .meanStd, folded: 6),
+    try? Case(.wrn, k: 2, block: [3, 1], dropout: 0.2, input: .uint8, .none, folded: nil),
+    try? Case(.wrn, k: 2, block: [3], input: .uint8, .meanStd, folded: 1),
+    try? Case(.wrn, block: [3, 1, 1, 3], input: .float, .none, folded: 9),
   ].compactMap { $0 }
 
   private static let imageCount = 2

@@ -56,8 +56,9 @@ import Testing
   /// JPEG is lossy: at quality 100 without subsampling a smooth image changes by at most 3 levels.
   @Test func jpegColorsAreThoseOfTheImage() throws {
     let (width, height) = (24, 16)
-    let pixels = (0..<height * width).flatMap { i in
-      [UInt8(8 * (i % width)), UInt8(10 * (i / width)), UInt8(200 - 5 * (i % width))]
+    var pixels: [UInt8] = []
+    for y in 0..<height {
+      for x in 0..<width { pixels += [UInt8(8 * x), UInt8(10 * y), UInt8(200 - 5 * x)] }
     }
     let result = try decode(JPEGFixture.bytes(pixels, width: width, height: height, channels: 3))
     #expect(result.image.height == height && result.image.width == width)
