@@ -4,7 +4,7 @@ public struct ImageGrid {
   public static let imageSize = 128
   /// The characters of a caption line that fit below an image.
   public static let captionLength = imageSize / BitmapFont.size
-  /// The most images of a grid: 400 rows of 10 would be 24 MB.
+  /// The most images of a grid, which then has 28 MB of pixels.
   public static let maximumCount = 400
 
   private static let margin = 8

@@ -57,7 +57,7 @@ import Testing
     try Job(
       folder,
       [
-        "evaluate", "--checkpoint", "run", "--data", "data", "--eval-batches", "2", "--eval-statistics", "running",
+        "evaluate", "--checkpoint", "run", "--data", "data", "--eval-batches", "all", "--eval-statistics", "running",
         "--logits-output", "logits.safetensors",
       ] + flags
     ).succeed()

@@ -29,7 +29,8 @@ import Testing
     } catch {
       let text = "\(error)"
       #expect(error is ImageError && text.hasPrefix("some.png ") && text.hasSuffix("."), sourceLocation: sourceLocation)
-      #expect(!text.contains("\n") && text.contains(words), "\(text)", sourceLocation: sourceLocation)
+      #expect(
+        !text.contains("\n") && (words.isEmpty || text.contains(words)), "\(text)", sourceLocation: sourceLocation)
       return text
     }
   }
@@ -42,7 +43,7 @@ import Testing
     refuse([0xFF, 0xD8, 0xFF], "is damaged or unsupported (")
   }
 
-  /// The declared size is refused before memory is allocated: a limit on memory would end this process otherwise.
+  /// The declared size is refused before memory is allocated; 10 gigapixels would need 30 GB.
   @Test func decompressionBombs() throws {
     for (width, height) in [(100_000, 100_000), (1, 0x7FFF_FFFF), (8193, 8192), (900_000, 900_000)] {
       let bomb = PNGFixture(width: width, height: height, rows: [[0]])
@@ -60,10 +61,18 @@ import Testing
     refuse(PNGFixture(width: 0, height: 5, rows: []).bytes)
   }
 
-  @Test func everyTruncationIsRefused() {
-    for count in 8..<Self.png.count - 12 { refuse(Array(Self.png[..<count]), "damaged") }
-    // Without the end marker all pixels may be there, and the library still warns.
-    for count in 3..<Self.jpeg.count - 2 { refuse(Array(Self.jpeg[..<count]), "damaged") }
+  /// A file of which only checksums and end markers are missing may be decoded, but never to other pixels.
+  @Test func everyTruncationIsRefused() throws {
+    for (whole, firstBytes) in [(Self.png, 8), (Self.jpeg, 3)] {
+      let image = try decode(whole)
+      for count in firstBytes..<whole.count {
+        if count < whole.count - 24 {
+          refuse(Array(whole[..<count]), "damaged")
+        } else if let result = try? decode(Array(whole[..<count])) {
+          #expect(result == image)
+        }
+      }
+    }
   }
 
   @Test(arguments: ["png", "jpeg"])
