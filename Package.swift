@@ -38,6 +38,9 @@ let libraries: [Target] = [
   .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
   .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
   .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+  .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+  .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
+  .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
   .target(name: "Support", swiftSettings: strict),
   .target(name: "Digests", dependencies: ["COpenSSL"], swiftSettings: strict),
   .target(name: "Tensors", dependencies: ["Support"], swiftSettings: strict),
@@ -63,6 +66,10 @@ let libraries: [Target] = [
       protobuf,
     ],
     exclude: ["Protos/event.proto", "Protos/generate"], swiftSettings: strict),
+  .target(name: "Images", dependencies: ["CPNG", "CTurboJPEG"], swiftSettings: strict),
+  .target(
+    name: "Exporting", dependencies: ["Tensors", "Models", "Datasets", "Training", "CZlib", protobuf],
+    exclude: ["Protos/onnx.proto", "Protos/generate"], swiftSettings: strict),
 ]
 
 // The executable specification, beside the program, and what holds engines against it: training never sees either.
@@ -78,7 +85,7 @@ let program: [Target] = [
     name: "wrn-dist",
     dependencies: [
       "Support", "Tensors", "Collectives", "Clusters", "BLASKernels", "OpenMPI", "Models", "Optimizers", "Datasets",
-      "DataParallel", "Training", "KernelDiagnostics", argumentParser, yams,
+      "DataParallel", "Training", "Images", "Exporting", "KernelDiagnostics", argumentParser, yams,
     ],
     swiftSettings: strict)
 ]
@@ -109,7 +116,7 @@ let tests: [Target] = [
   .testTarget(name: "TracingTests", dependencies: ["Tracing"]),
   .testTarget(name: "LaunchTests", dependencies: ["Clusters", "TestSupport", "wrn-dist"]),
   .testTarget(
-    name: "CommandLineTests", dependencies: ["TestSupport", "Models", "wrn-dist", "rank-worker"],
+    name: "CommandLineTests", dependencies: ["TestSupport", "Models", "Images", "wrn-dist", "rank-worker"],
     exclude: ["Snapshots"]),
   .testTarget(name: "DocumentationTests", dependencies: ["TestSupport", "wrn-dist"]),
   .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),
@@ -125,6 +132,12 @@ let tests: [Target] = [
     dependencies: ["Tensors", "Collectives", "DataParallel", "TestSupport"]),
   .testTarget(
     name: "OptimizersTests", dependencies: ["Tensors", "Optimizers", "ReferenceImplementation"], exclude: ["Fixtures"]),
+  .testTarget(name: "ImagesTests", dependencies: ["Images", "CTurboJPEG", "CZlib", "TestSupport"]),
+  .testTarget(
+    name: "ExportingTests",
+    dependencies: [
+      "Tensors", "Collectives", "Models", "Datasets", "Training", "Exporting", "TestSupport", protobuf,
+    ]),
   .testTarget(name: "ModelsTests", dependencies: ["Support", "Tensors", "Models"]),
   .testTarget(
     name: "ConvolutionEngineTests",

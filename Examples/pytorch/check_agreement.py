@@ -5,7 +5,8 @@
     Examples/pytorch/check_agreement.py [--wrn-dist .build/release/wrn-dist] [--architecture trax|wrn] [--block 3,3]
                                         [--depth 22] [--widen-factor 1] [--limit 1e-4]
 
-1. wrn-dist trains a few steps on its synthetic data; the twin loads the checkpoint with strict=True.
+1. wrn-dist trains a few steps on its synthetic data; the twin loads the checkpoint with strict=True. torch.load reads the same tensors
+   from the file of `wrn-dist export --pytorch`.
 2. PyTorch saves random weights; wrn-dist starts from them with --init.
 
 In each direction both programs compute the logits of the same test images with running statistics (the twin's eval mode) and
@@ -99,6 +100,14 @@ def main() -> None:
         checkpoint = os.path.join(trained, "checkpoints", f"step-{arguments.steps:08d}")
         weights = load_file(os.path.join(checkpoint, "model.safetensors"))
         maximum = compare("wrn-dist to PyTorch", weights, checkpoint, directory, arguments, images)
+
+        file = os.path.join(directory, "exported.pt")
+        run(arguments.wrn_dist, "export", "--checkpoint", checkpoint, "--pytorch", file)
+        exported = torch.load(file, weights_only=True)
+        make_twin(arguments).load_state_dict(exported, strict=True)
+        if set(exported) != set(weights) or not all(torch.equal(exported[name], weights[name]) for name in weights):
+            sys.exit("export --pytorch wrote other tensors than the checkpoint has")
+        print(f"torch.load reads the {len(exported)} tensors of export --pytorch, equal to the checkpoint's")
 
         model = make_twin(arguments)
         with torch.no_grad():  # running statistics that belong to the weights

@@ -8,7 +8,9 @@ import Testing
 
   /// The Markdown files, as paths below the root.
   private static let documents: [String] = {
-    let folders = ["", "docs", "docs/results", "hostfiles", "Examples/pytorch", "Sources/COpenMPI", "Benchmarks"]
+    let folders = [
+      "", "docs", "docs/results", "hostfiles", "Examples/pytorch", "Examples/onnx", "Sources/COpenMPI", "Benchmarks",
+    ]
     return folders.flatMap { folder in
       let path = root.appendingPathComponent(folder).path
       let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []

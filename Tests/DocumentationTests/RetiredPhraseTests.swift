@@ -10,7 +10,9 @@ import Testing
     "Sources", "docs", "launch", "hostfiles", "Benchmarks", "Examples", ".ci", "README.md",
     "Tests/CommandLineTests/Snapshots",
   ]
-  private static let uncheckedFiles: Set = ["docs/glossary.md", "Sources/Training/Protos/event.pb.swift"]
+  private static let uncheckedFiles: Set = [
+    "docs/glossary.md", "Sources/Training/Protos/event.pb.swift", "Sources/Exporting/Protos/onnx.pb.swift",
+  ]
 
   /// The phrases, by the term that replaces them.
   static let retiredPhrases: [(phrases: [String], replacement: String)] = [

@@ -24,8 +24,8 @@ final class ScriptFixture: Sendable {
         withDestinationPath: try BuiltProducts.installed(tool))
     }
     let all = [
-      "pkg-config", "libopenmpi-dev", "openmpi-bin", "libopenblas-dev", "libssl-dev", "shellcheck",
-      "util-linux", "iproute2", "curl", "slurm-wlm", "munge",
+      "pkg-config", "libopenmpi-dev", "openmpi-bin", "libopenblas-dev", "libssl-dev", "libpng-dev", "libturbojpeg0-dev",
+      "zlib1g-dev", "shellcheck", "util-linux", "iproute2", "curl", "slurm-wlm", "munge",
     ]
     try setInstalled(all)
     try stub("dpkg-query", #"grep -qx -- "${@: -1}" "$FIXTURE/installed" && printf installed"#)

@@ -16,7 +16,7 @@ import Testing
 
   @Test func exactlyTheMissingPackagesAreInstalledOnce() throws {
     let fixture = try ScriptFixture()
-    try fixture.setInstalled(["pkg-config", "openmpi-bin"])
+    try fixture.setInstalled(["pkg-config", "openmpi-bin", "libpng-dev", "libturbojpeg0-dev", "zlib1g-dev"])
     let first = try fixture.run("setup")
     #expect(first.exitCode == 0, "\(first.standardError)")
     #expect(first.standardOutput.contains("Installing libopenmpi-dev libopenblas-dev libssl-dev"))
@@ -31,8 +31,8 @@ import Testing
     let fixture = try ScriptFixture()
     try fixture.setInstalled(
       [
-        "pkg-config", "libopenmpi-dev", "openmpi-bin", "libopenblas-dev", "libssl-dev", "util-linux", "iproute2",
-        "curl",
+        "pkg-config", "libopenmpi-dev", "openmpi-bin", "libopenblas-dev", "libssl-dev", "libpng-dev",
+        "libturbojpeg0-dev", "zlib1g-dev", "util-linux", "iproute2", "curl",
       ])
     #expect(try fixture.run("setup").exitCode == 0)
     #expect(!fixture.calls.contains { $0.hasPrefix("apt-get") })
@@ -50,13 +50,18 @@ import Testing
     #expect(fixture.calls.filter { $0.hasPrefix("sudo") }.count == 2)
     #expect(
       fixture.calls.contains(
-        "\(Self.install) pkg-config libopenmpi-dev openmpi-bin libopenblas-dev libssl-dev"))
+        """
+        \(Self.install) pkg-config libopenmpi-dev openmpi-bin libopenblas-dev libssl-dev libpng-dev libturbojpeg0-dev \
+        zlib1g-dev
+        """))
   }
 
   @Test func withoutSudoTheCommandIsReported() throws {
     let fixture = try ScriptFixture()
     try fixture.stub("id", "echo 1000")
-    try fixture.setInstalled(["pkg-config", "libopenmpi-dev", "openmpi-bin", "libssl-dev"])
+    try fixture.setInstalled([
+      "pkg-config", "libopenmpi-dev", "openmpi-bin", "libssl-dev", "libpng-dev", "libturbojpeg0-dev", "zlib1g-dev",
+    ])
     let output = try fixture.run("setup")
     #expect(output.exitCode == 69)
     #expect(

@@ -17,7 +17,7 @@ public final class ZCAWhitening: Sendable {
   /// The values of an image.
   public static let featureCount = 3 * ImageDataset.imageSize * ImageDataset.imageSize
   /// The norm of an image after global contrast normalization.
-  static let contrastScale = 55.0
+  package static let contrastScale = 55.0
   /// The multiple of the identity that is added to the covariance.
   static let filterBias = 0.1
   /// The outputs that one pass over an image computes.

@@ -22,9 +22,9 @@ public enum NormalizationStatistics: String, Sendable, Codable, CaseIterable {
 /// The convolution engine sums over images within a microbatch; the reduction tree sums over microbatches, in Double.
 /// Coefficient arrays have one row per local microbatch in scope ``BatchNormalizationScope/microbatch``, and one row for
 /// all otherwise.
-final class BatchNormalization {
+package final class BatchNormalization {
   /// Added to the variance (trax/layers/normalization.py).
-  static let epsilon = 1e-5
+  package static let epsilon = 1e-5
   /// r ← momentum·r + (1 − momentum)·batch value; Trax's WideResnet passes 0.9, PyTorch's default is the same.
   static let momentum: Float = 0.9
 

@@ -133,6 +133,9 @@ extension ModelGraph {
   /// The number of trained parameters, for example 295,866 for Trax's WRN-22-1.
   public var parameterCount: Int { parameterLayout.elementCount }
 
+  /// The number of batch normalizations.
+  public var normalizationCount: Int { normalizationLayers.count }
+
   /// The convolutions in the order of their parameters.
   public var convolutions: [ConvolutionGeometry] { convolutionLayers.map(\.geometry) }
 

@@ -164,7 +164,7 @@ extension Checkpoint {
 
 extension ModelState {
   /// The parameters and running statistics, with their names in a file.
-  var modelTensors: [FileTensor] {
+  package var modelTensors: [FileTensor] {
     graph.parameterLayout.parameters.map { FileTensor($0.name, $0, in: parameters) }
       + graph.statisticsLayout.parameters.map { FileTensor($0.name, $0, in: runningStatistics) }
   }

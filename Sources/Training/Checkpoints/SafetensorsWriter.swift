@@ -74,21 +74,21 @@ public enum SafetensorsWriter {
 ///
 /// Convolution weights are `RSCK` in memory and `KCRS` (OIHW) in a file; dense weights are `[inputs, outputs]` in memory
 /// and `[outputs, inputs]` in a file. All others have one layout.
-struct FileTensor {
+package struct FileTensor {
   /// The name in the file.
-  let name: String
+  package let name: String
   private let parameter: Parameter
   private let store: ParameterStore
 
   /// Creates the view of a parameter of a store, with a name.
-  init(_ name: String, _ parameter: Parameter, in store: ParameterStore) {
+  package init(_ name: String, _ parameter: Parameter, in store: ParameterStore) {
     self.name = name
     self.parameter = parameter
     self.store = store
   }
 
   /// The dimensions in the file.
-  var shape: Shape {
+  package var shape: Shape {
     let e = parameter.shape.dimensions
     return switch parameter.kind {
     case .convolutionWeight: Shape(e[3], e[2], e[0], e[1])
@@ -101,7 +101,7 @@ struct FileTensor {
   var byteCount: Int { parameter.range.count * MemoryLayout<Float>.stride }
 
   /// Copies the elements to file order.
-  func copy(to target: UnsafeMutablePointer<Float>) {
+  package func copy(to target: UnsafeMutablePointer<Float>) {
     let source = store[parameter]
     forEachElement { memory, file in target[file] = source[memory] }
   }

@@ -144,9 +144,16 @@ extension OutputFile {
   ///
   /// - Throws: ``CheckpointError`` if it cannot be written.
   public static func replace(_ path: String, with text: String) throws {
+    try replace(path, with: Array(text.utf8))
+  }
+
+  /// Writes a binary file, replacing an existing one atomically.
+  ///
+  /// - Throws: ``CheckpointError`` if it cannot be written.
+  public static func replace(_ path: String, with bytes: [UInt8]) throws {
     let temporary = try temporaryPath(for: path)
     let file = try OutputFile(temporary, mode(temporary, for: path))
-    try Array(text.utf8).withUnsafeBytes { try file.write($0) }
+    try bytes.withUnsafeBytes { try file.write($0) }
     try file.close()
     try publish(temporary, at: path)
   }

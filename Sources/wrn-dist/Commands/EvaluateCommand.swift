@@ -20,7 +20,7 @@ struct EvaluateCommand: ParsableCommand {
 
   @Option(help: "\(HelpText.checkpoint)")
   var checkpoint: String
-  @Option(help: "The weights of the last step (raw), or their average, if the run made one (average).")
+  @Option(help: "\(HelpText.weights)")
   var weights = EvaluatedWeights.raw
   @Option(help: "cifar10 or cifar100. (default: by the number of classes)") var dataset: DatasetKind?
   @Option(help: "auto, synthetic, or a directory in the data set's binary format.") var data = "auto"

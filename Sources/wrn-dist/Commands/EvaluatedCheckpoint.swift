@@ -12,6 +12,7 @@ struct EvaluatedCheckpoint {
   private let path: String
   private let weights: EvaluatedWeights
   private let settings: [String: String]
+  private let dataFingerprint: String?
 
   /// Reads a checkpoint's tensor names and settings.
   ///
@@ -31,6 +32,7 @@ struct EvaluatedCheckpoint {
     let header = try Header(text: try communicator.allGather(text)[0])
     model = try header.configuration()
     settings = header.settings
+    dataFingerprint = header.dataFingerprint
   }
 
   /// The data set with the network's number of classes.
@@ -44,25 +46,37 @@ struct EvaluatedCheckpoint {
   /// Whether the run's evaluations used mirror images, too.
   var testFlip: Bool { settings["test-flip"] == "true" }
 
+  /// The images of the run's data set, by what the checkpoint knows of them.
+  var imageOrigin: ImageOrigin {
+    guard let dataFingerprint else { return .unknown }
+    if dataFingerprint == Self.realCIFAR10Fingerprint { return .official }
+    let synthetic = try? SyntheticDataset.dataset(dataset).fingerprint()
+    return dataFingerprint == synthetic ? .synthetic : .other
+  }
+
+  /// `ImageDataset.fingerprint()` of the real CIFAR-10; for CIFAR-100 no such number has been recorded.
+  private static let realCIFAR10Fingerprint = "d2ff6c1d9b63ed2e"
+
   /// Loads the weights on rank 0 and broadcasts them.
   ///
   /// Collective.
   ///
-  /// - Returns: The model; and on rank 0 the checkpoint's path and step.
+  /// - Returns: The model; and on rank 0 the checkpoint's path and step, and whether it has running statistics.
   /// - Throws: `CollectiveFailure` on every rank if rank 0 fails, or if statistics are needed but not there.
   func load(
     needsStatistics: Bool, _ communicator: any Communicator
-  ) throws -> (model: ModelState, origin: (path: String, step: Int?)) {
+  ) throws -> (model: ModelState, origin: (path: String, step: Int?, hasStatistics: Bool)) {
     let state = ModelState(model.graph())
-    var origin = (path: path, step: nil as Int?)
+    var origin = (path: path, step: nil as Int?, hasStatistics: true)
     try RankSession.collectively(communicator) {
       guard communicator.rank == 0 else { return }
       // A file without running statistics keeps the initial ones.
       state.graph.initialize(state.parameters, state.runningStatistics, seed: 0)
       let opened = try Checkpoint(path)
       for warning in opened.warnings { StandardError.write("warning: \(warning)") }
-      origin = (opened.path, opened.state?.step)
-      if try !opened.loadWeights(weights, into: state) && needsStatistics {
+      let hasStatistics = try opened.loadWeights(weights, into: state)
+      origin = (opened.path, opened.state?.step, hasStatistics)
+      if !hasStatistics && needsStatistics {
         throw UsageError("\(path) has no running statistics; use --eval-statistics batch.")
       }
     }
@@ -100,6 +114,7 @@ struct EvaluatedCheckpoint {
     let block: [Int]
     let classCount: Int
     let settings: [String: String]
+    let dataFingerprint: String?
 
     init(_ checkpoint: Checkpoint) throws {
       let configuration = try checkpoint.configuration()
@@ -109,6 +124,7 @@ struct EvaluatedCheckpoint {
       block = configuration.block
       classCount = configuration.classCount
       settings = checkpoint.state?.configuration ?? [:]
+      dataFingerprint = checkpoint.state?.dataFingerprint
     }
 
     init(text: String) throws { self = try JSONDecoder().decode(Header.self, from: Data(text.utf8)) }

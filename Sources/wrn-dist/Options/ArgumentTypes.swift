@@ -2,6 +2,7 @@ import ArgumentParser
 import Collectives
 import DataParallel
 import Datasets
+import Exporting
 import Models
 import Optimizers
 import Training
@@ -98,3 +99,4 @@ extension BatchNormalizationScope: ExpressibleByArgument {}
 extension NormalizationStatistics: ExpressibleByArgument {}
 extension ShuffleMode: ExpressibleByArgument {}
 extension DatasetKind: ExpressibleByArgument {}
+extension ONNXModel.Input: ExpressibleByArgument {}

@@ -18,5 +18,8 @@ enum HelpText {
   static let evaluationStatistics = "Batch norm by batch statistics or by running statistics."
   static let checkpoint =
     "A checkpoint directory, a run's directory (its latest checkpoint), or a .safetensors file."
+  static let weights = "The weights of the last step (raw), or their average, if the run made one (average)."
+  static let classNames =
+    "A file with a class name per line, in the order of the labels. (default: the names of the run's data set)"
   static let json = "Print one JSON object as the last line."
 }

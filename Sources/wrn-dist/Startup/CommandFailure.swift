@@ -2,7 +2,9 @@ import ArgumentParser
 import Collectives
 import DataParallel
 import Datasets
+import Exporting
 import Foundation
+import Images
 import Models
 import Optimizers
 import Support
@@ -23,10 +25,11 @@ struct CommandFailure {
     case let failure as DatasetError:
       failure.kind == .bad ? ExitCodes.badData : ExitCodes.cannotCreate
     case let failure as CheckpointError: failure.exitCode
+    case is ImageError: ExitCodes.badData
     case is CommunicationError, is ConsistencyDigest.Mismatch, is SystemThread.StartError: ExitCodes.peerFailure
     case let failure as SettingsConsistency.Mismatch: failure.subject.exitCode
     case is UsageError, is InvalidModel, is InvalidSetting, is InvalidSchedule, is MicrobatchPlan.InvalidPlan,
-      is WorldSizeError, is InstructionSet.Unavailable, is FaultInjection.Refused:
+      is WorldSizeError, is InstructionSet.Unavailable, is FaultInjection.Refused, is ExportError:
       ExitCodes.usage
     case is TrainingStopped: ExitCodes.stopped
     case is TrainingDiverged: ExitCodes.diverged
