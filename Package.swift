@@ -9,6 +9,7 @@ let strict: [SwiftSetting] =
 let argumentParser = Target.Dependency.product(
   name: "ArgumentParser", package: "swift-argument-parser")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let mustache = Target.Dependency.product(name: "Mustache", package: "swift-mustache")
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
@@ -38,7 +39,9 @@ let libraries: [Target] = [
   .systemLibrary(name: "CHints"),
   .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
   .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
+  .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
   .target(name: "Support", swiftSettings: strict),
+  .target(name: "Charts", swiftSettings: strict),
   .target(name: "Tensors", dependencies: ["Support"], swiftSettings: strict),
   .target(name: "Collectives", dependencies: ["Support"], swiftSettings: strict),
   .target(name: "Clusters", dependencies: ["Support"], swiftSettings: strict),
@@ -62,6 +65,12 @@ let libraries: [Target] = [
       protobuf,
     ],
     exclude: ["Protos/event.proto", "Protos/generate"], swiftSettings: strict),
+  .target(
+    name: "Reports",
+    dependencies: [
+      "Support", "Tensors", "Collectives", "Charts", "Models", "Datasets", "Training", "CPNG", mustache, yams,
+    ],
+    swiftSettings: strict),
 ]
 
 // The executable specification, beside the program, and what holds engines against it: training never sees either.
@@ -76,8 +85,8 @@ let program: [Target] = [
   .executableTarget(
     name: "wrn-dist",
     dependencies: [
-      "Support", "Tensors", "Collectives", "Clusters", "BLASKernels", "OpenMPI", "Models", "Optimizers", "Datasets",
-      "DataParallel", "Training", "KernelDiagnostics", argumentParser, yams,
+      "Support", "Tensors", "Collectives", "Clusters", "Charts", "BLASKernels", "OpenMPI", "Models", "Optimizers",
+      "Datasets", "DataParallel", "Training", "Reports", "KernelDiagnostics", argumentParser, yams,
     ],
     swiftSettings: strict)
 ]
@@ -103,6 +112,10 @@ let tests: [Target] = [
   .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "TestSupport"]),
   .testTarget(
     name: "OpenMPITests", dependencies: ["Collectives", "OpenMPI", "TestSupport", "rank-worker"]),
+  .testTarget(name: "ChartsTests", dependencies: ["Charts"]),
+  .testTarget(
+    name: "ReportsTests",
+    dependencies: ["Charts", "Datasets", "Models", "Training", "Reports", "TestSupport", "CPNG", "wrn-dist"]),
   .testTarget(name: "ClustersTests", dependencies: ["Clusters", "TestSupport"]),
   .testTarget(name: "TracingTests", dependencies: ["Tracing"]),
   .testTarget(name: "LaunchTests", dependencies: ["Clusters", "TestSupport"]),
@@ -144,6 +157,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
     .package(url: "https://github.com/apple/swift-protobuf.git", from: "1.39.0"),
+    .package(url: "https://github.com/hummingbird-project/swift-mustache.git", from: "2.1.1"),
     .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
   ],
   targets: kernelBuilds + libraries + program + reference + tests)
