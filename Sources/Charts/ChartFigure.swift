@@ -37,7 +37,7 @@ public struct ChartFigure: Sendable {
     self.plotHeight = plotHeight
   }
 
-  /// The figure as a document of its own, light or dark as the reader prefers.
+  /// The figure as a separate document, light or dark as the reader prefers.
   public var svg: String {
     let (rows, width, height) = placements
     var lines = [

@@ -48,7 +48,7 @@ public enum ChartTheme {
   /// The rules for charts within a page that has ``variables``.
   public static var pageRules: String { rules { "var(--\($0.name))" } }
 
-  /// The rules for a document of its own; renderers without media queries show it light.
+  /// The rules for a separate document; renderers without media queries show it light.
   static var documentRules: String {
     rules(\.light) + "\n@media (prefers-color-scheme:dark){\n" + rules(\.dark) + "\n}"
   }

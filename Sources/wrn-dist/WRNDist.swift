@@ -18,7 +18,7 @@ struct WRNDist: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       TrainCommand.self, EvaluateCommand.self, InspectCommand.self, BenchmarkCommand.self,
-      DataCommand.self, DoctorCommand.self, PlanCommand.self,
+      DataCommand.self, DoctorCommand.self, PlanCommand.self, ReportCommand.self,
     ],
     defaultSubcommand: TrainCommand.self)
 

@@ -8,7 +8,8 @@ import Testing
     ([0.74, 2.46], ["0.5", "1.0", "1.5", "2.0", "2.5"]),
     ([1, 5000], ["0", "1000", "2000", "3000", "4000", "5000"]),
     ([0, 100_000], ["0", "20,000", "40,000", "60,000", "80,000", "100,000"]),
-    ([-3, 4], ["-4", "-2", "0", "2", "4"]), ([0.001, 0.0011], ["0.00100", "0.00102", "0.00104", "0.00106", "0.00108", "0.00110"]),
+    ([-3, 4], ["-4", "-2", "0", "2", "4"]),
+    ([0.001, 0.0011], ["0.00100", "0.00102", "0.00104", "0.00106", "0.00108", "0.00110"]),
   ])
   func ticksAreFewAndRound(values: [Double], labels: [String]) {
     let axis = Axis("", covering: values)
@@ -25,7 +26,8 @@ import Testing
   }
 
   @Test func percentages() {
-    #expect(Axis("", covering: [0.1, 0.75], notation: .percent).ticks.map(\.label) == ["0 %", "20 %", "40 %", "60 %", "80 %"])
+    #expect(
+      Axis("", covering: [0.1, 0.75], notation: .percent).ticks.map(\.label) == ["0 %", "20 %", "40 %", "60 %", "80 %"])
     let fine = Axis("", covering: [0.931, 0.934], notation: .percent)
     for tick in fine.ticks {
       #expect(abs((Double(tick.label.dropLast(2)) ?? .nan) / 100 - tick.value) < 1e-9, "\(tick)")
@@ -57,6 +59,8 @@ import Testing
     #expect(NumberText.fixed(1234567.891, decimals: 2) == "1,234,567.89")
     #expect(NumberText.fixed(-12345, decimals: 0) == "-12,345" && NumberText.fixed(-0.001, decimals: 1) == "0.0")
     #expect(NumberText.fixed(.nan, decimals: 1) == "–" && NumberText.fixed(9999, decimals: 0) == "9999")
-    #expect(NumberText.coordinate(-0.04) == "0" && NumberText.coordinate(-3.25) == "-3.3" && NumberText.coordinate(12) == "12")
+    #expect(
+      NumberText.coordinate(-0.04) == "0" && NumberText.coordinate(-3.25) == "-3.3" && NumberText.coordinate(12) == "12"
+    )
   }
 }

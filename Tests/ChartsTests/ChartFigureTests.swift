@@ -50,7 +50,9 @@ import Testing
     let chart = Self.chart()
     let layout = ChartLayout(chart, width: 500, plotHeight: 200)
     let elements = try Elements(ChartFigure.element(chart, width: 500, plotHeight: 200))
-    let lines = elements.all.filter { ($0.attributes["class"] ?? "").hasPrefix("line") && $0.attributes["d"]?.contains("L") == true }
+    let lines = elements.all.filter {
+      ($0.attributes["class"] ?? "").hasPrefix("line") && $0.attributes["d"]?.contains("L") == true
+    }
     #expect(lines.count == 2)
     for (line, series) in zip(lines, chart.series) {
       let numbers = (line.attributes["d"] ?? "").split { "ML ".contains($0) }.compactMap { Double($0) }
@@ -82,7 +84,8 @@ import Testing
   /// Labels of a logarithmic axis with many ticks are left out rather than overlap.
   @Test func tickLabelsDoNotOverlap() {
     let ranks = (0...20).map { Double(1 << $0) }
-    let chart = Chart(title: "", x: Axis("ranks", logarithmicTicksAt: ranks), y: Axis("", covering: [0, 1]), series: [])
+    let chart = Chart(
+      title: "", x: Axis("ranks", logarithmicTicksAt: ranks), y: Axis("", covering: [0, 1]), series: [])
     let layout = ChartLayout(chart, width: 400, plotHeight: 100)
     var end = -Double.infinity
     for (tick, isLabelled) in layout.xTicks where isLabelled {
@@ -105,7 +108,8 @@ import Testing
   }
 
   @Test func aFigureHoldsItsChartsWithoutOverlap() throws {
-    let figure = ChartFigure(title: "T", subtitle: "S", charts: [Self.chart(), Self.chart(["one"]), Self.chart()], columnCount: 2)
+    let figure = ChartFigure(
+      title: "T", subtitle: "S", charts: [Self.chart(), Self.chart(["one"]), Self.chart()], columnCount: 2)
     let elements = try Elements(figure.svg)
     let root = try #require(elements.all.first)
     let places = elements.all.compactMap { $0.attributes["transform"] }.map { text in
@@ -123,7 +127,10 @@ import Testing
     _ = try Elements(ChartFigure(charts: []).svg)
     let chart = Chart(
       title: "none", x: Axis("x", covering: []), y: Axis("y", covering: []),
-      series: [Chart.Series("nothing", [], style: LineStyle(index: 0)), Chart.Series("one", [ChartPoint(0, 1)], style: LineStyle(index: 1))])
+      series: [
+        Chart.Series("nothing", [], style: LineStyle(index: 0)),
+        Chart.Series("one", [ChartPoint(0, 1)], style: LineStyle(index: 1)),
+      ])
     let elements = try Elements(ChartFigure(charts: [chart]).svg)
     // A line of one point is a mark.
     #expect(elements.all.count { $0.name == "circle" } == 1)
@@ -133,7 +140,9 @@ import Testing
   @Test func linesStandOutFromThePage() throws {
     func luminance(_ hex: String) -> Double {
       let value = Int(hex.dropFirst(), radix: 16) ?? 0
-      let channels = [16, 8, 0].map { Double(value >> $0 & 255) / 255 }.map { $0 <= 0.03928 ? $0 / 12.92 : pow(($0 + 0.055) / 1.055, 2.4) }
+      let channels = [16, 8, 0].map { Double(value >> $0 & 255) / 255 }.map {
+        $0 <= 0.03928 ? $0 / 12.92 : pow(($0 + 0.055) / 1.055, 2.4)
+      }
       return 0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2]
     }
     func contrast(_ a: String, _ b: String) -> Double {

@@ -54,7 +54,9 @@ import Testing
   }
 
   @Test func pointsThatAreNotFiniteAreDropped() {
-    let points = [ChartPoint(1, 2), ChartPoint(2, .nan), ChartPoint(3, .infinity), ChartPoint(.nan, 1), ChartPoint(4, 5)]
+    let points = [
+      ChartPoint(1, 2), ChartPoint(2, .nan), ChartPoint(3, .infinity), ChartPoint(.nan, 1), ChartPoint(4, 5),
+    ]
     let finite = [ChartPoint(1, 2), ChartPoint(4, 5)]
     #expect(Thinning.extremes(points, columnCount: 1) == finite)
     #expect(Thinning.means(points, columnCount: 5) == finite)

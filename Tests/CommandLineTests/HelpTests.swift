@@ -9,7 +9,7 @@ import Testing
 
   @Test(arguments: [
     "wrn-dist", "train", "evaluate", "inspect", "benchmark-step", "benchmark-allreduce", "benchmark-convolution",
-    "benchmark-accuracy", "data", "data-synthesize", "data-verify", "doctor", "plan",
+    "benchmark-accuracy", "data", "data-synthesize", "data-verify", "doctor", "plan", "report",
   ])
   func helpIsTheSnapshot(name: String) throws {
     let words = name == "wrn-dist" ? [] : name.split(separator: "-").map(String.init)

@@ -24,7 +24,7 @@ final class ScriptFixture: Sendable {
         withDestinationPath: try BuiltProducts.installed(tool))
     }
     let all = [
-      "pkg-config", "libopenmpi-dev", "openmpi-bin", "libopenblas-dev", "shellcheck",
+      "pkg-config", "libopenmpi-dev", "openmpi-bin", "libopenblas-dev", "libpng-dev", "shellcheck",
       "util-linux", "iproute2", "curl",
     ]
     try setInstalled(all)

@@ -19,8 +19,8 @@ import Testing
     try fixture.setInstalled(["pkg-config", "openmpi-bin"])
     let first = try fixture.run("setup")
     #expect(first.exitCode == 0, "\(first.standardError)")
-    #expect(first.standardOutput.contains("Installing libopenmpi-dev libopenblas-dev"))
-    let wanted = ["apt-get update", "\(Self.install) libopenmpi-dev libopenblas-dev"]
+    #expect(first.standardOutput.contains("Installing libopenmpi-dev libopenblas-dev libpng-dev"))
+    let wanted = ["apt-get update", "\(Self.install) libopenmpi-dev libopenblas-dev libpng-dev"]
     #expect(fixture.calls.filter { $0.hasPrefix("apt-get") } == wanted)
     let second = try fixture.run("setup")
     #expect(second.standardOutput.contains("All packages are installed."))
@@ -31,12 +31,13 @@ import Testing
     let fixture = try ScriptFixture()
     try fixture.setInstalled(
       [
-        "pkg-config", "libopenmpi-dev", "openmpi-bin", "libopenblas-dev", "util-linux", "iproute2", "curl",
+        "pkg-config", "libopenmpi-dev", "openmpi-bin", "libopenblas-dev", "libpng-dev", "util-linux", "iproute2",
+        "curl",
       ])
     #expect(try fixture.run("setup").exitCode == 0)
     #expect(!fixture.calls.contains { $0.hasPrefix("apt-get") })
     #expect(try fixture.run("setup", ["--test"]).exitCode == 0)
-    #expect(fixture.calls.contains("\(Self.install) shellcheck qemu-user"))
+    #expect(fixture.calls.contains("\(Self.install) librsvg2-bin chromium shellcheck qemu-user"))
   }
 
   @Test func aUserInstallsWithSudo() throws {
@@ -49,13 +50,13 @@ import Testing
     #expect(fixture.calls.filter { $0.hasPrefix("sudo") }.count == 2)
     #expect(
       fixture.calls.contains(
-        "\(Self.install) pkg-config libopenmpi-dev openmpi-bin libopenblas-dev"))
+        "\(Self.install) pkg-config libopenmpi-dev openmpi-bin libopenblas-dev libpng-dev"))
   }
 
   @Test func withoutSudoTheCommandIsReported() throws {
     let fixture = try ScriptFixture()
     try fixture.stub("id", "echo 1000")
-    try fixture.setInstalled(["pkg-config", "libopenmpi-dev", "openmpi-bin"])
+    try fixture.setInstalled(["pkg-config", "libopenmpi-dev", "openmpi-bin", "libpng-dev"])
     let output = try fixture.run("setup")
     #expect(output.exitCode == 69)
     #expect(

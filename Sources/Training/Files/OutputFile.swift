@@ -140,13 +140,27 @@ extension OutputFile {
     if temporary != path { try rename(temporary, to: path) }
   }
 
+  /// Verifies that a file can be written, before work whose result it is to hold.
+  ///
+  /// - Throws: ``CheckpointError`` of kind `cannotCreate`.
+  public static func check(_ path: String) throws {
+    let temporary = try temporaryPath(for: path)
+    _ = try OutputFile(temporary, mode(temporary, for: path))
+    if temporary != path { unlink(temporary) }
+  }
+
   /// Writes a text file, replacing an existing one atomically.
   ///
   /// - Throws: ``CheckpointError`` if it cannot be written.
-  public static func replace(_ path: String, with text: String) throws {
+  public static func replace(_ path: String, with text: String) throws { try replace(path, with: Data(text.utf8)) }
+
+  /// Writes a file, replacing an existing one atomically.
+  ///
+  /// - Throws: ``CheckpointError`` if it cannot be written.
+  public static func replace(_ path: String, with contents: Data) throws {
     let temporary = try temporaryPath(for: path)
     let file = try OutputFile(temporary, mode(temporary, for: path))
-    try Array(text.utf8).withUnsafeBytes { try file.write($0) }
+    try contents.withUnsafeBytes { try file.write($0) }
     try file.close()
     try publish(temporary, at: path)
   }

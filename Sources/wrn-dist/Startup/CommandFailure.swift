@@ -5,6 +5,7 @@ import Datasets
 import Foundation
 import Models
 import Optimizers
+import Reports
 import Support
 import Training
 
@@ -23,6 +24,7 @@ struct CommandFailure {
     case let failure as DatasetError:
       failure.kind == .bad ? ExitCodes.badData : ExitCodes.cannotCreate
     case let failure as CheckpointError: failure.exitCode
+    case let failure as ReportError: failure.exitCode
     case is CommunicationError, is ConsistencyDigest.Mismatch, is SystemThread.StartError: ExitCodes.peerFailure
     case let failure as SettingsConsistency.Mismatch: failure.subject.exitCode
     case is UsageError, is InvalidModel, is InvalidSetting, is InvalidSchedule, is MicrobatchPlan.InvalidPlan,
