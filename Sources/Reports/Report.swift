@@ -77,7 +77,7 @@ public struct Report {
         runs[index].predictions = try RunEvaluation.predictions(
           runs[index], dataset, imageCount: count, threadCount: threadCount)
       } catch {
-        runs[index].notes.append("Its checkpoint could not be evaluated: \(error)")
+        runs[index].remarks.append("The checkpoint could not be evaluated: \(error)")
       }
     }
   }

@@ -47,6 +47,8 @@ struct ReportedRun {
   let isBeingWritten: Bool
   /// What is missing or damaged, one sentence each.
   var notes: [String]
+  /// What the report could not do with the run, one sentence each.
+  var remarks: [String] = []
   /// The seconds of training up to the end of each step, without evaluations and checkpoints; as long as the steps.
   let seconds: [Double]
 

@@ -120,19 +120,19 @@ struct RunCharts {
   }
 
   private func stepLines(_ value: KeyPath<MetricsFile.Step, Float>) -> [Line] {
-    let all = runs.map { run in run.metrics.steps.map { ChartPoint(Double($0.step), Double($0[keyPath: value])) } }
-    func line(_ run: Int, _ points: [ChartPoint], isPale: Bool) -> Line? {
-      guard !points.isEmpty else { return nil }
-      return Line(run: run, variant: "", points: points, style: style(run), isPale: isPale, hasMarks: false)
-    }
-    // A mean over fewer than three steps would only repeat them.
-    let hasMeans = all.map { $0.count >= 60 }
-    let pale = all.indices.compactMap { run in
-      line(run, Thinning.extremes(all[run], columnCount: columnCount), isPale: hasMeans[run])
-    }
-    let means = all.indices.compactMap { run in
-      hasMeans[run]
-        ? line(run, Thinning.means(all[run], columnCount: min(meanCount, all[run].count / 20)), isPale: false) : nil
+    var (pale, means): ([Line], [Line]) = ([], [])
+    for (run, values) in runs.enumerated() {
+      // One run at a time: 100 runs of 100,000 steps would take 160 MB more.
+      let points = values.metrics.steps.map { ChartPoint(Double($0.step), Double($0[keyPath: value])) }
+      // A mean over fewer than three steps would only repeat them.
+      let hasMeans = points.count >= 60
+      func line(_ points: [ChartPoint], isPale: Bool) -> [Line] {
+        guard !points.isEmpty else { return [] }
+        return [Line(run: run, variant: "", points: points, style: style(run), isPale: isPale, hasMarks: false)]
+      }
+      pale += line(Thinning.extremes(points, columnCount: columnCount), isPale: hasMeans)
+      guard hasMeans else { continue }
+      means += line(Thinning.means(points, columnCount: min(meanCount, points.count / 20)), isPale: false)
     }
     return pale + means
   }

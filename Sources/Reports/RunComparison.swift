@@ -45,7 +45,7 @@ struct RunComparison {
           Self.steps(run),
           run.batchSize == nil ? Self.missing : String(format: "%.1f", Double(run.lastStep) * run.epochsPerStep),
           Self.loss(Self.closingLoss(run)), Self.loss(last?.loss), Self.percent(last?.accuracy),
-          best.map { "\(Self.percent($0.accuracy)) at step \($0.step)" } ?? Self.missing,
+          best.map { "\(Self.percent($0.accuracy)) (step \($0.step))" } ?? Self.missing,
           Self.duration(run.seconds.last),
           run.imagesPerSecond.map { NumberText.fixed($0, decimals: 0) } ?? Self.missing,
           run.ranksAndThreads ?? Self.missing,
@@ -83,7 +83,7 @@ struct RunComparison {
         return nil
       }
       var previous = 0
-      let table = rows.map { row -> [String] in
+      let table = rows.filter { $0.step <= run.lastStep }.map { row -> [String] in
         let window = previous + 1...row.step
         previous = row.step
         let evaluation = run.evaluations(heldOut: false, average: false).last { $0.step == row.step }

@@ -65,7 +65,7 @@ enum PageScript {
           [low, high] = [Math.floor(low / step) * step, Math.ceil(high / step) * step];
         }
         const ticks = [];
-        for (let i = Math.ceil(low / step - 1e-9); i <= Math.floor(high / step + 1e-9); i++) ticks.push(i * step);
+        for (let i = Math.ceil(low / step - 1e-9); i <= Math.floor(high / step + 1e-9); i++) ticks.push(i * step + 0);
         return { low, high, step, ticks };
       };
       const decimals = (step) => Math.max(0, -Math.floor(Math.log10(step) + 1e-9));

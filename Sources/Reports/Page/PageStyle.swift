@@ -8,7 +8,7 @@ enum PageStyle {
       *{box-sizing:border-box}
       html{-webkit-text-size-adjust:100%}
       body{margin:0;background:var(--page);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-      main,header{max-width:1180px;margin:0 auto;padding:0 20px}
+      main,header{max-width:1240px;margin:0 auto;padding:0 20px}
       header{padding-top:28px}
       h1{font-size:1.9rem;line-height:1.2;margin:0 0 4px}
       h2{font-size:1.3rem;margin:44px 0 6px;padding-top:14px;border-top:1px solid var(--rule)}
@@ -18,16 +18,15 @@ enum PageStyle {
       nav{display:flex;flex-wrap:wrap;gap:4px 18px;margin:12px 0 0}
       a{color:var(--c0)}
       .notes{border-left:4px solid var(--c4);padding:6px 14px;margin:18px 0;max-width:90ch}
-      .notes p{margin:2px 0}.notes ul{margin:4px 0;padding-left:20px}
+      .notes p{margin:2px 0}.notes ul{margin:4px 0;padding-left:20px;max-height:15em;overflow:auto}
       .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(210px,1fr));gap:12px;margin:20px 0}
       .card{border:1px solid var(--rule);border-radius:8px;padding:12px 14px;min-width:0}
       .card .name{overflow-wrap:anywhere;font-weight:600}
       .card .big{font-size:1.9rem;font-weight:650;line-height:1.3;font-variant-numeric:tabular-nums}
-      .swatch{display:inline-block;width:22px;height:10px;margin-right:6px;vertical-align:middle;overflow:visible}
       .scroll{overflow-x:auto;margin:8px 0 14px}
-      table{border-collapse:collapse;font-size:.92rem;font-variant-numeric:tabular-nums}
-      th,td{padding:5px 10px;text-align:right;border-bottom:1px solid var(--rule);white-space:nowrap}
-      th{font-weight:600;color:var(--soft);vertical-align:bottom}
+      table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums}
+      th,td{padding:5px 8px;text-align:right;border-bottom:1px solid var(--rule);white-space:nowrap}
+      th{font-weight:600;color:var(--soft);vertical-align:bottom;white-space:normal}
       th:first-child,td:first-child,.left th,.left td{text-align:left}
       td.post{color:var(--soft)}
       .toolbar{display:flex;flex-wrap:wrap;gap:8px 16px;align-items:center;margin:10px 0;padding:8px 0;position:sticky;top:0;background:var(--page);z-index:2}
@@ -47,6 +46,7 @@ enum PageStyle {
       figcaption{margin-bottom:2px}
       figcaption b{color:var(--ink)}
       svg.chart{display:block;width:100%;height:auto;overflow:visible}
+      svg.chart.swatch{display:inline-block;width:22px;height:10px;margin-right:7px;vertical-align:middle}
       svg.chart .cursor{stroke:var(--soft);stroke-dasharray:3 3}
       svg.chart .selection{fill:var(--c0);opacity:.15}
       .tip{position:absolute;z-index:3;pointer-events:none;background:var(--page);border:1px solid var(--soft);border-radius:7px;padding:6px 9px;font-size:.85rem;line-height:1.35;max-width:100%;box-shadow:0 2px 10px #0003}

@@ -48,7 +48,7 @@ enum PageTemplate {
     <fieldset data-needs-script hidden><label><input type="radio" name="mode" value="step" checked>Steps</label><label><input type="radio" name="mode" value="epoch">Epochs</label><label><input type="radio" name="mode" value="time">Time</label></fieldset>
     <div class="legend">{{#legend}}<label><input type="checkbox" data-run="{{index}}" data-needs-script hidden checked> {{{swatch}}}{{name}}</label>{{/legend}}</div>
     </div>
-    <p class="note" data-needs-script hidden>Point at a chart for values. Drag across it to zoom; a double click shows everything again. The arrow keys move the pointer of the selected chart.</p>
+    <p class="note" data-needs-script hidden>Point at a chart for values. Drag across it to zoom; a double click shows everything again. The arrow keys move the pointer of the selected chart. Pale lines are single steps, thinned without losing extremes; strong ones are means over neighbouring steps.</p>
     <div class="charts">
     {{#charts}}
     <figure class="plot" data-chart="{{key}}" data-shared><figcaption><b>{{title}}</b> {{caption}} <button hidden>Show everything</button></figcaption>{{{svg}}}</figure>

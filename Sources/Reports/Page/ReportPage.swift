@@ -113,7 +113,7 @@ struct ReportPage {
     switch quantity {
     case .trainingLoss, .imagesPerSecond:
       lines.contains { $0.isPale }
-        ? "Mean over neighbouring steps; pale: single steps, thinned without their extremes lost." : ""
+        ? "Means; pale: single steps." : ""
     case .evaluationLoss, .accuracy:
       Set(lines.map(\.variant)).subtracting([""]).sorted().isEmpty
         ? "Test images." : "Solid: test images, raw weights. Dashed: held-out images or averaged weights."

@@ -42,7 +42,7 @@ struct RunDetails {
   /// - Throws: ``ReportError`` of kind `internal` if a image cannot be encoded.
   init(_ run: ReportedRun, datasets: DatasetCache, mistakeCount: Int) throws {
     self.run = run
-    var omissions: [String] = []
+    var omissions = run.remarks
     var names = run.description?.classNames ?? []
     var mistakes: [(Mistake, String)] = []
     if let predictions = run.predictions {

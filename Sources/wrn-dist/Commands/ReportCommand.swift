@@ -45,7 +45,8 @@ struct ReportCommand: ParsableCommand {
       return
     }
     try OutputFile.replace(target, with: contents)
-    for note in result.notes { StandardError.write("note: \(note)") }
+    for note in result.notes.prefix(10) { StandardError.write("note: \(note)") }
+    if result.notes.count > 10 { StandardError.write("note: and \(result.notes.count - 10) more of this kind") }
     let size = String(format: "%.1f", Double(contents.count) / 1e6)
     print("report of \(result.runCount) run\(result.runCount == 1 ? "" : "s") written to \(target) (\(size) MB)")
   }
