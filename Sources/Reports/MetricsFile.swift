@@ -85,11 +85,12 @@ struct MetricsFile {
   private mutating func add(_ line: UnsafeRawBufferPointer) {
     if let step = MetricLineParser.trainingStep(line) { return add(step) }
     guard let object = (try? JSONSerialization.jsonObject(with: Data(line))) as? [String: Any],
-      let number = (object["step"] as? NSNumber)?.intValue, (0...1 << 40).contains(number)
+      let value = (object["step"] as? NSNumber)?.doubleValue, (0...0x1p40).contains(value), value == value.rounded()
     else {
       damagedLineCount += 1
       return
     }
+    let number = Int(value)
     func float(_ key: String) -> Float { (object[key] as? NSNumber)?.floatValue ?? .nan }
     switch object["kind"] as? String {
     case "train":
@@ -176,6 +177,9 @@ enum MetricLineParser {
       return (.nan, start + 4)
     }
     guard line[start] == UInt8(ascii: "-") || (48...57).contains(line[start]) else { return nil }
+    // strtod also reads hexadecimal numbers, which JSON lacks.
+    let digits = line[start] == UInt8(ascii: "-") ? start + 1 : start
+    guard digits + 1 < line.count, line[digits + 1] | 0x20 != UInt8(ascii: "x") else { return nil }
     // strtod stops at the comma or brace after the number; the line's end follows in memory.
     var end: UnsafeMutablePointer<CChar>?
     let value = strtod((base + start).assumingMemoryBound(to: CChar.self), &end)

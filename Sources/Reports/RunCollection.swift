@@ -37,13 +37,14 @@ enum RunCollection {
       URL(fileURLWithPath: path).standardizedFileURL.path.split(separator: "/").map(String.init)
     }
     return components.map { own in
-      for length in 1...max(own.count, 1) {
+      guard !own.isEmpty else { return "/" }
+      for length in 1...own.count {
         let ending = own.suffix(length)
         if components.count(where: { $0.suffix(length) == ending }) == 1 || length == own.count {
           return ending.joined(separator: "/")
         }
       }
-      return "/"
+      return own.joined(separator: "/")
     }
   }
 

@@ -80,12 +80,14 @@ struct TextReports {
   static func markdownText(_ text: String) -> String {
     var result = ""
     for character in text {
-      if character.isNewline {
-        result += " "
-      } else if #"\`*_{}[]<>#|~&!"#.contains(character) {
-        result += "\\\(character)"
-      } else {
-        result.append(character)
+      switch character {
+      case _ where character.isNewline: result += " "
+      // Some renderers do not know backslashes before these.
+      case "<": result += "&lt;"
+      case ">": result += "&gt;"
+      case "&": result += "&amp;"
+      case "\\", "`", "*", "_", "{", "}", "[", "]", "#", "|", "~", "!": result += "\\\(character)"
+      default: result.append(character)
       }
     }
     return result

@@ -140,8 +140,9 @@ import Testing
   @Test func linesStandOutFromThePage() throws {
     func luminance(_ hex: String) -> Double {
       let value = Int(hex.dropFirst(), radix: 16) ?? 0
-      let channels = [16, 8, 0].map { Double(value >> $0 & 255) / 255 }.map {
-        $0 <= 0.03928 ? $0 / 12.92 : pow(($0 + 0.055) / 1.055, 2.4)
+      let channels = [16, 8, 0].map { (shift: Int) -> Double in
+        let level = Double(value >> shift & 255) / 255
+        return level <= 0.03928 ? level / 12.92 : pow((level + 0.055) / 1.055, 2.4)
       }
       return 0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2]
     }

@@ -36,7 +36,7 @@ import Training
     ("run.json", #"{"format_version":99}"#, "run.json is damaged or of a newer program"),
     ("predictions.json", "[]", "predictions.json is damaged or of a newer program"),
     ("checkpoints/step-00000400/state.json", "{}", "No checkpoint can be read: "),
-    ("checkpoints/latest", "../../etc/passwd", "There is no checkpoint yet."),
+    ("checkpoints/latest", "../../etc/passwd", "No checkpoint can be read: "),
   ])
   func damagedFilesAreNamed(file: String, contents: String, words: String) throws {
     let folder = try TemporaryDirectory()

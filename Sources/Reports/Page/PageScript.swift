@@ -18,8 +18,13 @@ enum PageScript {
         parent.appendChild(element);
         return element;
       };
-      const fixed = (value, decimals) => value.toLocaleString("en-US", {
-        minimumFractionDigits: decimals, maximumFractionDigits: decimals, useGrouping: Math.abs(value) >= 10000 });
+      // Halves are rounded to even, as in the tables: accuracies of 1,280 images often end in one.
+      const fixed = (value, decimals) => {
+        const scale = 10 ** decimals, below = Math.floor(value * scale);
+        if (value * scale - below === 0.5) value = (below % 2 === 0 ? below : below + 1) / scale;
+        return value.toLocaleString("en-US", {
+          minimumFractionDigits: decimals, maximumFractionDigits: decimals, useGrouping: Math.abs(value) >= 10000 });
+      };
       // A value as it was logged: single precision needs no more than nine digits.
       const exact = (value) => Math.abs(value) >= 10000 ? fixed(value, 1) : String(Number(value.toPrecision(7)));
       const shown = (chart, value) => chart.percent ? fixed(100 * value, 2) + " %" : exact(value);
@@ -278,6 +283,13 @@ enum PageScript {
       document.querySelectorAll("input[data-run]").forEach((input) => input.addEventListener("change", () => {
         const run = Number(input.dataset.run);
         if (input.checked) hidden.delete(run); else hidden.add(run);
+        drawAll();
+      }));
+      document.querySelectorAll("button[data-all]").forEach((button) => button.addEventListener("click", () => {
+        document.querySelectorAll("input[data-run]").forEach((input) => {
+          input.checked = !!button.dataset.all;
+          if (input.checked) hidden.delete(Number(input.dataset.run)); else hidden.add(Number(input.dataset.run));
+        });
         drawAll();
       }));
       let lastWidth = 0;

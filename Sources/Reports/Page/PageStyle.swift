@@ -64,6 +64,8 @@ enum PageStyle {
       img.exact{image-rendering:pixelated}
       img.kernels{width:min(100%,462px);height:auto;display:block}
       img.matrix{width:min(100%,500px);height:auto;display:block}
+      .split{display:flex;flex-wrap:wrap;gap:0 56px}
+      .split>div{min-width:0;max-width:100%}
       .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:0 40px}
       .columns>div{min-width:0}
       details.run{border-top:1px solid var(--rule);padding:6px 0}

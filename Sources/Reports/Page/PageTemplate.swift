@@ -46,6 +46,7 @@ enum PageTemplate {
     <h2 id="curves">Curves</h2>
     <div class="toolbar">
     <fieldset data-needs-script hidden><label><input type="radio" name="mode" value="step" checked>Steps</label><label><input type="radio" name="mode" value="epoch">Epochs</label><label><input type="radio" name="mode" value="time">Time</label></fieldset>
+    {{#has_many}}<span data-needs-script hidden><button data-all="1">Show all</button> <button data-all="">Hide all</button></span>{{/has_many}}
     <div class="legend">{{#legend}}<label><input type="checkbox" data-run="{{index}}" data-needs-script hidden checked> {{{swatch}}}{{name}}</label>{{/legend}}</div>
     </div>
     <p class="note" data-needs-script hidden>Point at a chart for values. Drag across it to zoom; a double click shows everything again. The arrow keys move the pointer of the selected chart. Pale lines are single steps, thinned without losing extremes; strong ones are means over neighbouring steps.</p>
@@ -84,7 +85,7 @@ enum PageTemplate {
     {{#classification}}
     <h3>Predictions</h3>
     <p class="note">{{what}}</p>
-    <div class="columns">
+    <div class="split">
     {{#matrix}}
     <div><h3>Confusion matrix</h3><p class="note">Rows are the labels, columns the predictions; a darker cell is a larger share of its row.</p><div class="scroll"><table class="confusion"><thead><tr><th></th>{{#names}}<th>{{.}}</th>{{/names}}</tr></thead><tbody>
     {{{body}}}</tbody></table></div></div>

@@ -32,7 +32,8 @@ struct ReportPage {
     let comparison = RunComparison(runs: runs)
     var context: [String: Any] = [
       "title": runs.count == 1 ? "Training run \(runs[0].name)" : "\(runs.count) training runs",
-      "subtitle": subtitle, "style": PageStyle.css, "script": PageScript.javaScript, "version": version, "date": date,
+      "subtitle": subtitle, "style": PageStyle.css + (runs.count > 8 ? "\n.chart .pale{opacity:.12}" : ""),
+      "has_many": runs.count > 4, "script": PageScript.javaScript, "version": version, "date": date,
       "data": PageData(charts, quantities, parts: parts).text, "notes": notes, "has_notes": !notes.isEmpty,
       "cards": cards, "has_cards": runs.count <= 8,
       "legend": runs.indices.map {
