@@ -15,28 +15,31 @@ final class DatasetCache {
   /// - Throws: ``ReportError`` or `DatasetError` if it is not here, or another one is.
   func dataset(of run: ReportedRun) throws -> ImageDataset {
     let kind = run.setting("dataset").flatMap(DatasetKind.init(rawValue:)) ?? .cifar10
-    var data = run.setting("data") ?? "auto"
-    if !["auto", "synthetic"].contains(data), !data.hasPrefix("/"), !FileManager.default.fileExists(atPath: data),
-      let start = run.description?.sessions.last?.directory
-    {
-      data = "\(start)/\(data)"
+    // What the run was told, and what it found, if this process finds something else.
+    let choices = [run.setting("data") ?? "auto", run.description?.dataDirectory].compactMap { $0 }
+    var failure: (any Error)?
+    for choice in choices {
+      do {
+        let dataset = try open(choice, kind)
+        if try isSame(dataset, as: run) { return dataset }
+      } catch { failure = failure ?? error }
     }
-    let key = "\(kind.rawValue)\n\(data)"
-    if sources[key] == nil { sources[key] = Result { try DataSource(data, kind: kind) } }
-    guard let dataset = try sources[key]?.get().dataset else { throw ReportError(.internal, "no data set.") }
-    let isSame: Bool
-    if let facts = run.facts {
-      isSame = try dataset.fingerprint() == facts.dataFingerprint
-    } else if let digest = run.description?.dataDigest {
-      isSame = dataset.manifest().map { "\($0.name): \($0.value)" }.joined(separator: "; ") == digest
-    } else {
-      isSame = false
-    }
-    guard isSame else {
-      throw ReportError(
+    throw failure
+      ?? ReportError(
         .bad, "the data set here is not the one that the run was trained on; set $\(kind.environmentVariable).")
-    }
-    return dataset
+  }
+
+  private func open(_ choice: String, _ kind: DatasetKind) throws -> ImageDataset {
+    let key = "\(kind.rawValue)\n\(choice)"
+    let source = sources[key] ?? Result { try DataSource(choice, kind: kind) }
+    sources[key] = source
+    return try source.get().dataset
+  }
+
+  private func isSame(_ dataset: ImageDataset, as run: ReportedRun) throws -> Bool {
+    if let facts = run.facts { return try dataset.fingerprint() == facts.dataFingerprint }
+    guard let digest = run.description?.dataDigest else { return false }
+    return dataset.manifest().map { "\($0.name): \($0.value)" }.joined(separator: "; ") == digest
   }
 }
 

@@ -51,12 +51,13 @@ struct TextReports {
     for run in comparison.runs {
       for note in run.notes { lines.append("- \(Self.markdownText(run.name)): \(Self.markdownText(note))") }
     }
+    if comparison.runs.contains(where: { !$0.notes.isEmpty }) { lines.append("") }
     if let settings = comparison.differingSettings {
-      lines += ["", "## Settings that differ", ""] + Self.markdownTable(settings)
+      lines += ["## Settings that differ", ""] + Self.markdownTable(settings)
     }
     for table in comparison.postTables {
       lines += [
-        "", "## \(Self.markdownText(comparison.runs[table.run].name)) and the post, widen factor \(table.widenFactor)",
+        "## \(Self.markdownText(comparison.runs[table.run].name)) and the post, widen factor \(table.widenFactor)",
         "",
       ]
       lines += Self.markdownTable(RunComparison.Table(columns: RunComparison.postColumns, rows: table.rows))

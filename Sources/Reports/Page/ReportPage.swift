@@ -117,7 +117,7 @@ struct ReportPage {
         ? "Means; pale: single steps." : ""
     case .evaluationLoss, .accuracy:
       Set(lines.map(\.variant)).subtracting([""]).sorted().isEmpty
-        ? "Test images." : "Solid: test images, raw weights. Dashed: held-out images or averaged weights."
+        ? "Test images." : "Dashed: held-out images, averaged weights."
     }
   }
 

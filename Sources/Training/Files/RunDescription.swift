@@ -72,6 +72,8 @@ public struct RunDescription: Codable, Hashable, Sendable {
   public var parameterCount: Int
   /// The data set in one line.
   public var data: String
+  /// The absolute path of the data set's directory; `nil` for the embedded synthetic set.
+  public var dataDirectory: String?
   /// The training images that are not held out.
   public var trainingCount: Int
   /// The test images.
@@ -85,12 +87,14 @@ public struct RunDescription: Codable, Hashable, Sendable {
 
   /// Creates a description.
   public init(
-    network: String, parameterCount: Int, data: String, trainingCount: Int, testCount: Int, classNames: [String],
+    network: String, parameterCount: Int, data: String, dataDirectory: String? = nil, trainingCount: Int,
+    testCount: Int, classNames: [String],
     dataDigest: String, sessions: [Session]
   ) {
     self.network = network
     self.parameterCount = parameterCount
     self.data = data
+    self.dataDirectory = dataDirectory
     self.trainingCount = trainingCount
     self.testCount = testCount
     self.classNames = classNames

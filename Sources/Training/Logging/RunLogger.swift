@@ -214,16 +214,17 @@ public final class RunLogger {
   ///
   /// - Parameters:
   ///   - session: The start of the program.
-  ///   - dataset: The data set.
-  ///   - data: The data set in one line.
+  ///   - source: The data set.
   ///   - parameterCount: The number of trained parameters.
   /// - Throws: ``CheckpointError`` if it cannot be written.
   public func describe(
-    _ session: RunDescription.Session, dataset: ImageDataset, data: String, parameterCount: Int
+    _ session: RunDescription.Session, source: DataSource, parameterCount: Int
   ) throws {
     let description = RunDescription(
-      network: networkName, parameterCount: parameterCount, data: data, trainingCount: trainingCount,
-      testCount: dataset.test.count, classNames: dataset.classNames, dataDigest: dataDigest ?? dataFingerprint,
+      network: networkName, parameterCount: parameterCount, data: source.description,
+      dataDirectory: source.directory.map { URL(fileURLWithPath: $0).standardizedFileURL.path },
+      trainingCount: trainingCount, testCount: source.dataset.test.count, classNames: source.dataset.classNames,
+      dataDigest: dataDigest ?? dataFingerprint,
       sessions: [session])
     try description.write(to: output)
   }

@@ -60,7 +60,7 @@ struct TrainCommand: ParsableCommand {
       let session = try RunSession.session(
         threadCount: run.pool.workerCount, engine: selection.description, completedSteps: completedSteps, communicator)
       try run.recorder?.describe(
-        session, dataset: run.dataset, data: run.source.description, parameterCount: run.model.graph.parameterCount)
+        session, source: run.source, parameterCount: run.model.graph.parameterCount)
       try trainer.run(writing: trace)
       run.recorder?.reportEnd()
     }
