@@ -1,61 +1,61 @@
 import Foundation
 
 /// The contents of a run's `metrics.jsonl`, as far as they can be read.
-struct MetricsFile {
+package struct MetricsFile {
   /// One training step.
-  struct Step {
+  package struct Step {
     /// The number of the step.
-    var step = 0
+    package var step = 0
     /// The mean loss over the batch; NaN where the file has `null`.
-    var loss = Float.nan
+    package var loss = Float.nan
     /// The learning rate.
-    var learningRate = Float.nan
+    package var learningRate = Float.nan
     /// The global batch size divided by the duration of the step.
-    var imagesPerSecond = Float.nan
+    package var imagesPerSecond = Float.nan
     /// The seconds of the step without waiting for other ranks.
-    var computeSeconds = Float.nan
+    package var computeSeconds = Float.nan
     /// The seconds that rank 0 waited for other ranks.
-    var communicationSeconds = Float.nan
+    package var communicationSeconds = Float.nan
     /// The seconds that rank 0 waited for images.
-    var dataSeconds = Float.nan
+    package var dataSeconds = Float.nan
   }
 
   /// One evaluation.
-  struct Evaluation: Hashable {
+  package struct Evaluation: Hashable {
     /// The last step of the weights.
-    var step = 0
+    package var step = 0
     /// The mean cross entropy; NaN where the file has `null`.
-    var loss = Double.nan
+    package var loss = Double.nan
     /// The fraction of correct images, 0 … 1.
-    var accuracy = Double.nan
+    package var accuracy = Double.nan
     /// The same with mirror images, if they were evaluated.
-    var mirroredAccuracy: Double?
+    package var mirroredAccuracy: Double?
     /// The number of images.
-    var exampleCount: Int?
+    package var exampleCount: Int?
     /// Whether the images are held-out training images; if not, test images.
-    var isHeldOut = false
+    package var isHeldOut = false
     /// Whether the weights are averaged ones.
-    var isAverage = false
+    package var isAverage = false
   }
 
   /// The steps, ascending.
-  private(set) var steps: [Step] = []
+  package private(set) var steps: [Step] = []
   /// The evaluations, by ascending steps.
-  private(set) var evaluations: [Evaluation] = []
+  package private(set) var evaluations: [Evaluation] = []
   /// The number of lines that are not JSON objects of this file's kinds.
-  private(set) var damagedLineCount = 0
+  package private(set) var damagedLineCount = 0
   /// Whether the last line has no end, as that of a run that is writing.
-  private(set) var hasPartialLine = false
+  package private(set) var hasPartialLine = false
 
   /// Reads a file; one that is missing is empty.
-  init(_ path: String) {
+  package init(_ path: String) {
     self.init((try? Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)) ?? Data())
   }
 
   /// Reads the contents of a file.
   ///
   /// A step that occurs again, as after a resume of an older program, replaces the earlier lines from it on.
-  init(_ data: Data) {
+  package init(_ data: Data) {
     data.withUnsafeBytes { bytes in
       guard let base = bytes.baseAddress else { return }
       var start = 0

@@ -2,18 +2,18 @@ import CPNG
 import Foundation
 
 /// An RGB image with 8 bits per channel, and its encoding as PNG by libpng.
-struct PNGImage {
+package struct PNGImage {
   /// The columns.
-  let width: Int
+  package let width: Int
   /// The rows.
-  let height: Int
+  package let height: Int
   /// The pixels, `HWC` with red, green and blue.
-  private(set) var pixels: [UInt8]
+  package private(set) var pixels: [UInt8]
 
   /// Creates a image of one color.
   ///
   /// - Precondition: `width` and `height` are positive.
-  init(width: Int, height: Int, gray: UInt8 = 255) {
+  package init(width: Int, height: Int, gray: UInt8 = 255) {
     precondition(width > 0 && height > 0, "a image has at least one pixel")
     self.width = width
     self.height = height
@@ -23,7 +23,7 @@ struct PNGImage {
   /// Creates a image from pixels, `HWC`.
   ///
   /// - Precondition: There are 3·`width`·`height` values.
-  init(width: Int, height: Int, pixels: [UInt8]) {
+  package init(width: Int, height: Int, pixels: [UInt8]) {
     precondition(pixels.count == 3 * width * height, "a image has three values per pixel")
     self.width = width
     self.height = height
@@ -31,7 +31,7 @@ struct PNGImage {
   }
 
   /// The red, green and blue of a pixel.
-  subscript(row: Int, column: Int) -> (red: UInt8, green: UInt8, blue: UInt8) {
+  package subscript(row: Int, column: Int) -> (red: UInt8, green: UInt8, blue: UInt8) {
     get {
       let start = 3 * (row * width + column)
       return (pixels[start], pixels[start + 1], pixels[start + 2])
@@ -45,7 +45,7 @@ struct PNGImage {
   /// The image as a PNG file.
   ///
   /// - Throws: ``ReportError`` if libpng fails, for example for want of memory.
-  func png() throws -> Data {
+  package func png() throws -> Data {
     var image = png_image()
     image.version = png_uint_32(PNG_IMAGE_VERSION)
     image.width = png_uint_32(width)
@@ -68,5 +68,5 @@ struct PNGImage {
   /// The image as the address of an `img` element: `data:image/png;base64,…`.
   ///
   /// - Throws: ``ReportError`` if libpng fails.
-  func dataAddress() throws -> String { "data:image/png;base64," + (try png()).base64EncodedString() }
+  package func dataAddress() throws -> String { "data:image/png;base64," + (try png()).base64EncodedString() }
 }

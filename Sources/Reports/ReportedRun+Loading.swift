@@ -8,7 +8,7 @@ extension ReportedRun {
   /// - Parameters:
   ///   - directory: The run's directory; it is not changed.
   ///   - name: The name in the report.
-  init(_ directory: String, name: String) {
+  package init(_ directory: String, name: String) {
     self.directory = directory
     self.name = name
     var notes: [String] = []

@@ -4,7 +4,7 @@ import Training
 /// A run as far as its directory can be read: settings, logs, predictions and the newest checkpoint.
 ///
 /// Nothing about a directory is trusted: what is missing, damaged or of another version becomes a sentence in ``notes``.
-struct ReportedRun {
+package struct ReportedRun {
   /// How far a run has come.
   enum Progress: Hashable {
     /// All steps are done.

@@ -2,7 +2,7 @@ import Foundation
 import Training
 
 /// The directories of the runs of a report, with a unique name each.
-enum RunCollection {
+package enum RunCollection {
   /// Finds the runs that paths name.
   ///
   /// A path is a run's directory, or a directory whose subdirectories are runs, as `sweep` and `runs/` have them.
@@ -10,7 +10,7 @@ enum RunCollection {
   /// - Parameter paths: The paths.
   /// - Returns: Directories and names, in the order of the paths; subdirectories by name. A directory counts once.
   /// - Throws: ``ReportError`` of kind `bad` if a path is neither.
-  static func find(_ paths: [String]) throws -> [(directory: String, name: String)] {
+  package static func find(_ paths: [String]) throws -> [(directory: String, name: String)] {
     var directories: [String] = []
     for path in paths {
       var isDirectory: ObjCBool = false
@@ -32,7 +32,7 @@ enum RunCollection {
   }
 
   /// Returns the shortest endings of paths that tell them apart.
-  static func names(_ directories: [String]) -> [String] {
+  package static func names(_ directories: [String]) -> [String] {
     let components = directories.map { path in
       URL(fileURLWithPath: path).standardizedFileURL.path.split(separator: "/").map(String.init)
     }

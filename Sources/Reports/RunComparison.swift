@@ -2,33 +2,36 @@ import Charts
 import Foundation
 
 /// Tables over all runs of a report, as text that every format shares.
-struct RunComparison {
+package struct RunComparison {
   /// A table: a heading per column, and rows of cells.
-  struct Table: Hashable {
+  package struct Table: Hashable {
     /// The headings.
-    var columns: [String]
+    package var columns: [String]
     /// The rows; each has a cell per column.
-    var rows: [[String]]
+    package var rows: [[String]]
   }
 
   /// The post's figures beside those of one run.
-  struct PostTable {
+  package struct PostTable {
     /// The run's index in the report.
-    let run: Int
+    package let run: Int
     /// The widen factor.
-    let widenFactor: Int
+    package let widenFactor: Int
     /// The rows: step; own and the post's training loss, evaluation loss, accuracy and seconds.
-    let rows: [[String]]
+    package let rows: [[String]]
   }
 
   /// The runs.
-  let runs: [ReportedRun]
+  package let runs: [ReportedRun]
+
+  /// Compares runs.
+  package init(runs: [ReportedRun]) { self.runs = runs }
 
   /// The text in place of a value that is missing.
   static let missing = "–"
 
   /// One row per run: state, network, steps, results and speed.
-  var summary: Table {
+  package var summary: Table {
     Table(
       columns: [
         "run", "network", "parameters", "steps", "epochs", "training loss", "evaluation loss", "accuracy",
@@ -65,7 +68,7 @@ struct RunComparison {
   /// The settings that differ, one row per run and one column per setting; `nil` if none differ.
   ///
   /// The output directory always differs, and is left out.
-  var differingSettings: Table? {
+  package var differingSettings: Table? {
     let names = orderedSettingNames.filter { name in
       name != "output-dir" && Set(runs.map { $0.setting(name) }).count > 1
     }
@@ -76,7 +79,7 @@ struct RunComparison {
   }
 
   /// The tables beside the post's figures, of all runs that repeat its experiment.
-  var postTables: [PostTable] {
+  package var postTables: [PostTable] {
     runs.indices.compactMap { index in
       let run = runs[index]
       guard let rows = PostResults.rows(for: Dictionary(run.settings.map { ($0.name, $0.value) }) { $1 }) else {
@@ -136,7 +139,7 @@ struct RunComparison {
   private static func seconds(_ value: Double?) -> String { value.map { NumberText.fixed($0, decimals: 1) } ?? missing }
 
   /// A duration: `12.3 s`, `4 min 05 s`, `1 h 02 min`.
-  static func duration(_ seconds: Double?) -> String {
+  package static func duration(_ seconds: Double?) -> String {
     guard let seconds, seconds.isFinite, seconds > 0, seconds < 1e12 else { return missing }
     if seconds < 60 { return NumberText.fixed(seconds, decimals: 1) + " s" }
     let whole = Int(seconds.rounded())

@@ -5,7 +5,7 @@ import Tensors
 import Training
 
 /// The images of a report: kernels of the first layer, and test images.
-enum RunPictures {
+package enum RunPictures {
   /// The first layer's kernels as one image, with a gray line between them.
   ///
   /// Each kernel's values are mapped to 0 … 255 by its own largest magnitude; 0 is mid-gray. Red, green and blue are the
@@ -14,7 +14,7 @@ enum RunPictures {
   /// - Parameter checkpoint: The checkpoint.
   /// - Returns: The image, at one pixel per weight.
   /// - Throws: `CheckpointError` if the weights cannot be read.
-  static func kernels(_ checkpoint: Checkpoint) throws -> PNGImage {
+  package static func kernels(_ checkpoint: Checkpoint) throws -> PNGImage {
     let model = ModelState(try checkpoint.configuration().graph())
     try checkpoint.loadWeights(into: model)
     guard let weight = model.graph.parameterLayout["stem.weight"], weight.shape.rank == 4 else {
@@ -27,7 +27,8 @@ enum RunPictures {
   }
 
   /// Draws kernels, `RSCK` with three input channels, eight per row.
-  static func kernels(_ values: [Float], _ rows: Int, _ columns: Int, _ channels: Int, _ count: Int) -> PNGImage {
+  package static func kernels(_ values: [Float], _ rows: Int, _ columns: Int, _ channels: Int, _ count: Int) -> PNGImage
+  {
     let perRow = min(count, 8)
     let height = count.dividedRoundingUp(by: perRow) * (rows + 1) + 1
     var image = PNGImage(width: perRow * (columns + 1) + 1, height: height, gray: 128)
@@ -58,7 +59,7 @@ enum RunPictures {
   /// A test image.
   ///
   /// - Throws: `DatasetError` if the record is invalid.
-  static func image(_ index: Int, of split: ImageDataset.Split) throws -> PNGImage {
+  package static func image(_ index: Int, of split: ImageDataset.Split) throws -> PNGImage {
     let size = ImageDataset.imageSize
     let pixels = AlignedBuffer<Float>(count: 3 * size * size)
     _ = try split.readRecord(at: index, pixels: pixels.pointer)
@@ -66,7 +67,7 @@ enum RunPictures {
   }
 
   /// A confusion matrix as a image: one pixel per cell, darker for a larger share of the label's images.
-  static func confusion(_ matrix: ConfusionMatrix) -> PNGImage {
+  package static func confusion(_ matrix: ConfusionMatrix) -> PNGImage {
     var image = PNGImage(width: matrix.classCount, height: matrix.classCount)
     for label in 0..<matrix.classCount {
       let row = Array(matrix.row(label))

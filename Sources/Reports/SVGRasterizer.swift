@@ -3,7 +3,7 @@ import Foundation
 /// The conversion of SVG to PNG by librsvg's command `rsvg-convert`, which is looked up in PATH.
 ///
 /// A command, because only this format needs it; the library would bring 30 packages to every machine.
-enum SVGRasterizer {
+package enum SVGRasterizer {
   /// Converts a document.
   ///
   /// - Parameters:
@@ -12,7 +12,7 @@ enum SVGRasterizer {
   ///   - path: The value of the environment variable `PATH`.
   /// - Returns: The PNG file.
   /// - Throws: ``ReportError`` of kind `missingTool` if the command is not installed or fails.
-  static func png(
+  package static func png(
     _ svg: String, scale: Double = 2, path: String = ProcessInfo.processInfo.environment["PATH"] ?? ""
   ) throws -> Data {
     let tool = path.split(separator: ":").map { "\($0)/rsvg-convert" }.first {

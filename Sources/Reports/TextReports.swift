@@ -1,7 +1,7 @@
 import Foundation
 
 /// The report as tables of text: CSV (RFC 4180) and Markdown.
-struct TextReports {
+package struct TextReports {
   /// The runs.
   let comparison: RunComparison
 
@@ -70,7 +70,7 @@ struct TextReports {
   /// A field of CSV: in quotes if it has a comma, quote, line end or outer space.
   ///
   /// A field that a spreadsheet would take for a formula gets an apostrophe, because names come from directories.
-  static func csvField(_ text: String) -> String {
+  package static func csvField(_ text: String) -> String {
     var text = text
     if let first = text.first, "=+-@\t\r".contains(first), Double(text) == nil { text = "'" + text }
     let needsQuotes = text.contains { ",\"".contains($0) || $0.isNewline } || text.hasPrefix(" ") || text.hasSuffix(" ")
@@ -78,7 +78,7 @@ struct TextReports {
   }
 
   /// A text as Markdown that is shown as it is, on one line.
-  static func markdownText(_ text: String) -> String {
+  package static func markdownText(_ text: String) -> String {
     var result = ""
     for character in text {
       switch character {

@@ -1,8 +1,7 @@
 import Foundation
+import Reports
 import TestSupport
 import Testing
-
-@testable import Reports
 
 /// The page in headless Chromium: no errors, fitting widths, values under the pointer, zoom, units of x.
 ///

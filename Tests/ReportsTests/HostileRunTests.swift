@@ -1,9 +1,8 @@
 import Foundation
+import Reports
 import TestSupport
 import Testing
 import Training
-
-@testable import Reports
 
 /// Runs that are going, half-written, damaged or of other versions; and names that try to escape.
 @Suite struct HostileRunTests {

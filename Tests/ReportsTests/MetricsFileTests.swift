@@ -1,7 +1,6 @@
 import Foundation
+import Reports
 import Testing
-
-@testable import Reports
 
 /// Logs as they are, and as they should not be.
 @Suite struct MetricsFileTests {

@@ -1,9 +1,8 @@
 import Foundation
+import Reports
 import TestSupport
 import Testing
 import Training
-
-@testable import Reports
 
 /// What the formats contain.
 @Suite struct ReportTests {

@@ -1,10 +1,9 @@
 import CPNG
 import Datasets
 import Foundation
+import Reports
 import Testing
 import Training
-
-@testable import Reports
 
 /// Pictures, decoded again by libpng.
 @Suite struct RunPicturesTests {

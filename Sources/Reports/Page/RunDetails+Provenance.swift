@@ -37,7 +37,7 @@ extension RunDetails {
   }
 
   /// An argument as a POSIX shell reads it back.
-  static func shellQuoted(_ argument: String) -> String {
+  package static func shellQuoted(_ argument: String) -> String {
     let plain = argument.unicodeScalars.allSatisfy {
       $0.isASCII
         && ($0.properties.isAlphabetic || $0.properties.numericType != nil || "-_./,:=+@%".unicodeScalars.contains($0))

@@ -4,17 +4,17 @@ import Foundation
 import Training
 
 /// A run with the images and tables of its section of the page.
-struct RunDetails {
+package struct RunDetails {
   /// An image that was classified wrongly.
-  struct Mistake {
+  package struct Mistake {
     /// The index in the test set.
-    let image: Int
+    package let image: Int
     /// The label.
-    let label: Int
+    package let label: Int
     /// The predicted class.
-    let prediction: Int
+    package let prediction: Int
     /// The probability of the prediction, 0 … 1.
-    let confidence: Double
+    package let confidence: Double
   }
 
   /// The run.
@@ -81,7 +81,7 @@ struct RunDetails {
   }
 
   /// The images that were classified wrongly, by falling confidence; equal ones by image.
-  static func mistakes(_ predictions: Predictions) -> [Mistake] {
+  package static func mistakes(_ predictions: Predictions) -> [Mistake] {
     predictions.images.indices.filter { predictions.labels[$0] != predictions.predictions[$0] }.map {
       Mistake(
         image: predictions.images[$0], label: predictions.labels[$0], prediction: predictions.predictions[$0],
@@ -172,7 +172,7 @@ struct RunDetails {
   }
 
   /// The pairs of label and wrong prediction, most frequent first.
-  static func confusions(_ matrix: ConfusionMatrix) -> [(label: Int, prediction: Int, count: Int)] {
+  package static func confusions(_ matrix: ConfusionMatrix) -> [(label: Int, prediction: Int, count: Int)] {
     (0..<matrix.classCount).flatMap { label in
       Array(matrix.row(label)).enumerated().filter { $0.offset != label && $0.element > 0 }
         .map { (label: label, prediction: $0.offset, count: $0.element) }

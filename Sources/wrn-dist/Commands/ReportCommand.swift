@@ -29,7 +29,6 @@ struct ReportCommand: ParsableCommand {
   @Option(help: "Threads for --evaluate. (default: the cores of this process)") var threads: Int?
 
   func validate() throws {
-    if runs.isEmpty { throw ValidationError("give at least one run.") }
     if let threads, threads < 1 { throw ValidationError("--threads \(threads) must be at least 1.") }
   }
 
