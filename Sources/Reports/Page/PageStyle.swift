@@ -77,6 +77,6 @@ enum PageStyle {
       dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
       footer{margin:50px 0 30px;color:var(--soft);font-size:.9rem}
       @media(max-width:520px){main,header{padding-left:14px;padding-right:14px}h1{font-size:1.5rem}dl{grid-template-columns:1fr}dd{margin-bottom:6px}th,td{padding:4px 8px}.legend{max-height:5.5em}}
-      @media print{nav,.toolbar fieldset,button{display:none!important}.toolbar{position:static}.legend{max-height:none}body{font-size:10.5pt}main,header{max-width:none}figure,tr,.card{break-inside:avoid}h2,h3{break-after:avoid}.scroll{overflow:visible}table{font-size:8.5pt}th,td{padding:3px 5px}.confusion td,.bars i{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
+      @media print{nav,.toolbar fieldset,.toolbar input,button,p[data-needs-script]{display:none!important}.charts,.columns{grid-template-columns:1fr 1fr}.columns>div,.images figure{break-inside:avoid}.toolbar{position:static}.legend{max-height:none}body{font-size:10.5pt}main,header{max-width:none}figure,tr,.card{break-inside:avoid}h2,h3{break-after:avoid}.scroll{overflow:visible}table{font-size:8.5pt}th,td{padding:3px 5px}.confusion td,.bars i{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
       """
 }
