@@ -8,6 +8,7 @@ let strict: [SwiftSetting] =
 
 let argumentParser = Target.Dependency.product(
   name: "ArgumentParser", package: "swift-argument-parser")
+let mustache = Target.Dependency.product(name: "Mustache", package: "swift-mustache")
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
@@ -43,6 +44,7 @@ let libraries: [Target] = [
   .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
   .target(name: "Support", swiftSettings: strict),
   .target(name: "Digests", dependencies: ["COpenSSL"], swiftSettings: strict),
+  .target(name: "Charts", swiftSettings: strict),
   .target(name: "Tensors", dependencies: ["Support"], swiftSettings: strict),
   .target(name: "Collectives", dependencies: ["Support"], swiftSettings: strict),
   .target(name: "Clusters", dependencies: ["Support"], swiftSettings: strict),
@@ -70,6 +72,12 @@ let libraries: [Target] = [
   .target(
     name: "Exporting", dependencies: ["Tensors", "Models", "Datasets", "Training", "CZlib", protobuf],
     exclude: ["Protos/onnx.proto", "Protos/generate"], swiftSettings: strict),
+  .target(
+    name: "Reports",
+    dependencies: [
+      "Support", "Tensors", "Collectives", "Charts", "Models", "Datasets", "Training", "Images", mustache, yams,
+    ],
+    swiftSettings: strict),
 ]
 
 // The executable specification, beside the program, and what holds engines against it: training never sees either.
@@ -84,8 +92,9 @@ let program: [Target] = [
   .executableTarget(
     name: "wrn-dist",
     dependencies: [
-      "Support", "Tensors", "Collectives", "Clusters", "BLASKernels", "OpenMPI", "Models", "Optimizers", "Datasets",
-      "DataParallel", "Training", "Images", "Exporting", "KernelDiagnostics", argumentParser, yams,
+      "Support", "Tensors", "Collectives", "Clusters", "Charts", "BLASKernels", "OpenMPI", "Models", "Optimizers",
+      "Datasets", "DataParallel", "Training", "Images", "Exporting", "Reports", "KernelDiagnostics", argumentParser,
+      yams,
     ],
     swiftSettings: strict)
 ]
@@ -112,6 +121,10 @@ let tests: [Target] = [
   .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "TestSupport"]),
   .testTarget(
     name: "OpenMPITests", dependencies: ["Collectives", "OpenMPI", "TestSupport", "rank-worker"]),
+  .testTarget(name: "ChartsTests", dependencies: ["Charts"]),
+  .testTarget(
+    name: "ReportsTests",
+    dependencies: ["Charts", "Datasets", "Models", "Training", "Images", "Reports", "TestSupport", "wrn-dist"]),
   .testTarget(name: "ClustersTests", dependencies: ["Clusters", "TestSupport"]),
   .testTarget(name: "TracingTests", dependencies: ["Tracing"]),
   .testTarget(name: "LaunchTests", dependencies: ["Clusters", "TestSupport", "wrn-dist"]),
@@ -158,6 +171,7 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-protobuf.git", from: "1.39.0"),
+    .package(url: "https://github.com/hummingbird-project/swift-mustache.git", from: "2.1.1"),
     .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
   ],
   targets: kernelBuilds + libraries + program + reference + tests)

@@ -24,6 +24,18 @@ public struct RGBImage: Sendable, Hashable {
       pixels: (0..<height * width).flatMap { _ in [red, green, blue] })
   }
 
+  /// The red, green and blue of a pixel.
+  public subscript(row: Int, column: Int) -> (red: UInt8, green: UInt8, blue: UInt8) {
+    get {
+      let start = 3 * (row * width + column)
+      return (pixels[start], pixels[start + 1], pixels[start + 2])
+    }
+    set {
+      let start = 3 * (row * width + column)
+      (pixels[start], pixels[start + 1], pixels[start + 2]) = newValue
+    }
+  }
+
   /// Copies the values to three planes, `CHW`, the layout of CIFAR-10's records.
   ///
   /// - Parameter planes: The destination, 3·`height`·`width` bytes.

@@ -90,6 +90,38 @@ public final class Evaluation {
   /// The number of images of every evaluation.
   public var exampleCount: Int { batches(of: split, configuration.evalBatches, index: 0).reduce(0) { $0 + $1.count } }
 
+  /// The index in the test set of every image of an evaluation, in the order of its logits.
+  ///
+  /// - Parameter index: The number of evaluations before it.
+  /// - Returns: The indices.
+  public func images(index: Int) -> [Int] {
+    batches(of: split, configuration.evalBatches, index: index).flatMap { $0 }.map { $0 % split.count }
+  }
+
+  /// The predictions of an evaluation of the test images.
+  ///
+  /// - Parameters:
+  ///   - logits: The logits that it has written, `[exampleCount, classes]`.
+  ///   - index: The number of evaluations before it.
+  ///   - step: The last step of the weights.
+  ///   - weights: The weights.
+  /// - Returns: The predictions.
+  /// - Throws: `DatasetError` if a record is invalid.
+  public func predictions(
+    logits: ParameterStore, index: Int, step: Int, weights: EvaluatedWeights
+  ) throws -> Predictions {
+    try Predictions(
+      logits: UnsafeBufferPointer(logits.elements), images: images(index: index), split: split, step: step,
+      weights: weights, statistics: configuration.evalStatistics.rawValue)
+  }
+
+  /// Allocates a store for the logits of an evaluation: the tensor `logits` `[exampleCount, classes]`.
+  public func makeLogits() -> ParameterStore {
+    var layout = ParameterLayout()
+    layout.append("logits", .bias, Shape(exampleCount, graph.classCount))
+    return ParameterStore(layout)
+  }
+
   /// Collective: evaluates; blocks until all ranks have contributed their batches.
   ///
   /// Bitwise reproducible for any number of ranks and threads.

@@ -250,8 +250,15 @@ public final class Trainer {
         try logger?.record(result, EvaluationLabel(images: .validation, weights: weights), step: number)
       }
       if validation == nil || number == configuration.steps {
-        let result = try evaluation(index: evaluationIndex(number))
+        let index = evaluationIndex(number)
+        // A few hundred KiB, allocated when the steps are done: a report shows the predictions of the last evaluation.
+        let logits = number == configuration.steps ? evaluation.makeLogits() : nil
+        let result = try evaluation(index: index, logits: logits?.pointer)
         try logger?.record(result, EvaluationLabel(images: .test, weights: weights), step: number)
+        if let logger, let logits {
+          try logger.record(
+            evaluation.predictions(logits: logits, index: index, step: number, weights: weights))
+        }
       }
     }
     try withFittingStatistics(number) { try evaluate(.raw) }

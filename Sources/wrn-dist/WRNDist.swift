@@ -17,8 +17,8 @@ struct WRNDist: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      TrainCommand.self, EvaluateCommand.self, PredictCommand.self, ExportCommand.self, InspectCommand.self,
-      BenchmarkCommand.self, DataCommand.self, DoctorCommand.self, PlanCommand.self,
+      TrainCommand.self, EvaluateCommand.self, PredictCommand.self, ExportCommand.self, ReportCommand.self,
+      InspectCommand.self, BenchmarkCommand.self, DataCommand.self, DoctorCommand.self, PlanCommand.self,
     ],
     defaultSubcommand: TrainCommand.self)
 

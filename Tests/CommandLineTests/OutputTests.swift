@@ -51,7 +51,10 @@ import Testing
         "2",
       ]
     ).succeed()
-    #expect(folder.names("run") == ["checkpoints", "config.yaml", "eval", "metrics.jsonl", "train"])
+    #expect(
+      folder.names("run") == [
+        "checkpoints", "config.yaml", "eval", "metrics.jsonl", "predictions.json", "run.json", "train",
+      ])
     #expect(folder.names("run/checkpoints") == ["latest", "step-00000002", "step-00000003"])
     #expect(folder.read("run/checkpoints/latest") == "step-00000003\n")
     #expect(

@@ -17,6 +17,7 @@ import Testing
     let fixture = try ScriptFixture()
     try fixture.setCores(2)
     try fixture.stub("mpirun", Self.training)
+    try fixture.replaceProgram("#!/bin/bash\necho \"wrn-dist $*\" >>\"$FIXTURE/log\"\n")
     let output = try fixture.run("quickstart", ["--steps", "50"])
     #expect(output.exitCode == 0, "\(output.standardError)")
     let build = try #require(fixture.calls.firstIndex { $0.hasPrefix("swift build") })
@@ -32,6 +33,21 @@ import Testing
     #expect(output.standardOutput.contains("Accuracy after the last step: 43.8 %"))
     #expect(output.standardOutput.contains("The output is in \(fixture.path)/runs/quickstart-"))
     #expect(output.standardOutput.contains("Next steps"))
+    let report = try #require(fixture.calls.last { $0.hasPrefix("wrn-dist report ") }).split(separator: " ")
+    #expect(
+      report[2].hasPrefix("\(fixture.path)/runs/quickstart-")
+        && report[3...] == ["--output", "\(report[2])/report.html"])
+    #expect(output.standardOutput.contains("Open in a browser: \(report[4])"))
+  }
+
+  /// The run is complete without its report.
+  @Test func aReportThatFailsIsSaid() throws {
+    let fixture = try ScriptFixture()
+    try fixture.stub("mpirun", Self.training)
+    try fixture.replaceProgram("#!/bin/bash\n[ \"$1\" != report ] || exit 70\n")
+    let output = try fixture.run("quickstart")
+    #expect(output.exitCode == 0 && output.standardOutput.contains("The report could not be made"))
+    #expect(!output.standardOutput.contains("Open in a browser") && output.standardOutput.contains("Next steps"))
   }
 
   @Test func aFailingRunPrintsNoResult() throws {

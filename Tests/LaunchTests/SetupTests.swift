@@ -37,7 +37,9 @@ import Testing
     #expect(try fixture.run("setup").exitCode == 0)
     #expect(!fixture.calls.contains { $0.hasPrefix("apt-get") })
     #expect(try fixture.run("setup", ["--test"]).exitCode == 0)
-    #expect(fixture.calls.contains("\(Self.install) shellcheck qemu-user python3 mandoc dpkg-dev debootstrap"))
+    #expect(
+      fixture.calls.contains(
+        "\(Self.install) librsvg2-bin chromium shellcheck qemu-user python3 mandoc dpkg-dev debootstrap"))
   }
 
   @Test func aUserInstallsWithSudo() throws {

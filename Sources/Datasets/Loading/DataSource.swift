@@ -4,6 +4,8 @@ import Foundation
 public struct DataSource: Sendable, CustomStringConvertible {
   /// The training and test images.
   public let dataset: ImageDataset
+  /// The directory of the files; `nil` for the embedded synthetic set.
+  public let directory: String?
   /// One line for the report: the source, the reason for it, and the sizes.
   public let description: String
 
@@ -38,6 +40,7 @@ public struct DataSource: Sendable, CustomStringConvertible {
       reason =
         "no $\(kind.environmentVariable) and no \(defaultDirectory); \(kind.fetchCommand) gets the real set"
     }
+    self.directory = directory
     dataset =
       try directory.map { try ImageDataset(directory: $0, kind: kind) } ?? SyntheticDataset.dataset(kind)
     try dataset.training.validateLabels()

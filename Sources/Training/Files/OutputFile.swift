@@ -140,6 +140,15 @@ extension OutputFile {
     if temporary != path { try rename(temporary, to: path) }
   }
 
+  /// Verifies that a file can be written, before work whose result it is to hold.
+  ///
+  /// - Throws: ``CheckpointError`` of kind `cannotCreate`.
+  public static func check(_ path: String) throws {
+    let temporary = try temporaryPath(for: path)
+    _ = try OutputFile(temporary, mode(temporary, for: path))
+    if temporary != path { unlink(temporary) }
+  }
+
   /// Writes a text file, replacing an existing one atomically.
   ///
   /// - Throws: ``CheckpointError`` if it cannot be written.

@@ -43,11 +43,7 @@ public final class TraceSession {
   /// Verifies that the file can be written, before a long run.
   ///
   /// - Throws: ``CheckpointError`` of kind `cannotCreate`.
-  public static func check(_ path: String) throws {
-    let temporary = try OutputFile.temporaryPath(for: path)
-    _ = try OutputFile(temporary, OutputFile.mode(temporary, for: path))
-    if temporary != path { unlink(temporary) }
-  }
+  public static func check(_ path: String) throws { try OutputFile.check(path) }
 
   /// Collective: gathers all ranks' spans on rank 0, which writes the file.
   ///

@@ -74,14 +74,10 @@ struct EvaluateCommand: ParsableCommand {
       let evaluation = Evaluation(
         model, split: test, pipeline: pipeline, configuration: prepared.configuration,
         engine: selection.engine, pool: prepared.pool, communicator: communicator)
-      var layout = ParameterLayout()
-      if logitsOutput != nil {
-        layout.append("logits", .bias, Shape(evaluation.exampleCount, model.graph.classCount))
-      }
-      let logits = ParameterStore(layout)
-      let result = try evaluation(index: 0, logits: logitsOutput == nil ? nil : logits.pointer)
+      let logits = logitsOutput == nil ? nil : evaluation.makeLogits()
+      let result = try evaluation(index: 0, logits: logits?.pointer)
       guard communicator.rank == 0 else { return }
-      if let logitsOutput { try SafetensorsWriter.write(logits, to: logitsOutput) }
+      if let logitsOutput, let logits { try SafetensorsWriter.write(logits, to: logitsOutput) }
       let report = EvaluationReport(
         result: result, network: model.graph.name, checkpoint: origin.path, step: origin.step,
         classNames: prepared.source.dataset.classNames, statistics: prepared.configuration.evalStatistics.rawValue)

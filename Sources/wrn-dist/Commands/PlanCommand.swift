@@ -1,4 +1,5 @@
 import ArgumentParser
+import Charts
 import Clusters
 import Foundation
 import Models
@@ -37,7 +38,7 @@ struct PlanCommand: ParsableCommand {
   func run() throws {
     let request = try Request(self)
     let measurements = try from.map(StepMeasurement.read) ?? measure(request)
-    var subplots: [[EfficiencyChart.Series]] = [[], []]
+    var predictions: [[PlanChart.Prediction]] = [[], []]
     for factor in request.widenFactors {
       let network = try WideResNetConfiguration(architecture: architecture, depth: depth, widenFactor: factor).graph()
       let cost = ModelCost(network, widenFactor: factor)
@@ -51,23 +52,23 @@ struct PlanCommand: ParsableCommand {
       for (i, mode) in [PlanTable.Mode.globalBatch(batchSize), .rankBatch(rankBatchSize ?? batchSize)].enumerated() {
         let table = PlanTable(model, clusters: request.clusters, mode)
         print(table.text)
-        subplots[i].append(EfficiencyChart.Series(name: "k = \(factor)", points: table.points))
+        predictions[i].append(PlanChart.Prediction(name: "k = \(factor)", points: table.points))
       }
     }
     print(PlanTable.footnote)
-    if let svg { try draw(subplots, request, to: svg) }
+    if let svg { try draw(predictions, request, to: svg) }
   }
 
-  private func draw(_ subplots: [[EfficiencyChart.Series]], _ request: Request, to path: String) throws {
+  private func draw(_ predictions: [[PlanChart.Prediction]], _ request: Request, to path: String) throws {
     let titles = ["Global batch of \(batchSize) images", "\(rankBatchSize ?? batchSize) images per rank"]
     let ranks = "\(ranksPerHost) rank\(ranksPerHost == 1 ? "" : "s")"
-    let chart = EfficiencyChart(
+    let figure = ChartFigure(
       title: "Predicted efficiency of data parallelism, WRN-\(depth)-k",
       subtitle:
         "\(ranks) per host, \(request.coresPerHost) cores each, \(bandwidth)/s, \(latency), batch norm \(batchNorm.rawValue); "
         + "compute time measured on \(HostInfo.cpuModel)",
-      subplots: zip(titles, subplots).map { EfficiencyChart.Subplot(title: $0, series: $1) })
-    try OutputFile.replace(path, with: chart.svg)
+      charts: zip(titles, predictions).map(PlanChart.chart))
+    try OutputFile.replace(path, with: figure.svg)
     print("chart written to \(path)")
   }
 

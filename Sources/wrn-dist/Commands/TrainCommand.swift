@@ -15,7 +15,7 @@ struct TrainCommand: ParsableCommand {
     abstract: "Trains a Wide ResNet; under mpirun all ranks train one model together.",
     discussion: """
       Without flags it reproduces Trax's WideResnet(widen_factor=1) on the data set that --data auto finds. The output \
-      directory gets config.yaml, metrics.jsonl, TensorBoard logs in train/ and eval/, and checkpoints/.
+      directory gets config.yaml, run.json, metrics.jsonl, TensorBoard logs in train/ and eval/, and checkpoints/.
       """)
 
   @OptionGroup var options: TrainingOptions
@@ -57,6 +57,10 @@ struct TrainCommand: ParsableCommand {
           + "engine \(selection.description)",
         worldSize: communicator.worldSize, plannedByteCount: trainer.plannedByteCount,
         completedSteps: completedSteps)
+      let session = try RunSession.session(
+        threadCount: run.pool.workerCount, engine: selection.description, completedSteps: completedSteps, communicator)
+      try run.recorder?.describe(
+        session, source: run.source, parameterCount: run.model.graph.parameterCount)
       try trainer.run(writing: trace)
       run.recorder?.reportEnd()
     }

@@ -7,6 +7,7 @@ import Foundation
 import Images
 import Models
 import Optimizers
+import Reports
 import Support
 import Training
 
@@ -26,6 +27,7 @@ struct CommandFailure {
       failure.kind == .bad ? ExitCodes.badData : ExitCodes.cannotCreate
     case let failure as CheckpointError: failure.exitCode
     case is ImageError: ExitCodes.badData
+    case let failure as ReportError: failure.exitCode
     case is CommunicationError, is ConsistencyDigest.Mismatch, is SystemThread.StartError: ExitCodes.peerFailure
     case let failure as SettingsConsistency.Mismatch: failure.subject.exitCode
     case is UsageError, is InvalidModel, is InvalidSetting, is InvalidSchedule, is MicrobatchPlan.InvalidPlan,
