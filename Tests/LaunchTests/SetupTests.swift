@@ -39,7 +39,8 @@ import Testing
     #expect(try fixture.run("setup", ["--test"]).exitCode == 0)
     #expect(
       fixture.calls.contains(
-        "\(Self.install) librsvg2-bin chromium shellcheck qemu-user python3 mandoc dpkg-dev debootstrap"))
+        "\(Self.install) librsvg2-bin chromium shellcheck qemu-user slurm-wlm munge python3 mandoc dpkg-dev debootstrap"
+      ))
   }
 
   @Test func aUserInstallsWithSudo() throws {
