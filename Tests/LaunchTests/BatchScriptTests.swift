@@ -128,14 +128,14 @@ import Testing
 
       """)
     try fixture.stub("qstat", #"[ "$*" = "-f 91.server" ] && cat "$FIXTURE/qstat.txt""#)
-    let variables = ["SECRET": "1", "CIFAR10_DIR": "/data", "WRN_ISA": "avx2"]
+    let variables = ["SECRET": "1", "CIFAR10_DIR": "/data", "WRN_ISA": "avx2", "WRN_LEARNING_RATE": "0.1"]
     let output = try fixture.run("pbs.sh", environment: environment.merging(variables) { $1 })
     #expect(output.exitCode == 75, "\(output.standardError)")
     let end = try #require(Int(fixture.read("end").split(separator: "\n").first ?? ""))
     #expect((47 * 3600...48 * 3600).contains(end - Int(time(nil))), "the walltime that is left")
     #expect(
       fixture.calls.filter { $0.hasPrefix("qsub") } == [
-        "qsub -v WRN_RUN,WRN_FLAGS,CIFAR10_DIR,WRN_ISA -N my-run -A physics -q workq -l place=scatter:excl "
+        "qsub -v WRN_RUN,WRN_FLAGS,CIFAR10_DIR,WRN_ISA,WRN_LEARNING_RATE -N my-run -A physics -q workq -l place=scatter:excl "
           + "-l select=4:ncpus=16:mpiprocs=4:mem=64gb:host=a-very-long-name-that-is-wrapped -l walltime=48:00:00 "
           + "\(fixture.path)/launch/pbs.sh"
       ])

@@ -5,9 +5,12 @@ import Models
 import Optimizers
 import Training
 
-/// The flags of `wrn-dist train`; those that are not set come from `--config` or the recipe.
+/// The flags of `wrn-dist train`; those that are not set come from variables, `--config` or the recipe.
 struct TrainingOptions: ParsableArguments {
-  @Option(help: "A YAML file that sets any of these flags; flags override it.")
+  @Option(
+    help: """
+      A YAML file that sets any of these flags; flags override it, and so do variables such as WRN_LEARNING_RATE.
+      """)
   var config: String?
 
   @OptionGroup(title: "Network") var network: NetworkOptions
