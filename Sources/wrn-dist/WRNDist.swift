@@ -17,7 +17,8 @@ struct WRNDist: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      TrainCommand.self, EvaluateCommand.self, InspectCommand.self, BenchmarkCommand.self,
+      TrainCommand.self, SweepCommand.self, StatusCommand.self, EvaluateCommand.self, InspectCommand.self,
+      BenchmarkCommand.self,
       DataCommand.self, DoctorCommand.self, PlanCommand.self,
     ],
     defaultSubcommand: TrainCommand.self)

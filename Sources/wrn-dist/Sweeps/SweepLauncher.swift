@@ -1,0 +1,71 @@
+import Collectives
+import Foundation
+import OpenMPI
+
+/// The command of a run: `wrn-dist train` alone, under `mpirun`, or after the words of `--launcher`.
+struct SweepLauncher {
+  /// The number of ranks of `mpirun`. If `nil`, a run is one process.
+  let ranks: Int?
+  /// The words before the command. If empty, none.
+  let launcher: [String]
+  /// The number of runs at once.
+  let jobs: Int
+
+  /// The path of this program.
+  static let program =
+    (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
+
+  /// Returns the words of a run's command.
+  ///
+  /// - Parameter run: The run.
+  func command(_ run: SweepRun) -> [String] {
+    if let last = launcher.last {
+      // launch/train expects the flags of train after `--`, and knows the program.
+      return launcher + (last == "--" ? [] : [Self.program, "train"]) + run.arguments
+    }
+    guard let ranks else { return [Self.program, "train"] + run.arguments }
+    let options = ["--map-by", ":OVERSUBSCRIBE", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"]
+    return ["mpirun", "-np", "\(ranks)"] + options + [Self.program, "train"] + run.arguments
+  }
+
+  /// Returns the words that start a run on its share of the cores.
+  ///
+  /// The run requests a stop by itself if this process is killed (`setpriv --pdeathsig`), so that it never trains as an orphan.
+  ///
+  /// - Parameters:
+  ///   - run: The run.
+  ///   - slot: Which of the runs at once, from 0.
+  func start(_ run: SweepRun, slot: Int) -> [String] {
+    var words: [String] = []
+    if Self.isInstalled("setpriv") { words += ["setpriv", "--pdeathsig", "USR1"] }
+    let cores = Self.share(slot: slot, of: jobs, cores: Self.usableCores)
+    if jobs > 1, Self.isInstalled("taskset") {
+      words += ["taskset", "-c", cores.map(String.init).joined(separator: ",")]
+    }
+    return words + command(run)
+  }
+
+  /// Returns the cores of one of several runs: equal shares in order; runs that outnumber the cores take one each in rotation.
+  static func share(slot: Int, of jobs: Int, cores: [Int]) -> [Int] {
+    guard jobs <= cores.count else { return [cores[slot % cores.count]] }
+    return Array(cores[slot * cores.count / jobs..<(slot + 1) * cores.count / jobs])
+  }
+
+  private static var usableCores: [Int] {
+    let words = CPUAffinity.current().usableCores.words
+    return words.indices.flatMap { word in (0..<64).filter { words[word] >> UInt64($0) & 1 == 1 }.map { 64 * word + $0 } }
+  }
+
+  private static func isInstalled(_ program: String) -> Bool {
+    let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"
+    return path.split(separator: ":").contains { access("\($0)/\(program)", X_OK) == 0 }
+  }
+
+  /// Returns words as a command of the shell.
+  static func quoted(_ words: [String]) -> String {
+    words.map { word in
+      let isSafe = !word.isEmpty && word.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_=+.,/:@%".contains($0)) }
+      return isSafe ? word : "'" + word.replacing("'", with: #"'\''"#) + "'"
+    }.joined(separator: " ")
+  }
+}
