@@ -28,12 +28,14 @@ import Testing
     let found = try settings(
       folder, ["--config", "run.yaml", "--learning-rate", "0.3"], environment: variables)
     let expected = [
-      "learning-rate": ("0.3", "flag"), "widen-factor": ("5", "WRN_WIDEN_FACTOR"), "nesterov": ("false", "WRN_NESTEROV"),
+      "learning-rate": ("0.3", "flag"), "widen-factor": ("5", "WRN_WIDEN_FACTOR"),
+      "nesterov": ("false", "WRN_NESTEROV"),
       "seed": ("7", "run.yaml:4"), "recipe": ("fast", "run.yaml:1"), "batch-size": ("256", "recipe fast"),
       "epochs": ("28", "recipe fast"), "steps": ("null", "follows from epochs"), "trace": ("null", "not set"),
     ]
     for (name, (value, origin)) in expected {
-      #expect(found[name]?.value == value && found[name]?.origin == origin, "\(name): \(String(describing: found[name]))")
+      #expect(
+        found[name]?.value == value && found[name]?.origin == origin, "\(name): \(String(describing: found[name]))")
     }
     // Every flag of the help is there, and nothing else.
     let help = try Job(folder, ["train", "--help"]).succeed().standardOutput

@@ -8,7 +8,8 @@ import Testing
     .appendingPathComponent("Snapshots")
 
   @Test(arguments: [
-    "wrn-dist", "train", "evaluate", "inspect", "benchmark-step", "benchmark-allreduce", "benchmark-convolution",
+    "wrn-dist", "train", "sweep", "status", "evaluate", "inspect", "benchmark-step", "benchmark-allreduce",
+    "benchmark-convolution",
     "benchmark-accuracy", "data", "data-synthesize", "data-verify", "doctor", "plan",
   ])
   func helpIsTheSnapshot(name: String) throws {

@@ -12,11 +12,12 @@ public struct ProgressLine: Sendable, Hashable {
     /// `━━━━────`.
     case blocks
 
-    /// Returns a bar of exactly `width` columns, at least 3.
+    /// Renders a bar.
     ///
     /// - Parameters:
     ///   - fraction: The filled part, 0 … 1; values outside are clamped.
-    ///   - width: The columns.
+    ///   - width: The columns, at least 3.
+    /// - Returns: Exactly `width` characters.
     public func render(_ fraction: Double, width: Int) -> String {
       let clamped = fraction.isFinite ? min(max(fraction, 0), 1) : 0
       switch self {
@@ -53,13 +54,14 @@ public struct ProgressLine: Sendable, Hashable {
     self.steps = steps
   }
 
-  /// Returns the line, of fewer than `width` characters, so that no terminal wraps it.
+  /// Renders the line.
   ///
   /// What does not fit is left out: first the share of communication, then epoch, bar, accuracy, speed, time left, loss.
   ///
   /// - Parameters:
   ///   - width: The columns of the terminal.
   ///   - bar: The characters of the bar.
+  /// - Returns: Fewer than `width` characters, so that no terminal wraps the line.
   public func render(width: Int, bar: Bar = .ascii) -> String {
     let available = max(0, width - 1)
     let isNarrow = width < 50
@@ -97,4 +99,36 @@ public struct ProgressLine: Sendable, Hashable {
 
   /// The order of the parts from left to right.
   private enum Position: CaseIterable { case bar, step, epoch, loss, accuracy, speed, communication, left }
+}
+
+/// The live line of an activity between steps: evaluation, checkpoint, reading of data.
+public enum ActivityLine {
+  /// Renders the line.
+  ///
+  /// - Parameters:
+  ///   - name: The activity.
+  ///   - done: Its finished parts.
+  ///   - total: All parts. If `nil`, their number is unknown and no bar is shown.
+  ///   - seconds: The time since its start.
+  ///   - width: The columns of the terminal.
+  ///   - bar: The characters of the bar.
+  /// - Returns: Fewer than `width` characters.
+  public static func render(
+    _ name: String, done: Int, of total: Int?, seconds: Double, width: Int, bar: ProgressLine.Bar = .ascii
+  ) -> String {
+    let available = max(0, width - 1)
+    var parts = [name]
+    var left = available - name.count
+    func add(_ text: String, at index: Int) {
+      guard text.count + 2 <= left else { return }
+      parts.insert(text, at: min(index, parts.count))
+      left -= text.count + 2
+    }
+    add(ProgressLine.duration(seconds), at: 1)
+    if let total, total > 0 {
+      add("\(done)/\(total)", at: 1)
+      if left >= 12 { add(bar.render(Double(done) / Double(total), width: min(left - 2, 30)), at: 1) }
+    }
+    return String(parts.joined(separator: "  ").prefix(available))
+  }
 }

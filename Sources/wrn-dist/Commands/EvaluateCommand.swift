@@ -74,6 +74,8 @@ struct EvaluateCommand: ParsableCommand {
       let evaluation = Evaluation(
         model, split: test, pipeline: pipeline, configuration: prepared.configuration,
         engine: selection.engine, pool: prepared.pool, communicator: communicator)
+      let console = StandardConsole()
+      if communicator.rank == 0, console.isLive, !json { evaluation.showProgress(on: console) }
       var layout = ParameterLayout()
       if logitsOutput != nil {
         layout.append("logits", .bias, Shape(evaluation.exampleCount, model.graph.classCount))
@@ -81,6 +83,7 @@ struct EvaluateCommand: ParsableCommand {
       let logits = ParameterStore(layout)
       let result = try evaluation(index: 0, logits: logitsOutput == nil ? nil : logits.pointer)
       guard communicator.rank == 0 else { return }
+      console.clearLive()
       if let logitsOutput { try SafetensorsWriter.write(logits, to: logitsOutput) }
       let report = EvaluationReport(
         result: result, network: model.graph.name, checkpoint: origin.path, step: origin.step,
@@ -128,6 +131,22 @@ struct EvaluateCommand: ParsableCommand {
     throw UsageError(
       "--eval-batches \(count) of --batch-size \(batchSize) exceed the \(imageCount) images of the test set, "
         + "so some would count twice; use \(most > 0 ? "at most \(most), or " : "")all.")
+  }
+}
+
+extension Evaluation {
+  /// Shows the progress on a terminal, from 2 s on.
+  func showProgress(on console: StandardConsole) {
+    let start = ProcessInfo.processInfo.systemUptime
+    var last = start + 1.5
+    onProgress = { done, total in
+      let now = ProcessInfo.processInfo.systemUptime
+      guard now - last >= 0.5 else { return }
+      last = now
+      console.showLive(
+        ActivityLine.render(
+          "evaluation", done: done, of: total, seconds: now - start, width: console.columns, bar: console.bar))
+    }
   }
 }
 

@@ -27,10 +27,13 @@ struct StatusCommand: ParsableCommand {
       return print(try JSONLine.render(Document(runs: all)))
     }
     let terminal = Terminal()
-    if all.count == 1 { return all[0].lines(terminal).forEach { print($0) } }
+    if all.count == 1 {
+      for line in all[0].lines(terminal) { print(line) }
+      return
+    }
     let rows = all.map { SweepTable.Row(name: $0.directory, state: $0.state.rawValue, status: $0) }
     let columns = terminal.isLive ? terminal.size.columns : 100
-    SweepTable.render(rows, terminal, size: (columns, .max)).forEach { print($0) }
+    for line in SweepTable.render(rows, terminal, size: (columns, .max)) { print(line) }
   }
 
   /// Returns the directories of a sweep's runs in the order of their names, or the given directory.

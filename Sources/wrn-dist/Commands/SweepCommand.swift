@@ -40,10 +40,11 @@ struct SweepCommand: ParsableCommand {
     let grid = try SweepGrid(words)
     let runs = try SweepRun.runs(of: grid, in: directory, environment: ProcessInfo.processInfo.environment)
     if let index, !runs.indices.contains(index) {
-      throw UsageError("--index \(index) is not a run of this sweep; it has \(runs.count), from 0 to \(runs.count - 1).")
+      throw UsageError(
+        "--index \(index) is not a run of this sweep; it has \(runs.count), from 0 to \(runs.count - 1).")
     }
     let launcher = SweepLauncher(
-      ranks: ranks, launcher: (launcher ?? "").split(separator: " ").map(String.init), jobs: index == nil ? jobs : 1)
+      ranks: ranks, launcher: try SweepLauncher.words(launcher ?? ""), jobs: index == nil ? jobs : 1)
     let chosen = index.map { [runs[$0]] } ?? runs
     if list {
       for run in chosen { print("\(run.index)\t\(run.directory)\t\(SweepLauncher.quoted(launcher.command(run)))") }
@@ -86,7 +87,7 @@ struct SweepCommand: ParsableCommand {
       usleep(100_000)
       exitCode = child.exitCode()
     }
-    if let exitCode, exitCode != 0 { throw ExitCode(exitCode > 128 ? ExitCodes.peerFailure : exitCode) }
+    if let exitCode, exitCode != 0 { throw ExitCode(exitCode > 125 ? ExitCodes.peerFailure : exitCode) }
   }
 
   /// Trains all runs and compares them.
@@ -96,7 +97,7 @@ struct SweepCommand: ParsableCommand {
     let summary = SweepSummary(sweep.summaryRows, grid: grid)
     let terminal = Terminal()
     print("")
-    summary.lines(width: terminal.isLive ? terminal.size.columns - 1 : .max).forEach { print($0) }
+    for line in summary.lines(width: terminal.isLive ? terminal.size.columns - 1 : .max) { print(line) }
     print("")
     try OutputFile.replace("\(directory)/sweep.csv", with: summary.csv)
     print("comparison in \(directory)/sweep.csv")

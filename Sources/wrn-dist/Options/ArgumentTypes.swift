@@ -98,3 +98,4 @@ extension BatchNormalizationScope: ExpressibleByArgument {}
 extension NormalizationStatistics: ExpressibleByArgument {}
 extension ShuffleMode: ExpressibleByArgument {}
 extension DatasetKind: ExpressibleByArgument {}
+extension LogFormat: ExpressibleByArgument {}

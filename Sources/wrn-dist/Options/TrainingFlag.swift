@@ -60,6 +60,7 @@ struct TrainingFlag {
   /// Returns the flags of a command line in order, with the values `true` and `false` for switches.
   ///
   /// - Parameter words: Words that the argument parser has accepted.
+  /// - Returns: Names and values; a flag that is repeated occurs several times.
   static func settings(in words: [String]) -> [(name: String, value: String)] {
     var result: [(name: String, value: String)] = []
     var i = 0

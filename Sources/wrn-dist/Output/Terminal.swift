@@ -38,6 +38,8 @@ struct Terminal {
     usesColor ? "\u{1B}[\(color)m\(text)\u{1B}[0m" : text
   }
 
+  /// Returns whether a terminal shows the output, and its path under MPI.
+  ///
   /// Open MPI gives every rank a pseudo-terminal even if its own output is redirected. Under MPI the parent's output decides:
   /// the parent is `mpirun` on the first host, and a daemon without a terminal elsewhere.
   private static func find(_ environment: [String: String]) -> (isTerminal: Bool, path: String?) {

@@ -39,13 +39,14 @@ struct ChildProcess {
     posix_spawnattr_setflags(
       &attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
     var arguments = words.map { strdup($0) } + [nil]
-    defer { arguments.forEach { free($0) } }
+    defer { for argument in arguments { free(argument) } }
     var child: pid_t = 0
     let code = posix_spawnp(&child, words[0], &actions, &attributes, &arguments, environ)
     guard code == 0 else {
       throw StartupFailure(
         exitCode: ExitCodes.peerFailure,
-        message: "\(words[0]) could not be started (\(String(cString: strerror(code)))); is it installed and in your PATH?")
+        message: "\(words[0]) could not be started (\(String(cString: strerror(code)))); is it installed and in your "
+          + "PATH?")
     }
     id = child
   }

@@ -63,7 +63,7 @@ final class Sweep {
         usleep(50_000)
       }
     } catch {
-      children.forEach { $0.process.send(SIGUSR1) }
+      for child in children { child.process.send(SIGUSR1) }
       while !children.isEmpty {
         reap()
         usleep(50_000)
@@ -79,8 +79,10 @@ final class Sweep {
   }
 
   /// The exit code of the sweep: that of the first failed run in the order of the grid, else 75 after a stop request, else 0.
+  ///
+  /// A run that a signal has ended, or whose program is missing, counts as a failed rank: 69.
   var exitCode: Int32 {
-    for case .failed(let code) in states { return code > 128 ? ExitCodes.peerFailure : code }
+    for case .failed(let code) in states { return code > 125 ? ExitCodes.peerFailure : code }
     return states.allSatisfy { $0 == .finished } ? 0 : ExitCodes.stopped
   }
 
@@ -121,12 +123,12 @@ final class Sweep {
     if SweepSignals.isStopRequested, !isPassedOn {
       isPassedOn = true
       write("stopping \(children.count) run(s) after a checkpoint; repeat to stop at once")
-      children.forEach { $0.process.send(SIGUSR1) }
+      for child in children { child.process.send(SIGUSR1) }
     }
     guard SweepSignals.isEndRequested else { return }
     for attempt in 0..<100 where !children.isEmpty {
       // A launcher takes the first one for a stop request.
-      children.forEach { attempt < 99 ? $0.process.send(SIGTERM) : $0.process.killGroup() }
+      for child in children { attempt < 99 ? child.process.send(SIGTERM) : child.process.killGroup() }
       usleep(100_000)
       reap()
     }

@@ -53,7 +53,8 @@ struct SweepGrid {
     for entry in try file.map({ try ConfigurationFile.entries($0, description: "the sweep \($0)") }) ?? [] {
       let given = values[entry.name]
       order.removeAll { $0 == entry.name }
-      try append(entry.name, given ?? entry.values, place: given == nil ? "the sweep \(file ?? ""), line \(entry.line)" : nil)
+      let place = "the sweep \(file ?? ""), line \(entry.line)"
+      try append(entry.name, given ?? entry.values, place: given == nil ? place : nil)
     }
     for name in order { try append(name, values[name] ?? [], place: nil) }
   }
@@ -83,7 +84,9 @@ struct SweepGrid {
         "\(prefix)--\(name) cannot be a setting of a sweep, whose runs need different ones"
           + (name == "output-dir" ? "; give --output-dir DIRECTORY on the command line." : "; remove it."))
     }
-    guard !values.isEmpty else { throw UsageError("\(prefix)\(name) has no values, so the sweep has no runs; give one.") }
+    guard !values.isEmpty else {
+      throw UsageError("\(prefix)\(name) has no values, so the sweep has no runs; give one.")
+    }
     for (i, value) in values.enumerated() {
       if values[..<i].contains(value) { throw UsageError("\(prefix)\(name) has the value \(value) twice; remove one.") }
       try Self.requireValid(value, of: name, prefix)

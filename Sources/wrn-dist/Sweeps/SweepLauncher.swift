@@ -4,9 +4,11 @@ import OpenMPI
 
 /// The command of a run: `wrn-dist train` alone, under `mpirun`, or after the words of `--launcher`.
 struct SweepLauncher {
-  /// The number of ranks of `mpirun`. If `nil`, a run is one process.
+  /// The number of ranks of `mpirun`.
+  ///
+  /// If `nil`, a run is one process.
   let ranks: Int?
-  /// The words before the command. If empty, none.
+  /// The words before the command; empty for none.
   let launcher: [String]
   /// The number of runs at once.
   let jobs: Int
@@ -18,6 +20,7 @@ struct SweepLauncher {
   /// Returns the words of a run's command.
   ///
   /// - Parameter run: The run.
+  /// - Returns: The program and its arguments.
   func command(_ run: SweepRun) -> [String] {
     if let last = launcher.last {
       // launch/train expects the flags of train after `--`, and knows the program.
@@ -35,6 +38,7 @@ struct SweepLauncher {
   /// - Parameters:
   ///   - run: The run.
   ///   - slot: Which of the runs at once, from 0.
+  /// - Returns: The program and its arguments.
   func start(_ run: SweepRun, slot: Int) -> [String] {
     var words: [String] = []
     if Self.isInstalled("setpriv") { words += ["setpriv", "--pdeathsig", "USR1"] }
@@ -53,7 +57,7 @@ struct SweepLauncher {
 
   private static var usableCores: [Int] {
     let words = CPUAffinity.current().usableCores.words
-    return words.indices.flatMap { word in (0..<64).filter { words[word] >> UInt64($0) & 1 == 1 }.map { 64 * word + $0 } }
+    return (0..<64 * words.count).filter { words[$0 / 64] >> UInt64($0 % 64) & 1 == 1 }
   }
 
   private static func isInstalled(_ program: String) -> Bool {
@@ -61,10 +65,42 @@ struct SweepLauncher {
     return path.split(separator: ":").contains { access("\($0)/\(program)", X_OK) == 0 }
   }
 
+  /// Divides a text at its blanks, except after a backslash and between quotation marks.
+  ///
+  /// - Parameter text: The text.
+  /// - Returns: The words, without quotation marks.
+  /// - Throws: ``UsageError`` if a quotation is not closed or a backslash is last.
+  static func words(_ text: String) throws -> [String] {
+    var words: [String] = []
+    var (word, quote, isEscaped): (String?, Character?, Bool) = (nil, nil, false)
+    for character in text {
+      if isEscaped {
+        word = (word ?? "") + String(character)
+        isEscaped = false
+      } else if character == "\\", quote != "'" {
+        isEscaped = true
+      } else if character == quote {
+        quote = nil
+      } else if quote == nil, character == "'" || character == "\"" {
+        (quote, word) = (character, word ?? "")
+      } else if quote == nil, character.isWhitespace {
+        if let word { words.append(word) }
+        word = nil
+      } else {
+        word = (word ?? "") + String(character)
+      }
+    }
+    guard quote == nil, !isEscaped else {
+      throw UsageError("--launcher \(text) ends within a quotation; close it.")
+    }
+    return words + [word].compactMap { $0 }
+  }
+
   /// Returns words as a command of the shell.
   static func quoted(_ words: [String]) -> String {
     words.map { word in
-      let isSafe = !word.isEmpty && word.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_=+.,/:@%".contains($0)) }
+      let isSafe =
+        !word.isEmpty && word.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_=+.,/:@%".contains($0)) }
       return isSafe ? word : "'" + word.replacing("'", with: #"'\''"#) + "'"
     }.joined(separator: " ")
   }

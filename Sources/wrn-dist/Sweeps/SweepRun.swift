@@ -35,6 +35,7 @@ struct SweepRun {
   ///   - grid: The grid.
   ///   - directory: The sweep's directory.
   ///   - environment: The environment of the process, whose variables apply to every run.
+  /// - Returns: The runs in the order of the grid.
   /// - Throws: ``UsageError`` with the run's name if a combination is invalid, or if there are too many.
   static func runs(of grid: SweepGrid, in directory: String, environment: [String: String]) throws -> [SweepRun] {
     guard let count = grid.count, count <= 10_000 else {
@@ -62,7 +63,8 @@ struct SweepRun {
   ) -> String {
     let parts = settings.map { name, value in
       let safe = value.unicodeScalars.map { scalar in
-        let isSafe = scalar.isASCII && (scalar.properties.isAlphabetic || "0123456789.+-_".unicodeScalars.contains(scalar))
+        let isSafe =
+          scalar.isASCII && (scalar.properties.isAlphabetic || "0123456789.+-_".unicodeScalars.contains(scalar))
         return isSafe ? Character(scalar) : "_"
       }
       return "\(name)=\(String(safe.prefix(40)))"

@@ -13,7 +13,9 @@ enum SweepSignals {
   /// Whether a second SIGINT, SIGTERM or SIGHUP requests to end all runs at once.
   static var isEndRequested: Bool { interruptions.load(ordering: .relaxed) > 1 }
 
-  /// Installs the handlers. SIGUSR1 never ends runs at once, because batch systems repeat it.
+  /// Installs the handlers.
+  ///
+  /// SIGUSR1 never ends runs at once, because batch systems repeat it.
   static func install() {
     for number in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] {
       var action = sigaction()

@@ -47,6 +47,7 @@ struct SweepSummary {
   /// The comparison in columns, without those that no run has a value for.
   ///
   /// - Parameter width: The columns of the terminal; longer lines are truncated.
+  /// - Returns: A heading, then a line per run.
   func lines(width: Int) -> [String] {
     // The settings are in the names.
     let shown = ["run", "state", "step", "train_loss", "eval_loss", "accuracy", "seconds", "images_per_second"]
@@ -79,7 +80,7 @@ struct MetricTotals {
   private struct Line: Decodable {
     let kind: String
     let step: Int
-    let loss, images_per_second: Double?
+    let loss, imagesPerSecond: Double?
   }
 
   /// Reads a run's directory.
@@ -90,17 +91,19 @@ struct MetricTotals {
   init(_ directory: String, window: Int) {
     guard let data = FileManager.default.contents(atPath: "\(directory)/metrics.jsonl") else { return }
     let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
     let batchSize = RunStatus.settings(directory)["batch-size"].flatMap { Double($0) } ?? 0
     var losses: [(step: Int, loss: Double)] = []
     var (time, steps) = (0.0, 0)
     for line in data.split(separator: UInt8(ascii: "\n")) {
       guard let value = try? decoder.decode(Line.self, from: Data(line)), value.kind == "train" else { continue }
       if let loss = value.loss { losses.append((value.step, loss)) }
-      if let speed = value.images_per_second, speed > 0 { (time, steps) = (time + batchSize / speed, steps + 1) }
+      if let speed = value.imagesPerSecond, speed > 0 { (time, steps) = (time + batchSize / speed, steps + 1) }
     }
     guard let last = losses.last else { return }
     // Reports follow step 1 and every multiple of the window.
-    let start = max((last.step - 1) / (window > 0 ? window : 1000) * (window > 0 ? window : 1000), last.step > 1 ? 1 : 0)
+    let interval = window > 0 ? window : 1000
+    let start = max((last.step - 1) / interval * interval, last.step > 1 ? 1 : 0)
     let recent = losses.filter { $0.step > start }
     trainLoss = recent.reduce(0) { $0 + $1.loss } / Double(recent.count)
     if time > 0 { (seconds, imagesPerSecond) = (time, Double(steps) * batchSize / time) }
