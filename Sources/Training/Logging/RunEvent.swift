@@ -1,6 +1,6 @@
 import Foundation
 
-/// Something that a run reports: lines for a reader, and the same as fields for programs.
+/// Something that a run reports: lines for a reader, and the same as machine-readable fields.
 public struct RunEvent: Sendable {
   /// A field's value.
   public enum Value: Sendable, Hashable {

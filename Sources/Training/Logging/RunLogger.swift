@@ -136,7 +136,7 @@ public final class RunLogger {
     try showProgress(step, result, now)
   }
 
-  /// Shows where the run stands, wherever that is due; otherwise allocates nothing.
+  /// Shows the state of the run, wherever that is due; otherwise allocates nothing.
   private func showProgress(_ step: Int, _ result: TrainingStep.Result, _ now: ContinuousClock.Instant) throws {
     let isLineDue = console.isLive && (now - lastLive).seconds >= 0.5
     let isEventDue = console.progressInterval.map { (now - lastEvent).seconds >= $0 } ?? false

@@ -3,11 +3,11 @@ import Foundation
 import Support
 import Training
 
-/// Prints where runs stand.
+/// Prints the states of runs.
 struct StatusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "status",
-    abstract: "Prints where a run stands, also while another process trains it.",
+    abstract: "Prints the state of a run, also while another process trains it.",
     discussion: """
       The state is waiting, running, finished, stopped (by request or an error) or dead: the process that trained the run \
       was killed, or its host has not renewed its lease. For a sweep's directory all its runs are listed.

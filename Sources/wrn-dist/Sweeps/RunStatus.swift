@@ -2,7 +2,7 @@ import Foundation
 import Training
 import Yams
 
-/// Where a run stands, read from its directory, also while another process trains it.
+/// The state of a run, read from its directory, also while another process trains it.
 struct RunStatus: Encodable {
   /// What the run does.
   enum State: String, Encodable {

@@ -2,9 +2,9 @@ import Foundation
 import Glibc
 import Training
 
-/// Trains the runs of a sweep in child processes, several at once, and shows where they stand.
+/// Trains the runs of a sweep in child processes, several at once, and shows their states.
 final class Sweep {
-  /// How a run stands in this start of the sweep.
+  /// The state of a run in this start of the sweep.
   enum State: Equatable {
     case waiting
     case running

@@ -10,7 +10,7 @@ struct SweepTable {
     let name: String
     /// `waiting`, `running`, `finished`, `stopped` or `failed`.
     let state: String
-    /// Where it stands; unset until it has started.
+    /// Its progress; unset until it has started.
     let status: RunStatus?
   }
 
