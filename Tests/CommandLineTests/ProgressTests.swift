@@ -24,13 +24,13 @@ import Testing
   }
 
   private let training = [
-    "train", "--depth", "10", "--batch-size", "16", "--data", "synthetic", "--eval-every", "0", "--steps", "60",
+    "train", "--depth", "10", "--batch-size", "16", "--data", "synthetic", "--eval-every", "0", "--steps", "300",
   ]
 
   @Test(.enabled(if: script != nil, "script is not installed; install bsdutils"), arguments: [20, 40, 120])
   func theLiveLineFitsTheTerminal(columns: Int) throws {
     let text = try onTerminal(TemporaryDirectory(), columns: columns, training + ["--output-dir", "run"])
-    let live = text.split(separator: "\n").flatMap { $0.split(separator: "\r") }.filter { $0.contains("/60") }
+    let live = text.split(separator: "\n").flatMap { $0.split(separator: "\r") }.filter { $0.contains("/300") }
     #expect(!live.isEmpty, "\(text)")
     for line in live { #expect(line.count < columns, "\(line)") }
     if columns == 120 { #expect(live.contains { $0.contains("img/s") && $0.contains("left") && $0.hasPrefix("[") }) }
@@ -40,7 +40,7 @@ import Testing
   func dumbTerminalsAndNoColor() throws {
     let folder = try TemporaryDirectory()
     let dumb = try onTerminal(folder, columns: 80, training + ["--output-dir", "a"], environment: ["TERM": "dumb"])
-    #expect(!dumb.contains("/60") && !dumb.contains("\u{1B}"))
+    #expect(!dumb.contains("/300") && !dumb.contains("\u{1B}"))
     let sweep = ["sweep", "--steps", "40", "--seed", "0,1"] + training.dropFirst().dropLast(2)
     let colored = try onTerminal(folder, columns: 20, sweep + ["--output-dir", "b"])
     #expect(colored.contains("\u{1B}[32mfinished") || colored.contains("finished"))
@@ -81,7 +81,7 @@ import Testing
       folder, output: "text", ["--steps", "4", "--eval-every", "2", "--eval-batches", "2"]
     ).succeed().standardOutput
     for event in events where event.event == "evaluation" {
-      let step = String(repeating: " ", count: 6) + "\(event.step ?? 0)"
+      let step = String(repeating: " ", count: 5) + "\(event.step ?? 0)"
       #expect(text.contains("Step \(step): eval          Accuracy | \(String(format: "% .8f", event.accuracy ?? -1))"))
       #expect(text.contains("Step \(step): eval  CrossEntropyLoss | \(String(format: "% .8f", event.loss ?? -1))"))
     }

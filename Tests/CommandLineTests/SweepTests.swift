@@ -196,8 +196,10 @@ import Testing
     let folder = try TemporaryDirectory()
     let directory = folder.url.appendingPathComponent("d").path
     let rankWords = ranks.map { ["--ranks", "\($0)"] } ?? []
-    let words = ["--seed", "0,1,2", "--steps", "60", "--checkpoint-every", "20"] + rankWords + Self.small
+    let words = ["--seed", "0,1,2", "--steps", "300", "--checkpoint-every", "100"] + rankWords + Self.small
     let first = try sweep(folder, words, output: directory).run { child in
+      // The first run has to end before.
+      for _ in 0..<3 { if (try? waitForLines(5, in: "\(directory)/seed=1/metrics.jsonl")) != nil { break } }
       try waitForLines(5, in: "\(directory)/seed=1/metrics.jsonl")
       kill(child, SIGINT)
     }
@@ -212,7 +214,7 @@ import Testing
     #expect(second.standardOutput.contains("[3/3] seed=2: finished, accuracy"))
     #expect(try state(folder, "d/seed=0") == finished)
     #expect(folder.read("d/seed=1/output.log").contains("resuming after step"))
-    try Job(folder, ["train", "--seed", "1", "--steps", "60", "--output-dir", "alone"] + Self.small).succeed()
+    try Job(folder, ["train", "--seed", "1", "--steps", "300", "--output-dir", "alone"] + Self.small).succeed()
     #expect(try folder.digest("alone") == folder.digest("d/seed=1"))
     #expect(folder.metrics("alone") == folder.metrics("d/seed=1"))
   }

@@ -77,13 +77,16 @@ struct SweepCommand: ParsableCommand {
   private func train(_ run: SweepRun, _ launcher: SweepLauncher) throws {
     if RunStatus(run.directory).state == .finished { return print("\(run.name): finished already") }
     let child = try ChildProcess(launcher.start(run, slot: 0), log: nil)
-    var (isStopping, exitCode) = (false, child.exitCode())
+    var (isStopping, terminations, exitCode) = (false, 0, child.exitCode())
     while exitCode == nil {
       if SweepSignals.isStopRequested, !isStopping {
         isStopping = true
         child.send(SIGUSR1)
       }
-      if SweepSignals.isEndRequested { child.send(SIGTERM) }
+      if SweepSignals.isEndRequested, terminations < launcher.terminationCount {
+        terminations += 1
+        child.send(SIGTERM)
+      }
       usleep(100_000)
       exitCode = child.exitCode()
     }

@@ -127,8 +127,10 @@ final class Sweep {
     }
     guard SweepSignals.isEndRequested else { return }
     for attempt in 0..<100 where !children.isEmpty {
-      // A launcher takes the first one for a stop request.
-      for child in children { attempt < 99 ? child.process.send(SIGTERM) : child.process.killGroup() }
+      for child in children {
+        if attempt < launcher.terminationCount { child.process.send(SIGTERM) }
+        if attempt == 99 { child.process.killGroup() }
+      }
       usleep(100_000)
       reap()
     }

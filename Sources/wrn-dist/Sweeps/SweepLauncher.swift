@@ -17,6 +17,12 @@ struct SweepLauncher {
   static let program =
     (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? CommandLine.arguments[0]
 
+  /// The SIGTERMs that end a run at once after a stop request.
+  ///
+  /// wrn-dist and launch/train take the first one for another stop request. `mpirun` kills its ranks at the first one, and
+  /// exits without them at the second.
+  var terminationCount: Int { ranks == nil ? 2 : 1 }
+
   /// Returns the words of a run's command.
   ///
   /// - Parameter run: The run.
