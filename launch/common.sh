@@ -98,6 +98,20 @@ allow_root() {
     "setting OMPI_ALLOW_RUN_AS_ROOT=1 and OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 for this run."
 }
 
+# Prints the exported variables that decide what a run computes, one per line: those of wrn-dist, and where its data are.
+#
+# mpirun and qsub pass on only the variables that they are told. Those of these scripts and of their tests stay here.
+run_variables() {
+  local variable
+  for variable in CIFAR10_DIR CIFAR100_DIR $(compgen -e WRN_ || true) OPENBLAS_CORETYPE; do
+    case $variable in
+      WRN_FLAGS | WRN_INTERFACE | WRN_RESTARTS | WRN_RESTART_SECONDS | WRN_ROOT | WRN_RUN | WRN_SKIP_BUILD) ;;
+      WRN_WARNINGS_AS_ERRORS) ;;
+      *) if [ -n "${!variable:-}" ]; then echo "$variable"; fi ;;
+    esac
+  done
+}
+
 # host_slots FILE SLOTS: prints "HOST SLOTS" for every host of an Open MPI host file, in the order of
 # first appearance.
 #

@@ -14,7 +14,7 @@
 #   WRN_INTERFACE  the network between hosts, as 10.0.0.0/16 or eth0
 #   WRN_ROOT       the repository, if the job is submitted from outside it
 #   WRN_RESTARTS   starts after failures within the job, without progress (default: 10)
-#   CIFAR10_DIR, WRN_ISA, OPENBLAS_CORETYPE   as for wrn-dist
+#   CIFAR10_DIR, WRN_ISA, OPENBLAS_CORETYPE, WRN_LEARNING_RATE, …   as for wrn-dist
 #
 #PBS -N wrn-dist
 #PBS -l select=2:ncpus=8:mpiprocs=2
@@ -113,8 +113,9 @@ say "wrn-dist exited with $status"
 if [ "$status" -eq "$EXIT_REQUEUE" ] && may_requeue "$output" "$before"; then
   # Only these variables: the environment of a job may hold secrets, and values that are wrong in the next.
   variables=WRN_RUN
-  for variable in WRN_FLAGS WRN_INTERFACE WRN_ROOT WRN_RESTARTS CIFAR10_DIR WRN_ISA OPENBLAS_CORETYPE; do
-    if [ -n "${!variable:-}" ]; then variables+=,$variable; fi
+  for variable in WRN_FLAGS WRN_INTERFACE WRN_ROOT WRN_RESTARTS $(run_variables); do
+    # The end of the next job is another one.
+    if [ "$variable" != WRN_END_TIME ] && [ -n "${!variable:-}" ]; then variables+=,$variable; fi
   done
   mapfile -t resources < <(job_options)
   if [ ${#resources[@]} -eq 0 ]; then say "qstat does not say this job's resources: those of launch/pbs.sh apply"; fi

@@ -31,6 +31,9 @@ public final class Evaluation {
   /// A stop request on some rank ended the evaluation; thrown on every rank.
   struct Interrupted: Error {}
 
+  /// Called on this rank before each of its batches, with the batches before it and the number of all.
+  public var onProgress: ((_ done: Int, _ total: Int) -> Void)?
+
   private let executor: ModelExecutor
   private let stop: StopRequest?
   private let split: ImageDataset.Split
@@ -148,6 +151,7 @@ public final class Evaluation {
         isInterrupted = stop?.isRequested ?? false
         if isInterrupted { break }
         communicator.statistics.activity.progress()
+        onProgress?(b, batches.count)
         results[b] = try evaluate(batches[b], of: split)
         if let logits { copyLogits(batch: b, count: batches[b].count, to: logits) }
       }

@@ -90,6 +90,9 @@ public final class Trainer {
       : Evaluation(
         model, split: dataset.test, pipeline: pipeline, configuration: configuration, engine: engine, pool: pool,
         communicator: communicator, stop: stop)
+    if let logger, let evaluation {
+      evaluation.onProgress = { [weak logger] in logger?.showActivity("evaluation", $0, of: $1) }
+    }
     func sampler() -> Sampler {
       Sampler(mode: configuration.shuffle, count: training.count, seed: configuration.seed)
     }

@@ -17,8 +17,9 @@ struct WRNDist: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      TrainCommand.self, EvaluateCommand.self, PredictCommand.self, ExportCommand.self, ReportCommand.self,
-      InspectCommand.self, BenchmarkCommand.self, DataCommand.self, DoctorCommand.self, PlanCommand.self,
+      TrainCommand.self, SweepCommand.self, StatusCommand.self, EvaluateCommand.self, PredictCommand.self,
+      ExportCommand.self, ReportCommand.self, InspectCommand.self, BenchmarkCommand.self, DataCommand.self,
+      DoctorCommand.self, PlanCommand.self,
     ],
     defaultSubcommand: TrainCommand.self)
 

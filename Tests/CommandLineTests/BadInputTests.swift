@@ -245,7 +245,7 @@ import Testing
     try folder.write("list.yaml", "- 1\n")
     try folder.write("value.yaml", "depth: 23\n")
     for (file, word) in [
-      ("unknown", "--frobnicate"), ("broken", "is not YAML"), ("list", "must be a mapping"),
+      ("unknown", "'frobnicate' is not a setting"), ("broken", "is not YAML"), ("list", "must be a mapping"),
       ("value", "--depth 23"), ("missing", "cannot be read"),
     ] {
       try refuse(

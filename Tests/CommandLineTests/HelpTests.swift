@@ -8,8 +8,9 @@ import Testing
     .appendingPathComponent("Snapshots")
 
   @Test(arguments: [
-    "wrn-dist", "train", "evaluate", "predict", "export", "report", "inspect", "benchmark-step", "benchmark-allreduce",
-    "benchmark-convolution", "benchmark-accuracy", "data", "data-synthesize", "data-verify", "doctor", "plan",
+    "wrn-dist", "train", "sweep", "status", "evaluate", "predict", "export", "report", "inspect", "benchmark-step",
+    "benchmark-allreduce", "benchmark-convolution", "benchmark-accuracy", "data", "data-synthesize", "data-verify",
+    "doctor", "plan",
   ])
   func helpIsTheSnapshot(name: String) throws {
     let words = name == "wrn-dist" ? [] : name.split(separator: "-").map(String.init)

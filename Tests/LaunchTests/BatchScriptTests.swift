@@ -128,14 +128,14 @@ import Testing
 
       """)
     try fixture.stub("qstat", #"[ "$*" = "-f 91.server" ] && cat "$FIXTURE/qstat.txt""#)
-    let variables = ["SECRET": "1", "CIFAR10_DIR": "/data", "WRN_ISA": "avx2"]
+    let variables = ["SECRET": "1", "CIFAR10_DIR": "/data", "WRN_ISA": "avx2", "WRN_LEARNING_RATE": "0.1"]
     let output = try fixture.run("pbs.sh", environment: environment.merging(variables) { $1 })
     #expect(output.exitCode == 75, "\(output.standardError)")
     let end = try #require(Int(fixture.read("end").split(separator: "\n").first ?? ""))
     #expect((47 * 3600...48 * 3600).contains(end - Int(time(nil))), "the walltime that is left")
     #expect(
       fixture.calls.filter { $0.hasPrefix("qsub") } == [
-        "qsub -v WRN_RUN,WRN_FLAGS,CIFAR10_DIR,WRN_ISA -N my-run -A physics -q workq -l place=scatter:excl "
+        "qsub -v WRN_RUN,WRN_FLAGS,CIFAR10_DIR,WRN_ISA,WRN_LEARNING_RATE -N my-run -A physics -q workq -l place=scatter:excl "
           + "-l select=4:ncpus=16:mpiprocs=4:mem=64gb:host=a-very-long-name-that-is-wrapped -l walltime=48:00:00 "
           + "\(fixture.path)/launch/pbs.sh"
       ])
@@ -165,15 +165,67 @@ import Testing
     #expect(last.standardOutput.contains("has made no progress in 6 starts"))
   }
 
+  private static let array = slurm.merging(["SLURM_ARRAY_JOB_ID": "70", "SLURM_ARRAY_TASK_ID": "2"]) { $1 }
+
+  /// A stub of wrn-dist that lists the task's run, or starts the launcher as a sweep does.
+  private func sweepFixture() throws -> ScriptFixture {
+    let fixture = try slurmFixture()
+    try fixture.replaceProgram(
+      """
+      #!/bin/bash
+      echo "wrn-dist $*" >>"$FIXTURE/log"
+      case " $* " in
+        *" --list "*) printf '2\t%s\tcommand\n' "$FIXTURE/runs/d/seed=2" ;;
+        *) exec "$FIXTURE/stubs/sweep" ;;
+      esac
+      """)
+    try fixture.stub("sweep", "exit 0")
+    return fixture
+  }
+
+  @Test func aTaskOfAnArrayTrainsOneRun() throws {
+    let fixture = try sweepFixture()
+    let output = try fixture.run(
+      "slurm-sweep.sbatch", ["grid.yaml", "--output-dir", "runs/d"],
+      environment: Self.array.merging(["WRN_INTERFACE": "eth0"]) { $1 })
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    #expect(
+      fixture.calls.last { $0.hasPrefix("wrn-dist") }
+        == "wrn-dist sweep grid.yaml --output-dir runs/d --index 2 --launcher \(fixture.path)/launch/train -np 4 "
+        + "--cores-per-rank 4 --interface eth0 --restarts 10 --")
+    #expect(!fixture.calls.contains { $0.hasPrefix("scontrol") })
+    #expect(try fixture.run("slurm-sweep.sbatch", environment: Self.slurm).exitCode != 0)
+  }
+
+  @Test(arguments: [(75, 1), (76, 0)]) func aTaskThatStopsIsRequeued(exitCode: Int32, requeues: Int) throws {
+    let fixture = try sweepFixture()
+    try fixture.stub("sweep", "exit \(exitCode)")
+    let output = try fixture.run("slurm-sweep.sbatch", ["--output-dir", "d"], environment: Self.array)
+    #expect(output.exitCode == exitCode, "\(output.standardError)")
+    #expect(fixture.calls.filter { $0 == "scontrol requeue 70_2" }.count == requeues)
+  }
+
+  @Test func aTaskForwardsTheStopRequest() throws {
+    let fixture = try sweepFixture()
+    try fixture.stub("sweep", ScriptFixture.stoppable)
+    let output = try fixture.run("slurm-sweep.sbatch", ["--output-dir", "d"], environment: Self.array) {
+      try fixture.send(SIGUSR1, to: $0)
+    }
+    #expect(output.exitCode == 75, "\(output.standardError)")
+    #expect(fixture.calls.contains("mpirun got USR1"))
+  }
+
   @Test func batchScriptsHaveTheirDirectives() throws {
     let fixture = try ScriptFixture()
-    let slurm = fixture.read("launch/slurm.sbatch")
-    for directive in ["--signal=B:USR1@180", "--requeue", "--open-mode=append"] {
-      #expect(slurm.contains("\n#SBATCH \(directive)\n"))
+    for name in ["slurm.sbatch", "slurm-sweep.sbatch"] {
+      let slurm = fixture.read("launch/\(name)")
+      for directive in ["--signal=B:USR1@180", "--requeue", "--open-mode=append"] {
+        #expect(slurm.contains("\n#SBATCH \(directive)\n"))
+      }
+      // sbatch ignores directives after the first line that is neither a comment nor blank.
+      #expect(
+        slurm.range(of: "set -euo")!.lowerBound > slurm.range(of: "#SBATCH --output")!.lowerBound)
     }
-    // sbatch ignores directives after the first line that is neither a comment nor blank.
-    #expect(
-      slurm.range(of: "set -euo")!.lowerBound > slurm.range(of: "#SBATCH --output")!.lowerBound)
     #expect(fixture.read("launch/pbs.sh").contains("\n#PBS -r y\n"))
     #expect(!fixture.read("launch/pbs.sh").contains("qsub -V"), "it would export the whole environment")
   }

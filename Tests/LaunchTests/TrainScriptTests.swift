@@ -68,11 +68,15 @@ import Testing
     let fixture = try ScriptFixture()
     let output = try fixture.run(
       "train", ["--dry-run", "-np", "2"],
-      environment: ["CIFAR10_DIR": "/data/cifar", "WRN_ISA": "avx2", "OPENBLAS_CORETYPE": "Haswell", "SECRET": "1"])
+      environment: [
+        "CIFAR10_DIR": "/data/cifar", "WRN_ISA": "avx2", "OPENBLAS_CORETYPE": "Haswell", "SECRET": "1",
+        "WRN_LEARNING_RATE": "0.1", "WRN_ROOT": "/", "WRN_FLAGS": "--steps 9", "WRN_SEED": "",
+      ])
     let command = output.lines.last ?? ""
     #expect(
       command.contains(
-        "-x OPENBLAS_NUM_THREADS=1 -x CIFAR10_DIR -x WRN_ISA -x OPENBLAS_CORETYPE \(fixture.path)/.build/release/wrn-dist"
+        "-x OPENBLAS_NUM_THREADS=1 -x CIFAR10_DIR -x WRN_ISA -x WRN_LEARNING_RATE -x OPENBLAS_CORETYPE "
+          + "\(fixture.path)/.build/release/wrn-dist"
       ),
       "\(command)")
   }

@@ -30,19 +30,6 @@ import Training
     #expect(folder.read("metrics.jsonl").contains("\"loss\":null,"))
   }
 
-  @Test func theLiveLineHasTheShareOfCommunication() {
-    func line(_ share: Double?) -> String {
-      TraxReport.live(
-        step: 12_345, of: 100_000, loss: 2.31, imagesPerSecond: 12_345, communicationShare: share,
-        secondsLeft: 3_661)
-    }
-    #expect(line(nil) == "step 12345/100000  loss 2.3100  12345 img/s  1:01:01 left")
-    #expect(
-      line(0.254) == "step 12345/100000  loss 2.3100  12345 img/s  25 % communication  1:01:01 left"
-    )
-    #expect(line(1).count <= 79, "it must fit a terminal of 80 columns")
-  }
-
   @Test func numbersParseToTheSameBits() throws {
     struct Line: Decodable { let loss: Float }
     for loss: Float in [0.1, 1 / 3, 1e-30, 3.4e38, .leastNonzeroMagnitude, 16_777_218] {

@@ -9,6 +9,8 @@ package final class MetricLog {
   /// The number of damaged lines that were removed at the start.
   package private(set) var damagedLineCount = 0
   private let file: OutputFile
+  private let path: String
+  private var table: MetricTable?
   private var line: [UInt8] = []
 
   /// Opens the file, and removes the lines of steps after `completedSteps`, damaged lines and an incomplete last line.
@@ -21,11 +23,18 @@ package final class MetricLog {
   /// - Throws: ``CheckpointError`` if the file cannot be written.
   package init(_ path: String, keepingStepsThrough completedSteps: Int) throws {
     if completedSteps > 0 { (evaluatedStep, damagedLineCount) = try Self.truncate(path, afterStep: completedSteps) }
+    self.path = path
     file = try OutputFile(path, completedSteps > 0 ? .appending : .replacing)
     line.reserveCapacity(512)
   }
 
-  /// Writes a step's line; allocates nothing.
+  /// Writes the same lines to a table, too; a step then allocates memory.
+  ///
+  /// - Parameter path: The file, which is replaced.
+  /// - Throws: ``CheckpointError`` if it cannot be written.
+  package func addTable(_ path: String) throws { table = try MetricTable(path, from: self.path) }
+
+  /// Writes a step's line; allocates nothing unless there is a table.
   ///
   /// - Parameters:
   ///   - result: The step's result.
@@ -80,6 +89,7 @@ package final class MetricLog {
   private func endLine() throws {
     append("}\n")
     try line.withUnsafeBytes { try file.write($0) }
+    try table?.append(line)
   }
 
   private func append(_ text: StaticString) {

@@ -3,16 +3,6 @@ import Foundation
 import Support
 import Tensors
 
-/// A destination of a run's report lines: a terminal, a log file, a test.
-public protocol Console: AnyObject {
-  /// Writes a line.
-  func write(_ line: String)
-  /// Whether lines can be replaced: true for a terminal, false for a file.
-  var isLive: Bool { get }
-  /// Shows a line that the next one replaces; only if ``isLive``.
-  func showLive(_ line: String)
-}
-
 /// Rank 0's output of a run: report lines, `metrics.jsonl`, TensorBoard files, checkpoints.
 public final class RunLogger {
   private let configuration: TrainingConfiguration
@@ -31,6 +21,13 @@ public final class RunLogger {
   private var lastStep: ContinuousClock.Instant
   private var windowStart: ContinuousClock.Instant
   private var lastLive: ContinuousClock.Instant
+  private var lastEvent: ContinuousClock.Instant
+  private var lastGauges: ContinuousClock.Instant
+  private var activity: (name: String, start: ContinuousClock.Instant)?
+  private var lastAccuracy: Double?
+  private let prometheus: PrometheusTextfile?
+  private var lastProgress: ProgressLine?
+  private var hasGaugeWarning = false
   private var window = Window()
   private var lastEvaluation: (result: Evaluation.Result, label: EvaluationLabel)?
   private var firstStep = 1
@@ -55,12 +52,13 @@ public final class RunLogger {
   ///   - dataFingerprint: The hash that identifies the data set.
   ///   - dataDigest: The digests of all images.
   ///   - whitening: The whitening of the images, if there is one; checkpoints hold it.
+  ///   - extra: Files on request.
   ///   - console: The destination of report lines.
   /// - Throws: ``CheckpointError`` if a file cannot be written.
   public init(
     _ configuration: TrainingConfiguration, networkName: String, output: OutputDirectory,
     completedSteps: Int, trainingCount: Int, dataFingerprint: String, dataDigest: String? = nil,
-    whitening: ParameterStore? = nil,
+    whitening: ParameterStore? = nil, extra: ExtraOutputs = ExtraOutputs(),
     console: any Console
   ) throws {
     self.configuration = configuration
@@ -71,13 +69,17 @@ public final class RunLogger {
     self.dataFingerprint = dataFingerprint
     self.whitening = whitening
     self.dataDigest = dataDigest
+    prometheus = try extra.prometheusTextfile.map { try PrometheusTextfile($0, run: output.path) }
     metrics = try MetricLog(output.path("metrics.jsonl"), keepingStepsThrough: completedSteps)
+    if extra.metricTable { try metrics.addTable(output.path("metrics.csv")) }
     trainEvents = try TensorBoardWriter(directory: output.path("train"), startingAfter: completedSteps)
     evalEvents = try TensorBoardWriter(directory: output.path("eval"), startingAfter: completedSteps)
     runStart = clock.now
     lastStep = runStart
     windowStart = runStart
     lastLive = runStart
+    lastEvent = runStart
+    lastGauges = runStart
   }
 
   /// Reports the run's settings.
@@ -95,13 +97,21 @@ public final class RunLogger {
   ) throws {
     hasPeers = worldSize > 1
     let epochs = Double(configuration.steps * configuration.batchSize) / Double(trainingCount)
-    console.write(
+    var lines = [
       "\(networkName), \(configuration.steps) steps of \(configuration.batchSize) images "
-        + "(\(String(format: "%.1f", epochs)) epochs) in \(configuration.microbatches) microbatches")
-    console.write(
-      "\(layout), \(plannedByteCount >> 20) MiB planned per rank")
-    console.write("output in \(output.path)")
-    if completedSteps > 0 { console.write("resuming after step \(completedSteps)") }
+        + "(\(String(format: "%.1f", epochs)) epochs) in \(configuration.microbatches) microbatches",
+      "\(layout), \(plannedByteCount >> 20) MiB planned per rank",
+      "output in \(output.path)",
+    ]
+    if completedSteps > 0 { lines.append("resuming after step \(completedSteps)") }
+    console.report(
+      RunEvent(
+        "start",
+        [
+          "run": .text(output.path), "network": .text(networkName), "steps": .integer(configuration.steps),
+          "completed_steps": .integer(completedSteps), "batch_size": .integer(configuration.batchSize),
+          "ranks": .integer(worldSize), "layout": .text(layout), "planned_bytes_per_rank": .integer(plannedByteCount),
+        ], lines: lines))
     if metrics.damagedLineCount > 0 {
       console.write("warning: removed \(metrics.damagedLineCount) damaged line(s) of \(output.path("metrics.jsonl"))")
     }
@@ -124,16 +134,73 @@ public final class RunLogger {
     window.communicationSeconds += result.communicationSeconds
     window.lastResult = result
     try metrics.write(result, step: step, imagesPerSecond: Float(rate), dataSeconds: dataSeconds)
-    if console.isLive && (now - lastLive).seconds >= 0.5 {
+    try showProgress(step, result, now)
+  }
+
+  /// Shows the state of the run, wherever that is due; otherwise allocates nothing.
+  private func showProgress(_ step: Int, _ result: TrainingStep.Result, _ now: ContinuousClock.Instant) throws {
+    let isLineDue = console.isLive && (now - lastLive).seconds >= 0.5
+    let isEventDue = console.progressInterval.map { (now - lastEvent).seconds >= $0 } ?? false
+    let areGaugesDue =
+      prometheus != nil
+      && ((now - lastGauges).seconds >= PrometheusTextfile.interval || step == firstStep || step == configuration.steps)
+    guard isLineDue || isEventDue || areGaugesDue else { return }
+    let perStep = (now - windowStart).seconds / Double(window.steps)
+    var progress = ProgressLine(step: step, of: configuration.steps)
+    progress.epoch = Double(step * configuration.batchSize) / Double(trainingCount)
+    progress.loss = Double(result.loss)
+    progress.accuracy = lastAccuracy
+    progress.imagesPerSecond = Double(configuration.batchSize) / perStep
+    progress.communicationShare = hasPeers ? window.communicationSeconds / window.stepSeconds : nil
+    progress.secondsLeft = perStep * Double(configuration.steps - step)
+    if isLineDue {
       lastLive = now
-      let perStep = (now - windowStart).seconds / Double(window.steps)
-      console.showLive(
-        TraxReport.live(
-          step: step, of: configuration.steps, loss: result.loss,
-          imagesPerSecond: Double(configuration.batchSize) / perStep,
-          communicationShare: hasPeers ? window.communicationSeconds / window.stepSeconds : nil,
-          secondsLeft: perStep * Double(configuration.steps - step)))
+      console.showLive(progress.render(width: console.columns, bar: console.bar))
     }
+    if isEventDue {
+      lastEvent = now
+      console.report(
+        RunEvent(
+          "progress",
+          [
+            "step": .integer(step), "steps": .integer(configuration.steps),
+            "epoch": progress.epoch.map { .number($0) },
+            "loss": progress.loss.map { .number($0) },
+            "images_per_second": progress.imagesPerSecond.map { .number($0) },
+            "communication_share": progress.communicationShare.map { .number($0) },
+            "seconds_left": progress.secondsLeft.map { .number($0) },
+          ]))
+    }
+    if areGaugesDue {
+      lastGauges = now
+      lastProgress = progress
+      writeGauges(progress)
+    }
+  }
+
+  /// Replaces the file of gauges; a failure is reported once and does not end the run.
+  private func writeGauges(_ progress: ProgressLine) {
+    do { try prometheus?.write(progress, time: TimeLimit.now()) } catch {
+      if !hasGaugeWarning { console.write("warning: \(error)") }
+      hasGaugeWarning = true
+    }
+  }
+
+  /// Shows an activity between steps on a terminal, from 2 s after its start.
+  ///
+  /// - Parameters:
+  ///   - name: The activity, such as `evaluation`.
+  ///   - done: The finished parts; 0 at its start.
+  ///   - total: All parts. If `nil`, their number is unknown.
+  func showActivity(_ name: String, _ done: Int, of total: Int?) {
+    guard console.isLive else { return }
+    let now = clock.now
+    if activity?.name != name || done == 0 { activity = (name, now) }
+    guard let start = activity?.start, (now - start).seconds >= 2, (now - lastLive).seconds >= 0.5 else { return }
+    lastLive = now
+    console.showLive(
+      ActivityLine.render(
+        name, done: done, of: total, seconds: (now - start).seconds, width: console.columns, bar: console.bar))
   }
 
   /// Writes a checkpoint after a step.
@@ -146,6 +213,9 @@ public final class RunLogger {
   /// - Throws: ``CheckpointError`` if it cannot be written.
   func saveCheckpoint(_ model: ModelState, average: ModelState?, step: Int, progress: () -> Void) throws {
     try output.requireLease()
+    let start = clock.now
+    var tensorCount = 0
+    showActivity("checkpoint", 0, of: nil)
     // A published checkpoint means that the logs are complete up to its step.
     try metrics.synchronize()
     try trainEvents.synchronize()
@@ -157,9 +227,15 @@ public final class RunLogger {
         uniqueKeysWithValues: configuration.settings.map { ($0.name, $0.value) }))
     try CheckpointDirectory(output.path("checkpoints")).save(
       model, average: average, whitening: whitening, state: state, keeping: configuration.keepCheckpoints,
-      progress: progress)
+      progress: {
+        progress()
+        tensorCount += 1
+        self.showActivity("checkpoint", tensorCount, of: nil)
+      })
     // The time of writing must not count as the next step's.
     lastStep = clock.now
+    console.report(
+      RunEvent("checkpoint", ["step": .integer(step), "seconds": .number((clock.now - start).seconds)]))
   }
 
   /// Writes Trax's report lines and TensorBoard tags for the steps since the last report.
@@ -167,15 +243,19 @@ public final class RunLogger {
     guard let last = window.lastResult else { return }
     let seconds = (clock.now - windowStart).seconds
     let loss = window.lossSum / Double(window.steps)
-    if step == 1 {
-      let count = model.graph.parameterCount
-      TraxReport.weights(step: step, count: count).forEach(console.write)
-    } else {
-      console.write("")
-    }
-    console.write(TraxReport.ran(step: step, steps: window.steps, seconds: seconds))
-    console.write(
-      TraxReport.metric(step: step, task: "train", name: "CrossEntropyLoss", value: loss))
+    let heading = step == 1 ? TraxReport.weights(step: step, count: model.graph.parameterCount) : [""]
+    console.report(
+      RunEvent(
+        "train",
+        [
+          "step": .integer(step), "steps_since_report": .integer(window.steps), "seconds": .number(seconds),
+          "loss": .number(loss), "learning_rate": .number(Double(last.learningRate)),
+          "images_per_second": .number(Double(window.steps * configuration.batchSize) / seconds),
+        ],
+        lines: heading + [
+          TraxReport.ran(step: step, steps: window.steps, seconds: seconds),
+          TraxReport.metric(step: step, task: "train", name: "CrossEntropyLoss", value: loss),
+        ]))
     let weights = model.parameters.elements.reduce(0.0) { $0 + Double($1) * Double($1) }
     try trainEvents.write(
       [
@@ -197,9 +277,15 @@ public final class RunLogger {
     lastEvaluation = (result, label)
     var values = [("CrossEntropyLoss", result.loss), ("Accuracy", result.accuracy)]
     if let accuracy = result.mirroredAccuracy { values.append(("MirroredAccuracy", accuracy)) }
-    for (name, value) in values {
-      console.write(TraxReport.metric(step: step, task: label.task, name: name, value: value))
-    }
+    lastAccuracy = result.mirroredAccuracy ?? result.accuracy
+    console.report(
+      RunEvent(
+        "evaluation",
+        [
+          "step": .integer(step), "images": .text(label.images.rawValue), "weights": .text(label.weights.rawValue),
+          "loss": .number(result.loss), "accuracy": .number(result.accuracy),
+          "mirrored_accuracy": result.mirroredAccuracy.map { .number($0) }, "examples": .integer(result.exampleCount),
+        ], lines: values.map { TraxReport.metric(step: step, task: label.task, name: $0, value: $1) }))
     try metrics.write(result, label, step: step, statistics: configuration.evalStatistics.rawValue)
     try evalEvents.write(
       values.map { ("\(label.tagPrefix)metrics/\($0)", Float($1)) }, step: step)
@@ -239,7 +325,10 @@ public final class RunLogger {
   /// - Throws: ``CheckpointError`` if it cannot be noted.
   func markBest(step: Int, accuracy: Double) throws {
     try CheckpointDirectory(output.path("checkpoints")).markBest(step: step, accuracy: accuracy)
-    console.write("best accuracy on the held-out images so far: step \(step) is kept")
+    console.report(
+      RunEvent(
+        "best", ["step": .integer(step), "accuracy": .number(accuracy)],
+        lines: ["best accuracy on the held-out images so far: step \(step) is kept"]))
   }
 
   /// Starts the next window, which excludes the time of evaluation and checkpoint.
@@ -251,13 +340,17 @@ public final class RunLogger {
 
   /// Reports the run's result.
   public func reportEnd() {
-    console.write("")
     let steps = configuration.steps - firstStep + 1
     if steps <= 0 && lastEvaluation == nil {
+      console.write("")
       console.write(
         "nothing to do: the run in \(output.path) has its \(firstStep - 1) steps already; "
           + "raise --steps to continue, or give another --output-dir.")
       return
+    }
+    if var progress = lastProgress {
+      progress.accuracy = lastAccuracy
+      writeGauges(progress)
     }
     let seconds = (clock.now - runStart).seconds
     var line = "done: \(max(steps, 0)) steps in \(String(format: "%.1f", seconds)) s"
@@ -269,50 +362,12 @@ public final class RunLogger {
         + "\(configuration.evalStatistics.rawValue) statistics\(label.weights == .average ? ", averaged weights" : "")"
         + (result.mirroredConfusion == nil ? ")" : ", with mirror images)")
     }
-    console.write(line)
-    console.write("results are in \(output.path)")
-  }
-}
-
-/// The lines of a report, in Trax's format (trax/supervised/training.py).
-package enum TraxReport {
-  /// The lines that Trax prints at step 1: a blank line and the number of weights.
-  static func weights(step: Int, count: Int) -> [String] {
-    ["", prefix(step) + "Total number of trainable weights: \(count)"]
-  }
-
-  /// `Step   1000: Ran 999 train steps in 450.67 secs`.
-  static func ran(step: Int, steps: Int, seconds: Double) -> String {
-    prefix(step) + "Ran \(steps) train steps in \(String(format: "%.2f", seconds)) secs"
-  }
-
-  /// `Step   1000: train CrossEntropyLoss |  1.51696503`: the task in 5 columns, the metric right-aligned in 16.
-  static func metric(step: Int, task: String, name: String, value: Double) -> String {
-    prefix(step) + "\(task.fitted(5)) \(name.rightAligned(16)) | \(String(format: "% .8f", value))"
-  }
-
-  /// The line that a terminal shows between reports; at most 79 columns.
-  ///
-  /// - Parameters:
-  ///   - step: The last step done.
-  ///   - last: The last step of the run.
-  ///   - loss: The loss of `step`.
-  ///   - imagesPerSecond: The speed since the last report.
-  ///   - communicationShare: The fraction of the time that this rank waited for others; `nil` with one rank.
-  ///   - secondsLeft: The predicted time until the last step.
-  /// - Returns: The line.
-  package static func live(
-    step: Int, of last: Int, loss: Float, imagesPerSecond: Double, communicationShare: Double?,
-    secondsLeft: Double
-  ) -> String {
-    let left = Int(secondsLeft.rounded())
-    let time = String(format: "%d:%02d:%02d", left / 3600, left / 60 % 60, left % 60)
-    let numbers = String(format: "loss %.4f  %.0f img/s", loss, imagesPerSecond)
-    let share = communicationShare.map { String(format: "  %.0f %% communication", 100 * $0) } ?? ""
-    return "step \(step)/\(last)  \(numbers)\(share)  \(time) left"
-  }
-
-  private static func prefix(_ step: Int) -> String {
-    "Step \(String(step).rightAligned(6)): "
+    console.report(
+      RunEvent(
+        "end",
+        [
+          "run": .text(output.path), "steps": .integer(max(steps, 0)), "seconds": .number(seconds),
+          "accuracy": lastAccuracy.map { .number($0) },
+        ], lines: ["", line, "results are in \(output.path)"]))
   }
 }

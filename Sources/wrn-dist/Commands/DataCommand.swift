@@ -40,6 +40,9 @@ struct DataVerifyCommand: ParsableCommand {
   @Option(help: "The format: cifar10 or cifar100.") var dataset: DatasetKind = .cifar10
 
   func run() throws {
-    print(try DatasetVerification(directory: directory, kind: dataset))
+    print(
+      try StandardConsole().showing("reading \(directory)") {
+        try DatasetVerification(directory: directory, kind: dataset)
+      })
   }
 }

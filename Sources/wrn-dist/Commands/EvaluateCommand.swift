@@ -74,9 +74,12 @@ struct EvaluateCommand: ParsableCommand {
       let evaluation = Evaluation(
         model, split: test, pipeline: pipeline, configuration: prepared.configuration,
         engine: selection.engine, pool: prepared.pool, communicator: communicator)
+      let console = StandardConsole()
+      if communicator.rank == 0, console.isLive, !json { evaluation.showProgress(on: console) }
       let logits = logitsOutput == nil ? nil : evaluation.makeLogits()
       let result = try evaluation(index: 0, logits: logits?.pointer)
       guard communicator.rank == 0 else { return }
+      console.clearLive()
       if let logitsOutput, let logits { try SafetensorsWriter.write(logits, to: logitsOutput) }
       let report = EvaluationReport(
         result: result, network: model.graph.name, checkpoint: origin.path, step: origin.step,
@@ -124,6 +127,22 @@ struct EvaluateCommand: ParsableCommand {
     throw UsageError(
       "--eval-batches \(count) of --batch-size \(batchSize) exceed the \(imageCount) images of the test set, "
         + "so some would count twice; use \(most > 0 ? "at most \(most), or " : "")all.")
+  }
+}
+
+extension Evaluation {
+  /// Shows the progress on a terminal, from 2 s on.
+  func showProgress(on console: StandardConsole) {
+    let start = ProcessInfo.processInfo.systemUptime
+    var last = start + 1.5
+    onProgress = { done, total in
+      let now = ProcessInfo.processInfo.systemUptime
+      guard now - last >= 0.5 else { return }
+      last = now
+      console.showLive(
+        ActivityLine.render(
+          "evaluation", done: done, of: total, seconds: now - start, width: console.columns, bar: console.bar))
+    }
   }
 }
 

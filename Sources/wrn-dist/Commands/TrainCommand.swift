@@ -20,9 +20,21 @@ struct TrainCommand: ParsableCommand {
 
   @OptionGroup var options: TrainingOptions
 
+  @Flag(help: "Print every setting and where its value is from, as YAML, and exit.")
+  var printConfig = false
+
   func run() throws {
-    let options = try options.mergedWithConfigFile()
+    let sources = try ConfigurationSources.current()
+    let options = try sources.options()
     let configuration = try options.configuration()
+    let isFirstRank = (LaunchEnvironment(ProcessInfo.processInfo.environment).rank ?? 0) == 0
+    if isFirstRank {
+      ConfigurationVariables.warnings(ProcessInfo.processInfo.environment).forEach(StandardError.write)
+    }
+    if printConfig {
+      if isFirstRank { print(try ConfigurationReport(sources, configuration).render()) }
+      return
+    }
     let fault = try FaultInjection(environment: ProcessInfo.processInfo.environment)
     let stop = StopSignals.install()
     try RankSession.run(progress: configuration.progress) { communicator in
@@ -67,20 +79,14 @@ struct TrainCommand: ParsableCommand {
   }
 }
 
-extension TrainingOptions {
-  /// Returns the settings of `--config`, overridden by the flags of the command line.
+extension ConfigurationSources {
+  /// Reads the sources of the settings of this process.
   ///
-  /// - Throws: ``UsageError`` if the file is invalid.
-  func mergedWithConfigFile() throws -> TrainingOptions {
-    guard let config else { return self }
-    let settings = try ConfigurationFile.arguments(config)
-    do {
-      _ = try TrainingOptions.parse(WRNDist.joiningNegativeNumbers(settings))
-    } catch {
-      throw UsageError("--config \(config): \(TrainingOptions.message(for: error)).")
-    }
-    var flags = Array(CommandLine.arguments.dropFirst())
-    if flags.first == "train" { flags.removeFirst() }
-    return try TrainingOptions.parse(WRNDist.joiningNegativeNumbers(settings + flags))
+  /// - Throws: ``UsageError`` if a variable or the file of `--config` is invalid.
+  static func current() throws -> ConfigurationSources {
+    var words = Array(CommandLine.arguments.dropFirst())
+    if words.first == "train" { words.removeFirst() }
+    return try ConfigurationSources(
+      WRNDist.joiningNegativeNumbers(words), environment: ProcessInfo.processInfo.environment)
   }
 }

@@ -100,3 +100,4 @@ extension NormalizationStatistics: ExpressibleByArgument {}
 extension ShuffleMode: ExpressibleByArgument {}
 extension DatasetKind: ExpressibleByArgument {}
 extension ONNXModel.Input: ExpressibleByArgument {}
+extension LogFormat: ExpressibleByArgument {}

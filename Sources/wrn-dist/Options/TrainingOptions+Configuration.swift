@@ -7,7 +7,7 @@ import Training
 extension TrainingOptions {
   /// Overwrites the defaults with the given flags, and validates every value.
   ///
-  /// `TrainCommand` has parsed `--config` before, as flags before those of the command line.
+  /// ``ConfigurationSources`` has merged flags, variables and `--config` before.
   ///
   /// - Returns: The run's configuration; the output directory is empty if none was given.
   /// - Throws: ``UsageError`` or the error of a module if a value is invalid.

@@ -5,9 +5,12 @@ import Models
 import Optimizers
 import Training
 
-/// The flags of `wrn-dist train`; those that are not set come from `--config` or the recipe.
+/// The flags of `wrn-dist train`; those that are not set come from variables, `--config` or the recipe.
 struct TrainingOptions: ParsableArguments {
-  @Option(help: "A YAML file that sets any of these flags; flags override it.")
+  @Option(
+    help: """
+      A YAML file that sets any of these flags; flags override it, and so do variables such as WRN_LEARNING_RATE.
+      """)
   var config: String?
 
   @OptionGroup(title: "Network") var network: NetworkOptions
@@ -172,6 +175,14 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "Start from the weights of a checkpoint or .safetensors file.") var `init`: String?
     @Option(help: "auto (resume the output directory's run, if any), never, or a checkpoint. (default: auto)")
     var resume: String?
+    @Option(help: "Standard output: text, or json with one object per event. (default: text)")
+    var logFormat: LogFormat?
+    @Flag(
+      inversion: .prefixedNo,
+      help: "Write metrics.csv, the table of metrics.jsonl, too. (default: --no-metrics-csv)")
+    var metricsCsv: Bool?
+    @Option(help: "Keep gauges of the run in this file, for Prometheus's node exporter.")
+    var prometheusTextfile: String?
     @Option(help: "Write a trace of all threads of all ranks to this file, for Perfetto.")
     var trace: String?
   }

@@ -25,6 +25,7 @@ struct TrainingRun {
   private(set) var recorder: RunLogger?
   private let console: StandardConsole?
   private let tracePath: String?
+  private var extra = ExtraOutputs()
   // Otherwise rank 0 holds the state until the trainer scatters it.
   private let isOptimizerStateReplicated: Bool
 
@@ -47,6 +48,8 @@ struct TrainingRun {
     dataset = source.dataset
     normalization = configuration.publishedNormalization
     tracePath = options.output.trace
+    extra.metricTable = options.output.metricsCsv ?? false
+    extra.prometheusTextfile = options.output.prometheusTextfile
     isOptimizerStateReplicated =
       configuration.optimizerState == .replicated || communicator.worldSize == 1
     model = ModelState(
@@ -54,7 +57,7 @@ struct TrainingRun {
       optimizerStates: isOptimizerStateReplicated || communicator.rank == 0
         ? configuration.optimizer.rule.stateNames : [])
     pool = try WorkerPool(workerCount: threadCount, progressing: communicator)
-    console = communicator.rank == 0 ? StandardConsole() : nil
+    console = communicator.rank == 0 ? StandardConsole(options.output.logFormat ?? .text) : nil
   }
 
   /// Initializes the state of all ranks from a checkpoint, from a file of weights, or from the seed.
@@ -64,7 +67,7 @@ struct TrainingRun {
   /// - Returns: The number of completed steps.
   /// - Throws: `CollectiveFailure` on every rank if rank 0 fails; `SettingsConsistency.Mismatch` if ranks have different data.
   mutating func start(_ communicator: any Communicator) throws -> Int {
-    let identity = try source.verifiedIdentity(on: communicator)
+    let identity = try showing("reading the data set") { try source.verifiedIdentity(on: communicator) }
     var lease: RunLease?
     var completedSteps = try RankSession.collectively(communicator) {
       guard communicator.rank == 0 else { return 0 }
@@ -73,7 +76,7 @@ struct TrainingRun {
         lease = try RunLease(configuration.outputDirectory)
         CheckpointDirectory("\(configuration.outputDirectory)/checkpoints").recover()
       }
-      return try load(identity)
+      return try showing("loading the initial state") { try load(identity) }
     }
     try withUnsafeMutableBytes(of: &completedSteps) { try communicator.broadcast($0, root: 0) }
     try model.broadcast(root: 0, includingOptimizerStates: isOptimizerStateReplicated, on: communicator)
@@ -100,7 +103,7 @@ struct TrainingRun {
       if let saved = try checkpointToResume()?.whitening() { return saved }
       console?.write("fitting the ZCA whitening to the training images")
       let training = source.dataset.training.holdingOut(configuration.validation).training
-      return WhiteningFile.store(try ZCAWhitening(fittedTo: training))
+      return try showing("fitting the ZCA whitening") { WhiteningFile.store(try ZCAWhitening(fittedTo: training)) }
     }
     try communicator.broadcast(store.bytes, root: 0)
     whitening = store
@@ -114,6 +117,12 @@ struct TrainingRun {
       }
       return all.replacing(training: splits[0], test: splits[1])
     }
+  }
+
+  /// Calls a body, whose name the console of rank 0 shows if it takes long.
+  private func showing<Value>(_ activity: String, _ body: () throws -> Value) rethrows -> Value {
+    guard let console else { return try body() }
+    return try console.showing(activity, body)
   }
 
   /// The shapes of the model's tensors and a digest of the initial state.
@@ -223,7 +232,8 @@ struct TrainingRun {
     return try RunLogger(
       configuration, networkName: model.graph.name, output: output,
       completedSteps: completedSteps, trainingCount: source.dataset.training.count - configuration.validation,
-      dataFingerprint: identity.fingerprint, dataDigest: identity.digest, whitening: whitening, console: console)
+      dataFingerprint: identity.fingerprint, dataDigest: identity.digest, whitening: whitening, extra: extra,
+      console: console)
   }
 
   /// Returns a new name such as `runs/20261123-180000-WRN-22-1`.
