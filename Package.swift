@@ -107,7 +107,7 @@ let tests: [Target] = [
   .testTarget(name: "TracingTests", dependencies: ["Tracing"]),
   .testTarget(name: "LaunchTests", dependencies: ["Clusters", "TestSupport"]),
   .testTarget(
-    name: "CommandLineTests", dependencies: ["TestSupport", "Models", "wrn-dist", "rank-worker"],
+    name: "CommandLineTests", dependencies: ["TestSupport", "Models", "Training", "wrn-dist", "rank-worker"],
     exclude: ["Snapshots"]),
   .testTarget(name: "DocumentationTests"),
   .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),

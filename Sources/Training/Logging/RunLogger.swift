@@ -14,20 +14,31 @@ public protocol Console: AnyObject {
 
 /// Rank 0's output of a run: report lines, `metrics.jsonl`, TensorBoard files, checkpoints.
 public final class RunLogger {
-  private let configuration: TrainingConfiguration
-  private let networkName: String
-  private let output: OutputDirectory
-  private let console: any Console
-  private let metrics: MetricLog
-  private let trainEvents: TensorBoardWriter
-  private let evalEvents: TensorBoardWriter
+  let configuration: TrainingConfiguration
+  let networkName: String
+  let output: OutputDirectory
+  let console: any Console
+  private(set) var metrics: MetricLog
+  private(set) var trainEvents: TensorBoardWriter
+  private(set) var evalEvents: TensorBoardWriter
   private let trainingCount: Int
-  private let dataFingerprint: String
-  private let whitening: ParameterStore?
-  private let dataDigest: String?
-  private let clock = ContinuousClock()
+  let dataFingerprint: String
+  let whitening: ParameterStore?
+  let dataDigest: String?
+  /// Writes checkpoints.
+  let writer = CheckpointWriter()
+  /// The step of the last checkpoint that was written; 0 if there is none.
+  var savedStep = 0
+  /// The seconds that the last checkpoint took; `nil` before the first.
+  var checkpointSeconds: Double?
+  /// The last checkpoint that could not be written, and why.
+  var unsaved: (step: Int, reason: String)?
+  /// The steps without an update so far.
+  private(set) var skippedSteps: Int
+  private var isLogFailing = false
+  let clock = ContinuousClock()
   private let runStart: ContinuousClock.Instant
-  private var lastStep: ContinuousClock.Instant
+  var lastStep: ContinuousClock.Instant
   private var windowStart: ContinuousClock.Instant
   private var lastLive: ContinuousClock.Instant
   private var window = Window()
@@ -40,6 +51,8 @@ public final class RunLogger {
     var steps = 0
     var lossSum = 0.0
     var (stepSeconds, communicationSeconds) = (0.0, 0.0)
+    var skippedSteps = 0
+    var straggler = StragglerVote()
     var lastResult: TrainingStep.Result?
   }
 
@@ -54,14 +67,16 @@ public final class RunLogger {
   ///   - dataFingerprint: The hash that identifies the data set.
   ///   - dataDigest: The digests of all images.
   ///   - whitening: The whitening of the images, if there is one; checkpoints hold it.
+  ///   - skippedSteps: The steps among those done that had no update.
   ///   - console: The destination of report lines.
   /// - Throws: ``CheckpointError`` if a file cannot be written.
   public init(
     _ configuration: TrainingConfiguration, networkName: String, output: OutputDirectory,
     completedSteps: Int, trainingCount: Int, dataFingerprint: String, dataDigest: String? = nil,
-    whitening: ParameterStore? = nil,
+    whitening: ParameterStore? = nil, skippedSteps: Int = 0,
     console: any Console
   ) throws {
+    self.skippedSteps = skippedSteps
     self.configuration = configuration
     self.networkName = networkName
     self.output = output
@@ -70,9 +85,8 @@ public final class RunLogger {
     self.dataFingerprint = dataFingerprint
     self.whitening = whitening
     self.dataDigest = dataDigest
-    metrics = try MetricLog(output.path("metrics.jsonl"), keepingStepsThrough: completedSteps)
-    trainEvents = try TensorBoardWriter(directory: output.path("train"), startingAfter: completedSteps)
-    evalEvents = try TensorBoardWriter(directory: output.path("eval"), startingAfter: completedSteps)
+    savedStep = completedSteps
+    (metrics, trainEvents, evalEvents) = try Self.openLogs(configuration, output, completedSteps)
     runStart = clock.now
     lastStep = runStart
     windowStart = runStart
@@ -112,17 +126,73 @@ public final class RunLogger {
     lastStep = clock.now
   }
 
+  /// Opens the logs of a run that has some steps.
+  private static func openLogs(
+    _ configuration: TrainingConfiguration, _ output: OutputDirectory, _ completedSteps: Int
+  ) throws -> (MetricLog, TensorBoardWriter, TensorBoardWriter) {
+    (
+      try MetricLog(
+        output.path("metrics.jsonl"), keepingStepsThrough: completedSteps,
+        evaluationLineCount: configuration.evaluationLabels(after: completedSteps).count),
+      try TensorBoardWriter(directory: output.path("train"), startingAfter: completedSteps),
+      try TensorBoardWriter(directory: output.path("eval"), startingAfter: completedSteps)
+    )
+  }
+
+  /// Cuts the logs back to a checkpoint's step, from which the run continues.
+  ///
+  /// - Throws: ``CheckpointError`` if a file cannot be written.
+  func rollBack(to state: Checkpoint.State) throws {
+    for file in [metrics.file, trainEvents.file, evalEvents.file] { try file.flush() }
+    (metrics, trainEvents, evalEvents) = try Self.openLogs(configuration, output, state.step)
+    skippedSteps = state.skippedSteps ?? 0
+    savedStep = state.step
+    startWindow()
+  }
+
+  /// Prints a warning.
+  func warn(_ text: String) { console.write("warning: \(text)") }
+
+  /// Warns once when a log cannot be written.
+  private func reportLogFailure() {
+    let failure = metrics.file.failure ?? trainEvents.file.failure ?? evalEvents.file.failure
+    if let failure, !isLogFailing {
+      warn(
+        "\(failure.description.trimmingSuffix(".")); training continues, and the log is completed from memory when there is "
+          + "room; no checkpoint is written until then.")
+    }
+    isLogFailing = failure != nil
+  }
+
+  /// Writes to the disk what the logs have in memory, at the end of the run.
+  ///
+  /// - Throws: ``CheckpointError`` of kind `inputOutput` if that fails.
+  func finishLogs() throws {
+    for log in [metrics.file, trainEvents.file, evalEvents.file] {
+      try log.flush()
+      try log.file.synchronize()
+    }
+  }
+
   /// Records a step; allocates nothing unless a terminal shows it.
   func record(_ result: TrainingStep.Result, step: Int, dataSeconds: Double) throws {
     let now = clock.now
     let rate = Double(configuration.batchSize) / (now - lastStep).seconds
     lastStep = now
     window.steps += 1
-    window.lossSum += Double(result.loss)
+    if result.isSkipped {
+      window.skippedSteps += 1
+      skippedSteps += 1
+    } else {
+      window.lossSum += Double(result.loss)
+    }
+    if let straggler = result.straggler { window.straggler.record(straggler) }
     window.stepSeconds += result.stepSeconds
     window.communicationSeconds += result.communicationSeconds
     window.lastResult = result
-    try metrics.write(result, step: step, imagesPerSecond: Float(rate), dataSeconds: dataSeconds)
+    metrics.write(result, step: step, imagesPerSecond: Float(rate), dataSeconds: dataSeconds)
+    settleCheckpoint(writer.poll())
+    reportLogFailure()
     if console.isLive && (now - lastLive).seconds >= 0.5 {
       lastLive = now
       let perStep = (now - windowStart).seconds / Double(window.steps)
@@ -131,41 +201,16 @@ public final class RunLogger {
           step: step, of: configuration.steps, loss: result.loss,
           imagesPerSecond: Double(configuration.batchSize) / perStep,
           communicationShare: hasPeers ? window.communicationSeconds / window.stepSeconds : nil,
+          straggler: window.straggler.result(steps: window.steps),
           secondsLeft: perStep * Double(configuration.steps - step)))
     }
-  }
-
-  /// Writes a checkpoint after a step.
-  ///
-  /// - Parameters:
-  ///   - model: The model, with all optimizer states.
-  ///   - average: The averaged weights with their running statistics, if there are any.
-  ///   - step: The last step done.
-  ///   - progress: Called after every tensor.
-  /// - Throws: ``CheckpointError`` if it cannot be written.
-  func saveCheckpoint(_ model: ModelState, average: ModelState?, step: Int, progress: () -> Void) throws {
-    try output.requireLease()
-    // A published checkpoint means that the logs are complete up to its step.
-    try metrics.synchronize()
-    try trainEvents.synchronize()
-    try evalEvents.synchronize()
-    let state = Checkpoint.State(
-      step: step, streamPosition: step * configuration.batchSize, seed: configuration.seed,
-      network: networkName, dataFingerprint: dataFingerprint, dataDigest: dataDigest,
-      configuration: Dictionary(
-        uniqueKeysWithValues: configuration.settings.map { ($0.name, $0.value) }))
-    try CheckpointDirectory(output.path("checkpoints")).save(
-      model, average: average, whitening: whitening, state: state, keeping: configuration.keepCheckpoints,
-      progress: progress)
-    // The time of writing must not count as the next step's.
-    lastStep = clock.now
   }
 
   /// Writes Trax's report lines and TensorBoard tags for the steps since the last report.
   func reportTraining(step: Int, model: ModelState) throws {
     guard let last = window.lastResult else { return }
     let seconds = (clock.now - windowStart).seconds
-    let loss = window.lossSum / Double(window.steps)
+    let loss = window.lossSum / Double(window.steps - window.skippedSteps)
     if step == 1 {
       let count = model.graph.parameterCount
       TraxReport.weights(step: step, count: count).forEach(console.write)
@@ -175,6 +220,12 @@ public final class RunLogger {
     console.write(TraxReport.ran(step: step, steps: window.steps, seconds: seconds))
     console.write(
       TraxReport.metric(step: step, task: "train", name: "CrossEntropyLoss", value: loss))
+    if let straggler = window.straggler.result(steps: window.steps) {
+      console.write(TraxReport.straggler(step: step, straggler))
+    }
+    if window.skippedSteps > 0 {
+      console.write(TraxReport.skipped(step: step, count: window.skippedSteps, total: skippedSteps))
+    }
     let weights = model.parameters.elements.reduce(0.0) { $0 + Double($1) * Double($1) }
     try trainEvents.write(
       [
@@ -199,22 +250,9 @@ public final class RunLogger {
     for (name, value) in values {
       console.write(TraxReport.metric(step: step, task: label.task, name: name, value: value))
     }
-    try metrics.write(result, label, step: step, statistics: configuration.evalStatistics.rawValue)
+    metrics.write(result, label, step: step, statistics: configuration.evalStatistics.rawValue)
     try evalEvents.write(
       values.map { ("\(label.tagPrefix)metrics/\($0)", Float($1)) }, step: step)
-  }
-
-  /// Whether an accuracy on the held-out images is higher than that of every checkpoint so far.
-  func isBest(_ accuracy: Double) -> Bool {
-    accuracy > CheckpointDirectory(output.path("checkpoints")).best?.accuracy ?? -1
-  }
-
-  /// Notes the checkpoint of a step as the best one, so that it is kept.
-  ///
-  /// - Throws: ``CheckpointError`` if it cannot be noted.
-  func markBest(step: Int, accuracy: Double) throws {
-    try CheckpointDirectory(output.path("checkpoints")).markBest(step: step, accuracy: accuracy)
-    console.write("best accuracy on the held-out images so far: step \(step) is kept")
   }
 
   /// Starts the next window, which excludes the time of evaluation and checkpoint.
@@ -266,6 +304,17 @@ package enum TraxReport {
     prefix(step) + "\(task.fitted(5)) \(name.rightAligned(16)) | \(String(format: "% .8f", value))"
   }
 
+  /// `Step   1000: rank 3 computed 1.8 times as long as the median rank`.
+  static func straggler(step: Int, _ straggler: (rank: Int, ratio: Double)) -> String {
+    let ratio = String(format: "%.1f", straggler.ratio)
+    return prefix(step) + "rank \(straggler.rank) computed \(ratio) times as long as the median rank"
+  }
+
+  /// `Step   1000: 2 steps without an update (3 in all)`.
+  static func skipped(step: Int, count: Int, total: Int) -> String {
+    prefix(step) + "\(count) step(s) without an update (\(total) in all)"
+  }
+
   /// The line that a terminal shows between reports; at most 79 columns.
   ///
   /// - Parameters:
@@ -274,16 +323,19 @@ package enum TraxReport {
   ///   - loss: The loss of `step`.
   ///   - imagesPerSecond: The speed since the last report.
   ///   - communicationShare: The fraction of the time that this rank waited for others; `nil` with one rank.
+  ///   - straggler: A rank that others wait for, shown in place of the share.
   ///   - secondsLeft: The predicted time until the last step.
   /// - Returns: The line.
   package static func live(
     step: Int, of last: Int, loss: Float, imagesPerSecond: Double, communicationShare: Double?,
-    secondsLeft: Double
+    straggler: (rank: Int, ratio: Double)? = nil, secondsLeft: Double
   ) -> String {
     let left = Int(secondsLeft.rounded())
     let time = String(format: "%d:%02d:%02d", left / 3600, left / 60 % 60, left % 60)
     let numbers = String(format: "loss %.4f  %.0f img/s", loss, imagesPerSecond)
-    let share = communicationShare.map { String(format: "  %.0f %% communication", 100 * $0) } ?? ""
+    let share =
+      straggler.map { String(format: "  rank %d %.1fx slow", $0.rank, $0.ratio) }
+      ?? communicationShare.map { String(format: "  %.0f %% communication", 100 * $0) } ?? ""
     return "step \(step)/\(last)  \(numbers)\(share)  \(time) left"
   }
 
