@@ -129,7 +129,8 @@ let tests: [Target] = [
   .testTarget(name: "TracingTests", dependencies: ["Tracing"]),
   .testTarget(name: "LaunchTests", dependencies: ["Clusters", "TestSupport", "wrn-dist"]),
   .testTarget(
-    name: "CommandLineTests", dependencies: ["TestSupport", "Models", "Images", "wrn-dist", "rank-worker"],
+    name: "CommandLineTests",
+    dependencies: ["TestSupport", "Models", "Training", "Images", "wrn-dist", "rank-worker"],
     exclude: ["Snapshots"]),
   .testTarget(name: "DocumentationTests", dependencies: ["TestSupport", "wrn-dist"]),
   .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),

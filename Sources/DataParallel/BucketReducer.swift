@@ -212,6 +212,12 @@ final class BucketReducer {
     }
   }
 
+  /// Ends the step for a bucket whose result is not used.
+  func discard() {
+    precondition(state == .reduced, "a bucket is discarded after its reduction")
+    state = .idle
+  }
+
   private func reduce(_ range: Range<Int>, stage: Int) {
     guard let arrays = partials[stage].baseAddress else { return }
     stages[stage].schedule.apply(to: UnsafePointer(arrays), elements: range)

@@ -83,6 +83,9 @@ public final class GradientReducer {
   /// The bytes of the buffers.
   public var byteCount: Int { buckets.reduce(0) { $0 + $1.byteCount } }
 
+  /// Whether ranks add the sums of some peers before they exchange them with the others.
+  public var isHierarchical: Bool { topology.innerSize != nil }
+
   /// For every bucket, the shard of each rank.
   public var shards: [[Range<Int>]] { topology.shards }
 
@@ -189,6 +192,11 @@ public final class GradientReducer {
   ///
   /// - Throws: `CommunicationError` if a message fails.
   public func waitForAllGathers() throws { _ = try waitForAllGather(ofFirst: plan.elementCount) }
+
+  /// Ends a step without all-gathers: its gradient is not used.
+  ///
+  /// - Precondition: ``nextReducedBucket(waiting:)`` has returned all buckets, and no all-gather has started.
+  public func discard() { for bucket in buckets { bucket.discard() } }
 
   private func advance() throws {
     for bucket in buckets { try bucket.advance() }

@@ -2,7 +2,8 @@ import Collectives
 import Support
 import Tensors
 
-/// The exchange at the end of a step: the squared gradient norm, whether any rank has a stop request, and further words.
+/// The exchange at the end of a step: the squared gradient norm, whether any rank has a stop request or numbers that are
+/// not finite, and further words.
 ///
 /// Squares are added in double precision within chunks of fixed size, then over chunks in order. The norm is therefore
 /// bitwise independent of the number of ranks and of the bucket size.
@@ -15,6 +16,8 @@ public final class StepSummary {
   private let squares: AlignedBuffer<Double>
   private let sent: AlignedBuffer<Double>
   private let received: [AlignedBuffer<Double>]
+  /// Whether the last step's numbers were finite on every rank, as far as they know; after ``finish()``.
+  public private(set) var isFinite = true
 
   /// Plans the exchange and allocates its buffers; does not communicate.
   ///
@@ -45,7 +48,7 @@ public final class StepSummary {
     }
   }
 
-  /// This rank's words, to be written before ``start(stopRequested:)``.
+  /// This rank's words, to be written before ``start(stopRequested:isFinite:)``.
   public var words: UnsafeMutablePointer<UInt64> {
     UnsafeMutableRawPointer(sent.pointer + 1).assumingMemoryBound(to: UInt64.self)
   }
@@ -88,10 +91,12 @@ public final class StepSummary {
   ///
   /// Call it once per step, after ``addSquares(_:of:)`` for all of the rank's shards. Does not block.
   ///
-  /// - Parameter stopRequested: Whether this rank has a stop request.
+  /// - Parameters:
+  ///   - stopRequested: Whether this rank has a stop request.
+  ///   - isFinite: Whether this rank's loss and batch statistics are finite.
   /// - Throws: `CommunicationError` if communication fails.
-  public func start(stopRequested: Bool) throws {
-    sent.pointer[0] = stopRequested ? 1 : 0
+  public func start(stopRequested: Bool, isFinite: Bool = true) throws {
+    sent.pointer[0] = Double((stopRequested ? Self.stopFlag : 0) | (isFinite ? 0 : Self.nonfiniteFlag))
     copy(chunks[communicator.rank], to: sent.pointer + 1 + wordCount)
     let rank = communicator.rank
     for other in 0..<communicator.worldSize where other != rank {
@@ -110,18 +115,22 @@ public final class StepSummary {
   /// - Throws: `CommunicationError` if communication fails.
   public func finish() throws -> (squareSum: Double, stopRequested: Bool) {
     try communicator.wait(for: requests)
-    var stopRequested = sent.pointer[0] != 0
+    var flags = Int(sent.pointer[0])
     for other in 0..<communicator.worldSize where other != communicator.rank {
       let message = received[other].pointer
-      if message[0] != 0 { stopRequested = true }
+      flags |= Int(message[0])
       var source = message + 1 + wordCount
       for range in chunks[other] {
         (squares.pointer + range.lowerBound).update(from: source, count: range.count)
         source += range.count
       }
     }
-    return (squares.elements.reduce(0, +), stopRequested)
+    isFinite = flags & Self.nonfiniteFlag == 0
+    return (squares.elements.reduce(0, +), flags & Self.stopFlag != 0)
   }
+
+  private static let stopFlag = 1
+  private static let nonfiniteFlag = 2
 
   private func copy(_ ranges: [Range<Int>], to target: UnsafeMutablePointer<Double>) {
     var target = target

@@ -44,7 +44,7 @@ public enum MPIEnvironment {
   }
 
   /// The longest time for which a rank may wait in `MPI_Finalize` for the others, which may still write files.
-  private static let finalizeSeconds: UInt32 = 600
+  public static let finalizeSeconds: UInt32 = 600
 
   private static let active = Mutex<MPICommunicator?>(nil)
 
@@ -52,12 +52,13 @@ public enum MPIEnvironment {
   ///
   /// Does nothing if Open MPI was not initialized or is already finalized.
   ///
+  /// - Parameter limitSeconds: The time after which the process ends with exit code 69, if a rank never finalizes.
   /// - Throws: `CommunicationError` if a peer is no longer reachable.
-  public static func finalize() throws {
+  public static func finalize(limitSeconds: UInt32 = finalizeSeconds) throws {
     guard isInitialized, !isFinalized else { return }
     active.withLock { $0?.stopProgressThread() }
     // It waits for all ranks, and no watchdog runs any more.
-    ExitAlarm.start(seconds: finalizeSeconds, exitCode: 69)
+    ExitAlarm.start(seconds: limitSeconds, exitCode: 69)
     defer { ExitAlarm.stop() }
     try MPIError.check(MPI_Finalize(), in: "MPI_Finalize", rank: nil)
   }

@@ -48,6 +48,14 @@ public struct AveragingRule: UpdateRule {
   /// - Returns: Whether at least one averaging was made.
   public static func hasAverage(at step: Int, every: Int) -> Bool { step >= every }
 
+  /// Starts the average if that is due, since it is undefined before; later averagings are skipped with the update.
+  public func skip(_ elements: Range<Int>, of operands: UpdateOperands, at step: Int) {
+    base.skip(elements, of: operands, at: step)
+    guard step == interval else { return }
+    (operands.state(averageIndex) + elements.lowerBound).update(
+      from: operands.parameters + elements.lowerBound, count: elements.count)
+  }
+
   /// Updates weights and states of the base rule, then the average if it is due.
   ///
   /// Computes in fp32. An averaging moves 12 bytes per element more than the base rule.

@@ -20,6 +20,19 @@ public protocol UpdateRule: Sendable {
   ///   - operands: Parameters, gradients and states.
   ///   - step: The step's number, learning rate, weight decay and gradient scale.
   func update(_ elements: Range<Int>, of operands: UpdateOperands, at step: UpdateStep)
+
+  /// Does what a step requires even if its update is skipped; by default nothing.
+  ///
+  /// - Parameters:
+  ///   - elements: The elements, within `operands.elements`.
+  ///   - operands: Parameters and states.
+  ///   - step: The number of the step.
+  func skip(_ elements: Range<Int>, of operands: UpdateOperands, at step: Int)
+}
+
+extension UpdateRule {
+  /// Does nothing: parameters and states stay as they are.
+  public func skip(_ elements: Range<Int>, of operands: UpdateOperands, at step: Int) {}
 }
 
 /// The scalars of an update: step, learning rate, weight decay and gradient scale of the elements.

@@ -1,3 +1,5 @@
+import Optimizers
+
 /// The images and weights of an evaluation, as reports and logs name them.
 struct EvaluationLabel: Hashable {
   /// The images that were classified.
@@ -33,4 +35,19 @@ public enum EvaluatedWeights: String, Sendable, Codable, CaseIterable {
   case raw
   /// Their average over many updates.
   case average
+}
+
+extension TrainingConfiguration {
+  /// The parts of the evaluation after a step, in order; none if the run does not evaluate.
+  ///
+  /// With held-out images the test set is kept for the last step: nothing can be chosen by it.
+  func evaluationLabels(after step: Int) -> [EvaluationLabel] {
+    guard evalEvery > 0 else { return [] }
+    let hasAverage =
+      optimizer.averageDecay > 0 && AveragingRule.hasAverage(at: step, every: optimizer.averageEvery)
+    let weights: [EvaluatedWeights] = hasAverage ? [.raw, .average] : [.raw]
+    let images: [EvaluationLabel.Images] =
+      validation == 0 ? [.test] : step == steps ? [.validation, .test] : [.validation]
+    return weights.flatMap { weights in images.map { EvaluationLabel(images: $0, weights: weights) } }
+  }
 }

@@ -1,37 +1,68 @@
 import Collectives
+import Datasets
 import Glibc
 import Tensors
 
 /// Fault injection: a fault that a test requests of the program as it is shipped.
 ///
-/// `WRN_FAULT=rank=2,step=17,phase=backward,act=kill` ends one rank when it enters a phase of a step. The acts are `kill`
-/// (SIGKILL), `stop` (SIGSTOP), `exit` (exit code 3), `hang`, and `slow` with `milliseconds=500`.
-/// `WRN_FAULT=bitflip:rank=2,step=17,tensor=head.bias` flips one bit of one number of one rank after a step. Both are refused
-/// unless `WRN_ALLOW_FAULTS=1` is set as well.
+/// `WRN_FAULT=rank=2,step=17,phase=backward,act=kill` ends one rank when it enters a phase of a step. It is refused unless
+/// `WRN_ALLOW_FAULTS=1` is set as well.
+///
+/// | act | effect |
+/// |---|---|
+/// | `kill`, `stop` | SIGKILL, SIGSTOP when the phase begins |
+/// | `exit`, `hang` | exit code 3, or no end |
+/// | `slow` | sleeps for `milliseconds` |
+/// | `nan` | NaN in an `image` of the rank before the forward pass, or in an `element` of its gradient in the backward pass |
+/// | `bitflip` | flips one `bit` of one `element` of a `tensor` after the step |
+/// | `enospc`, `eio` | the checkpoint of the step cannot be written: no space, or an error of the disk |
+/// | `crash-at=POINT` | SIGKILL at a point of the checkpoint's write |
+///
+/// The phases are `data`, `forward`, `backward`, `update`, `checkpoint`, `evaluation`, `average` (before the average is
+/// evaluated) and, with `slow`, `write` (of a checkpoint). With `until=20` the fault occurs at all steps from `step` to 20. `bitflip:rank=…` is short for `act=bitflip,rank=…`.
 public struct FaultInjection: Sendable, Hashable {
   /// What happens.
   private enum Act: String {
-    case bitflip
     case kill
     case stop
     case exit
     case hang
     case slow
+    case nan
+    case bitflip
+    case enospc
+    case eio
+    case crash
   }
 
-  private var act = Act.bitflip
-  private var phase = RankActivity.Phase.forward
+  /// A moment of a step or after it.
+  private enum Moment: Hashable {
+    case phase(RankActivity.Phase)
+    case betweenEvaluations
+    case writing
+  }
+
+  private var act: Act?
+  private var moment = Moment.phase(.forward)
+  private var point = CheckpointDirectory.WritePoint.rename
   private var milliseconds = 500
   private var rank = 0
   private var step = 0
+  private var until: Int?
   private var tensor = ""
   private var element = 0
+  private var image = 0
   private var bit = 0
 
-  private static let phases: [String: RankActivity.Phase] = [
-    "data": .data, "forward": .forward, "backward": .backward, "update": .update, "checkpoint": .checkpoint,
-    "evaluation": .evaluation,
+  private static let moments: [String: Moment] = [
+    "data": .phase(.data), "forward": .phase(.forward), "backward": .phase(.backward), "update": .phase(.update),
+    "checkpoint": .phase(.checkpoint), "evaluation": .phase(.evaluation), "average": .betweenEvaluations,
+    "write": .writing,
   ]
+
+  private static let format =
+    "rank=2,step=17,act=kill|stop|exit|hang|slow|nan|bitflip|enospc|eio|crash-at=rename[,phase=forward][,until=20]"
+    + "[,milliseconds=500][,tensor=head.bias][,element=0][,image=0][,bit=0]"
 
   /// Reads the fault from the environment; `nil` if there is none.
   ///
@@ -42,46 +73,110 @@ public struct FaultInjection: Sendable, Hashable {
     guard environment["WRN_ALLOW_FAULTS"] == "1" else {
       throw Refused("WRN_FAULT=\(text) would damage the run; unset it, or set WRN_ALLOW_FAULTS=1 if that is intended.")
     }
-    let format =
-      "bitflip:rank=2,step=17,tensor=head.bias[,element=0][,bit=0] or "
-      + "rank=2,step=17,act=kill|stop|exit|hang|slow[,phase=forward][,milliseconds=500]"
-    let unknown = Refused("WRN_FAULT=\(text) is not understood; its format is \(format).")
     let isBitFlip = text.hasPrefix("bitflip:")
-    var hasAct = isBitFlip
+    if isBitFlip { act = .bitflip }
     for setting in (isBitFlip ? text.dropFirst(8) : text[...]).split(separator: ",", omittingEmptySubsequences: false) {
-      let pair = setting.split(separator: "=", maxSplits: 1).map(String.init)
-      guard pair.count == 2 else { throw unknown }
-      switch (pair[0], Int(pair[1])) {
-      case ("tensor", _) where isBitFlip: tensor = pair[1]
-      case ("rank", let value?) where value >= 0: rank = value
-      case ("step", let value?) where value >= 1: step = value
-      case ("element", let value?) where isBitFlip && value >= 0: element = value
-      case ("bit", let value?) where isBitFlip && (0..<32).contains(value): bit = value
-      case ("milliseconds", let value?) where !isBitFlip && value >= 0: milliseconds = value
-      case ("phase", _) where !isBitFlip:
-        guard let phase = Self.phases[pair[1]] else { throw unknown }
-        self.phase = phase
-      case ("act", _) where !isBitFlip:
-        guard let act = Act(rawValue: pair[1]), act != .bitflip else { throw unknown }
-        self.act = act
-        hasAct = true
-      default: throw unknown
-      }
+      guard let pair = Self.pair(setting), set(pair.name, pair.value) else { throw Self.unknown(text) }
     }
-    guard step >= 1, hasAct, isBitFlip != tensor.isEmpty else { throw unknown }
+    guard step >= 1, until ?? step >= step, let act, (act == .bitflip) != tensor.isEmpty,
+      act != .nan || [.phase(.forward), .phase(.backward)].contains(moment)
+    else { throw Self.unknown(text) }
+  }
+
+  private static func pair(_ setting: Substring) -> (name: String, value: String)? {
+    let words = setting.split(separator: "=", maxSplits: 1).map(String.init)
+    return words.count == 2 ? (words[0], words[1]) : nil
+  }
+
+  private static func unknown(_ text: String) -> Refused {
+    Refused("WRN_FAULT=\(text) is not understood; its format is \(format).")
+  }
+
+  /// Sets one value; returns false if it is invalid.
+  private mutating func set(_ name: String, _ value: String) -> Bool {
+    switch (name, Int(value)) {
+    case ("tensor", _): tensor = value
+    case ("rank", let number?) where number >= 0: rank = number
+    case ("step", let number?) where number >= 1: step = number
+    case ("until", let number?): until = number
+    case ("element", let number?) where number >= 0: element = number
+    case ("image", let number?) where number >= 0: image = number
+    case ("bit", let number?) where (0..<32).contains(number): bit = number
+    case ("milliseconds", let number?) where number >= 0: milliseconds = number
+    case ("phase", _):
+      guard let moment = Self.moments[value] else { return false }
+      self.moment = moment
+    case ("act", _) where value.hasPrefix("crash-at="):
+      guard let point = CheckpointDirectory.WritePoint(rawValue: String(value.dropFirst(9))) else { return false }
+      (act, self.point) = (.crash, point)
+    case ("act", _):
+      guard let act = Act(rawValue: value), act != .crash else { return false }
+      self.act = act
+    default: return false
+    }
+    return true
+  }
+
+  private func occurs(rank: Int, step: Int) -> Bool {
+    rank == self.rank && step >= self.step && step <= until ?? self.step
   }
 
   /// Ends, stops or delays this rank if this is the fault's rank, step and phase.
-  func strike(_ phase: RankActivity.Phase, rank: Int, step: Int) {
-    guard act != .bitflip, rank == self.rank, step == self.step, phase == self.phase else { return }
+  func strike(_ phase: RankActivity.Phase, rank: Int, step: Int) { strike(.phase(phase), rank: rank, step: step) }
+
+  /// Does so between the evaluation of the weights and that of their average.
+  func strikeBetweenEvaluations(rank: Int, step: Int) { strike(.betweenEvaluations, rank: rank, step: step) }
+
+  private func strike(_ moment: Moment, rank: Int, step: Int) {
+    guard moment == self.moment, occurs(rank: rank, step: step) else { return }
     switch act {
     case .kill: Glibc.kill(getpid(), SIGKILL)
     case .stop: Glibc.kill(getpid(), SIGSTOP)
     case .exit: _exit(3)
-    case .hang: while true { sleep(1) }
-    case .slow: usleep(UInt32(min(milliseconds, 4_000_000)) * 1000)
-    case .bitflip: break
+    case .hang: while true { Glibc.sleep(1) }
+    case .slow: sleep()
+    default: break
     }
+  }
+
+  private func sleep() { usleep(UInt32(min(milliseconds, 4_000_000)) * 1000) }
+
+  /// Makes the write of a checkpoint fail, or ends the process, if this is the fault's step and point.
+  ///
+  /// - Throws: ``CheckpointError`` of kind `inputOutput`.
+  func strike(at point: CheckpointDirectory.WritePoint, step: Int) throws {
+    guard occurs(rank: 0, step: step) else { return }
+    func failure(_ code: Int32) -> CheckpointError {
+      CheckpointError(
+        .inputOutput, "writing the checkpoint of step \(step) failed: \(String(cString: strerror(code))).")
+    }
+    switch act {
+    case .slow where moment == .writing && point == .write: sleep()
+    case .enospc where point == .write: throw failure(ENOSPC)
+    case .eio where point == .sync: throw failure(EIO)
+    case .crash where point == self.point: Glibc.kill(getpid(), SIGKILL)
+    default: break
+    }
+  }
+
+  /// Writes NaN into the first pixel of an image of this rank's batch.
+  func poison(_ batch: Batch, rank: Int, step: Int) {
+    guard act == .nan, moment == .phase(.forward), occurs(rank: rank, step: step) else { return }
+    batch.images.pointer[image * batch.imageSize * batch.imageSize * 3] = .nan
+  }
+
+  /// Writes NaN into this rank's gradient.
+  ///
+  /// - Parameters:
+  ///   - gradient: The sum over this rank's first microbatches.
+  ///   - elements: The elements that are complete.
+  ///   - rank: This rank.
+  ///   - step: The step.
+  func poison(_ gradient: ParameterStore, elements: Range<Int>, rank: Int, step: Int) {
+    guard act == .nan, moment == .phase(.backward), occurs(rank: rank, step: step), elements.contains(element) else {
+      return
+    }
+    gradient.pointer[element] = .nan
   }
 
   /// Flips the bit if this is the fault's rank and step.
@@ -90,7 +185,7 @@ public struct FaultInjection: Sendable, Hashable {
   ///
   /// - Precondition: The model has the tensor, and the tensor has the element.
   func apply(to model: ModelState, _ trainingStep: TrainingStep, rank: Int, after step: Int) {
-    guard act == .bitflip, rank == self.rank, step == self.step else { return }
+    guard act == .bitflip, occurs(rank: rank, step: step) else { return }
     for store in model.replicatedStores {
       guard let parameter = store.layout[tensor] else { continue }
       let value = store[parameter][element]

@@ -94,12 +94,18 @@ package final class OptimizerStateShard {
 
   /// Collective: gathers all states into rank 0's model, for a checkpoint; ``releaseGathered(_:)`` frees them.
   ///
-  /// Returns when this rank's messages are complete.
+  /// Returns when this rank's messages are complete. States that are not sharded are copied, if the model is a copy.
   ///
+  /// - Parameter model: The model. If rank 0's has no states, they are allocated.
   /// - Throws: `CommunicationError` if a message fails.
   package func gather(into model: ModelState) throws {
-    guard isSharded else { return }
-    if communicator.rank == 0 { model.allocateOptimizerStates(names) }
+    guard isSharded else {
+      for (target, state) in zip(model.optimizerStates, states) where target.store !== state {
+        target.store.copy(from: state)
+      }
+      return
+    }
+    if communicator.rank == 0, model.optimizerStates.isEmpty { model.allocateOptimizerStates(names) }
     try transfer(model) { requests, whole, shard, count, owner in
       if communicator.rank == 0 {
         try requests.receive(into: whole, count: count, from: owner, tag: Self.tag)

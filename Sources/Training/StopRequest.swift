@@ -27,18 +27,3 @@ public struct TrainingStopped: Error, CustomStringConvertible {
       + "the same command with --output-dir \(outputDirectory) resumes from it."
   }
 }
-
-/// A run whose loss or gradient is no longer finite.
-public struct TrainingDiverged: Error, CustomStringConvertible {
-  /// The step whose loss or gradient is not finite.
-  public let step: Int
-
-  /// One sentence: which step, and what may help.
-  ///
-  /// A resumed run would reach the same step with the same numbers, and refuse another learning rate.
-  public var description: String {
-    "the run diverged: loss or gradient of step \(step) is not finite; the parameters of step \(step) are not saved; "
-      + "start a new run with a lower --learning-rate and another --output-dir, from random weights or with "
-      + "--init CHECKPOINT."
-  }
-}

@@ -10,26 +10,37 @@ import Tracing
 ///
 /// Every rank runs the same loop; rank 0 has a ``RunLogger`` and writes all files.
 public final class Trainer {
-  private let configuration: TrainingConfiguration
-  private let model: ModelState
-  private let loader: BatchLoader
-  private let trainingStep: TrainingStep
-  private let evaluation: Evaluation?
-  private let validation: ImageDataset.Split?
-  private let estimation: StatisticsEstimation?
-  private let average: WeightAverage?
-  private let savedStatistics: ParameterStore?
-  private let logger: RunLogger?
+  let configuration: TrainingConfiguration
+  let model: ModelState
+  private var loader: BatchLoader?
+  private let makeLoader: (_ firstStep: Int) throws -> BatchLoader
+  /// The numbers of the training images at positions of a step's batch.
+  let sampleNumber: (_ step: Int, _ position: Int) -> Int
+  let trainingStep: TrainingStep
+  let evaluation: Evaluation?
+  let validation: ImageDataset.Split?
+  let estimation: StatisticsEstimation?
+  let average: WeightAverage?
+  let savedStatistics: ParameterStore?
+  /// Rank 0's copy for checkpoints that are written in the background.
+  let snapshot: CheckpointSnapshot?
+  let logger: RunLogger?
   private let stop: StopRequest
-  private let communicator: any Communicator
-  private let fault: FaultInjection?
-  private let tracer: Tracer?
-  private let activity: RankActivity
+  let communicator: any Communicator
+  let fault: FaultInjection?
+  let tracer: Tracer?
+  let activity: RankActivity
   private let timeLimit: TimeLimit?
-  private var checkpointSeconds: Double
+  /// The seconds of the last checkpoint until rank 0 had the state.
+  var gatherSeconds = 0.0
+  private let expectedWriteSeconds: Double
   private var stepSeconds = 0.0
-  private let traceLabels: TrainerTraceLabels
+  let traceLabels: TrainerTraceLabels
   private let firstStep: Int
+  /// The steps without an update that this process knows of.
+  var skippedSteps: Set<Int> = []
+  /// How often the run has returned to the checkpoint of a step.
+  var rollbacks = (step: 0, count: 0)
 
   /// Allocates all memory of a run and starts loading its first batch; does not communicate.
   ///
@@ -63,7 +74,7 @@ public final class Trainer {
     self.communicator = communicator
     activity = communicator.statistics.activity
     self.timeLimit = timeLimit
-    checkpointSeconds = TimeLimit.expectedCheckpointSeconds(
+    expectedWriteSeconds = TimeLimit.expectedCheckpointSeconds(
       byteCount: 4 * (1 + configuration.optimizer.rule.stateNames.count) * model.graph.parameterCount)
     self.fault = fault
     self.tracer = tracer
@@ -83,6 +94,7 @@ public final class Trainer {
     if let fault {
       let (rank, activity) = (communicator.rank, activity)
       trainingStep.onPhase = { fault.strike($0, rank: rank, step: activity.snapshot.step) }
+      trainingStep.onGradient = { fault.poison($1, elements: $0, rank: rank, step: activity.snapshot.step) }
     }
     evaluation =
       configuration.evalEvery == 0
@@ -93,7 +105,7 @@ public final class Trainer {
     if let logger, let evaluation {
       evaluation.onProgress = { [weak logger] in logger?.showActivity("evaluation", $0, of: $1) }
     }
-    func sampler() -> Sampler {
+    @Sendable func sampler() -> Sampler {
       Sampler(mode: configuration.shuffle, count: training.count, seed: configuration.seed)
     }
     estimation =
@@ -103,95 +115,98 @@ public final class Trainer {
     average =
       configuration.optimizer.averageDecay > 0
       ? WeightAverage(model, interval: configuration.optimizer.averageEvery, communicator: communicator) : nil
+    snapshot =
+      configuration.checkpointMode == .async && communicator.rank == 0
+      ? CheckpointSnapshot(
+        model.graph, stateNames: trainingStep.stateNames, hasAverage: configuration.optimizer.averageDecay > 0) : nil
     let mapping = configuration.epochMapping(trainingCount: training.count)
     let (resolution, steps) = (configuration.resolution, configuration.steps)
-    loader = try BatchLoader(
-      split: training, sampler: sampler(), pipeline: pipeline, localRange: plan.localImages, firstStep: firstStep,
-      maximumImageSize: resolution.sizes[0], imageSize: { resolution.size(step: $0, of: steps) },
-      firstPosition: { mapping.firstPosition(step: $0) })
+    makeLoader = { firstStep in
+      try BatchLoader(
+        split: training, sampler: sampler(), pipeline: pipeline, localRange: plan.localImages, firstStep: firstStep,
+        maximumImageSize: resolution.sizes[0], imageSize: { resolution.size(step: $0, of: steps) },
+        firstPosition: { mapping.firstPosition(step: $0) })
+    }
+    sampleNumber = { step, position in
+      let first = mapping.firstPosition(step: step) + position
+      return withUnsafeTemporaryAllocation(of: Int.self, capacity: 1) { index in
+        index[0] = 0
+        sampler().indices(at: first..<first + 1, into: index)
+        return index[0]
+      }
+    }
+    loader = try makeLoader(firstStep)
   }
 
   /// The bytes of all memory that this rank planned for the run.
   public var plannedByteCount: Int {
-    model.replicatedStores.reduce(0) { $0 + $1.bytes.count } + trainingStep.byteCount + loader.byteCount
+    model.replicatedStores.reduce(0) { $0 + $1.bytes.count } + trainingStep.byteCount + (loader?.byteCount ?? 0)
       + (evaluation?.byteCount ?? 0) + (estimation?.byteCount ?? 0) + (average?.byteCount ?? 0)
-      + (savedStatistics?.bytes.count ?? 0)
+      + (savedStatistics?.bytes.count ?? 0) + (snapshot?.byteCount ?? 0)
   }
 
   /// Collective: trains to the last step.
   ///
-  /// - Throws: On every rank ``TrainingStopped`` after a stop request, ``TrainingDiverged`` if the loss or the gradient
-  ///   is not finite, ``RanksDesynchronized`` if ranks no longer hold the same numbers. On the rank where it occurs
-  ///   `DatasetError`, ``CheckpointError`` or `CommunicationError`.
-  public func run() throws {
-    defer { stopLoading() }
-    try trainingStep.prepare()
-    let stopped = { TrainingStopped(step: $0, outputDirectory: self.configuration.outputDirectory) }
-    if try !completeEvaluation(after: firstStep - 1) { throw stopped(firstStep - 1) }
-    for number in firstStep..<max(configuration.steps + 1, firstStep) {
-      let stopping = try step(number)
-      let isLast = number == configuration.steps
-      let isReported = isLast || isReportStep(number)
-      let isSaved = isLast || stopping || isMultiple(number, of: configuration.checkpointEvery)
-      if isReported {
-        // Before the checkpoint: a run that resumes after this step does not report it again.
-        try trainingStep.waitForParameters()
-        try logger?.reportTraining(step: number, model: model)
-      }
-      if isSaved { try saveCheckpoint(after: number) }
-      if isReported, evaluation != nil {
-        // A stop request does not wait for an evaluation. The next start completes it.
-        let isComplete = try !stopping && evaluate(after: number, isSaved: isSaved)
-        if !isComplete && !isSaved { try saveCheckpoint(after: number) }
-        if !isComplete { throw stopped(number) }
-      }
-      if isReported { logger?.startWindow() }
-      if stopping && !isLast { throw stopped(number) }
-    }
-  }
-
-  /// Collective: evaluates after the last step done if a run that was killed or stopped there has not.
+  /// Returns, or throws, when no checkpoint is being written any more.
   ///
-  /// - Returns: Whether nothing is missing; false after a stop request.
-  private func completeEvaluation(after step: Int) throws -> Bool {
-    guard evaluation != nil, step > 0, step == configuration.steps || isReportStep(step) else { return true }
-    var isMissing: UInt8 = logger?.lacksEvaluation(of: step) == true ? 1 : 0
-    try withUnsafeMutableBytes(of: &isMissing) { try communicator.broadcast($0, root: 0) }
-    guard isMissing != 0 else { return true }
-    defer { logger?.startWindow() }
-    return try evaluate(after: step, isSaved: true)
-  }
-
-  /// Collective: evaluates and reports; returns false if a stop request interrupted it on any rank.
-  private func evaluate(after step: Int, isSaved: Bool) throws -> Bool {
-    let start = tracer.now()
-    activity.enter(.evaluation)
-    fault?.strike(.evaluation, rank: communicator.rank, step: step)
-    defer { tracer.record(traceLabels.evaluation, since: start) }
-    let accuracy: Double?
-    do { accuracy = try evaluateAll(step) } catch is Evaluation.Interrupted { return false }
-    if configuration.keepsBest, let accuracy { try keepIfBest(step, accuracy, isSaved: isSaved) }
-    return true
-  }
-
-  /// Collective: verifies that no rank's state has changed, and gathers it on rank 0, which writes a checkpoint.
-  private func saveCheckpoint(after step: Int) throws {
-    let comparisonStart = tracer.now()
-    activity.enter(.comparison)
-    try trainingStep.verifyIntegrity(step: step)
-    tracer.record(traceLabels.comparison, since: comparisonStart)
-    let start = tracer.now()
-    let clockStart = MonotonicClock.now()
-    activity.enter(.checkpoint)
-    fault?.strike(.checkpoint, rank: communicator.rank, step: step)
-    let hasAverage = try refreshAverage(step)
-    try trainingStep.withGatheredState {
-      try logger?.saveCheckpoint($0, average: hasAverage ? average?.averaged : nil, step: step) {
-        self.activity.progress()
+  /// - Throws: On every rank ``TrainingStopped`` after a stop request, ``TrainingDiverged`` if the loss or the gradient
+  ///   is not finite and the run cannot continue, ``RanksDesynchronized`` if ranks no longer hold the same numbers. On the rank
+  ///   where it occurs `DatasetError`, ``CheckpointError`` or `CommunicationError`.
+  public func run() throws {
+    defer {
+      stopLoading()
+      finishCheckpoint()
+    }
+    try trainingStep.prepare()
+    if try !completeEvaluation(after: firstStep - 1) { throw stopped(after: firstStep - 1) }
+    var number = firstStep
+    while number <= configuration.steps {
+      do {
+        try advance(number)
+        number += 1
+      } catch let error as TrainingDiverged where configuration.onNonfinite == .rollback {
+        number = try rollBack(error) + 1
+        try restartLoading(firstStep: number)
       }
     }
-    tracer.record(traceLabels.checkpoint, since: start)
-    checkpointSeconds = MonotonicClock.seconds(since: clockStart)
+    finishCheckpoint()
+    try logger?.requireSaved(step: configuration.steps)
+    try logger?.finishLogs()
+  }
+
+  /// Collective: does a step, and what is due after it.
+  private func advance(_ number: Int) throws {
+    let stopping = try step(number)
+    let isLast = number == configuration.steps
+    let isReported = isLast || isReportStep(number)
+    let isSaved = isLast || stopping || isMultiple(number, of: configuration.checkpointEvery)
+    if isReported {
+      // Before the checkpoint: a run that resumes after this step does not report it again.
+      try trainingStep.waitForParameters()
+      try logger?.reportTraining(step: number, model: model)
+    }
+    if isSaved { try saveCheckpoint(after: number) }
+    if isReported, evaluation != nil {
+      // A stop request does not wait for an evaluation. The next start completes it.
+      let isComplete = try !stopping && evaluate(after: number, isSaved: isSaved)
+      if !isComplete && !isSaved { try saveCheckpoint(after: number) }
+      if !isComplete { try stop(after: number) }
+    }
+    if isReported { logger?.startWindow() }
+    if stopping && !isLast { try stop(after: number) }
+  }
+
+  /// Ends the run after a stop request, when the checkpoint has been written.
+  ///
+  /// - Throws: ``TrainingStopped``; on rank 0 ``CheckpointError`` if the checkpoint could not be written.
+  private func stop(after step: Int) throws {
+    finishCheckpoint()
+    try logger?.requireSaved(step: step)
+    throw stopped(after: step)
+  }
+
+  private func stopped(after step: Int) -> TrainingStopped {
+    TrainingStopped(step: step, outputDirectory: configuration.outputDirectory)
   }
 
   /// Collective: prepares the first step; ``run()`` does so itself.
@@ -210,14 +225,24 @@ public final class Trainer {
     activity.enter(step: number)
     fault?.strike(.data, rank: communicator.rank, step: number)
     let start = MonotonicClock.now()
-    let batch = try loader.next()
+    guard let batch = try loader?.next() else { preconditionFailure("the loader has been stopped") }
     let dataSeconds = MonotonicClock.seconds(since: start)
     tracer.record(traceLabels.dataWait, since: start)
     let computeStart = tracer.now()
     if let timeLimit, communicator.rank == 0,
-      timeLimit.isNear(now: TimeLimit.now(), checkpointSeconds: checkpointSeconds, stepSeconds: stepSeconds)
+      timeLimit.isNear(
+        now: TimeLimit.now(), checkpointSeconds: gatherSeconds + (logger?.checkpointSeconds ?? expectedWriteSeconds),
+        stepSeconds: stepSeconds)
     {
       stop.request()
+    }
+    fault?.poison(batch, rank: communicator.rank, step: number)
+    if skippedSteps.contains(number) {
+      // The run has returned to a checkpoint because of this step.
+      // Before the optional logger, which most ranks lack.
+      let result = trainingStep.skip(step: number)
+      try logger?.record(result, step: number, dataSeconds: dataSeconds)
+      return false
     }
     let result = try trainingStep(
       batch.images.pointer, labels: batch.labels.pointer, step: number, imageSize: batch.imageSize,
@@ -228,75 +253,9 @@ public final class Trainer {
       try trainingStep.waitForParameters()
       fault.apply(to: model, trainingStep, rank: communicator.rank, after: number)
     }
-    guard result.loss.isFinite && result.gradientNorm.isFinite else {
-      // Every rank throws, and then frees the buffers that parameters in flight still target.
-      try trainingStep.waitForParameters()
-      throw TrainingDiverged(step: number)
-    }
+    if !result.isFinite { try handleNonfinite(step: number, batch, isSkipped: result.isSkipped) }
     try logger?.record(result, step: number, dataSeconds: dataSeconds)
     return result.stopRequested
-  }
-
-  /// Collective: evaluates the weights after a step, and their average if there is one.
-  ///
-  /// With held-out images the test set is kept for the last step: nothing can be chosen by it.
-  ///
-  /// - Returns: The accuracy on the held-out images of the weights that are evaluated last; `nil` if none are held out.
-  private func evaluateAll(_ number: Int) throws -> Double? {
-    guard let evaluation else { return nil }
-    let hasAverage = try refreshAverage(number)
-    var validationAccuracy: Double?
-    func evaluate(_ weights: EvaluatedWeights) throws {
-      if let validation {
-        let result = try evaluation(of: validation, index: 0)
-        validationAccuracy = result.mirroredAccuracy ?? result.accuracy
-        try logger?.record(result, EvaluationLabel(images: .validation, weights: weights), step: number)
-      }
-      if validation == nil || number == configuration.steps {
-        let index = evaluationIndex(number)
-        // A few hundred KiB, allocated when the steps are done: a report shows the predictions of the last evaluation.
-        let logits = number == configuration.steps ? evaluation.makeLogits() : nil
-        let result = try evaluation(index: index, logits: logits?.pointer)
-        try logger?.record(result, EvaluationLabel(images: .test, weights: weights), step: number)
-        if let logger, let logits {
-          try logger.record(
-            evaluation.predictions(logits: logits, index: index, step: number, weights: weights))
-        }
-      }
-    }
-    try withFittingStatistics(number) { try evaluate(.raw) }
-    if hasAverage, let average { try average.inPlaceOfModel { try evaluate(.average) } }
-    return validationAccuracy
-  }
-
-  /// Collective: keeps the checkpoint of a step if its accuracy is the best so far.
-  ///
-  /// All ranks have the same accuracy; rank 0 knows the best one so far and compares.
-  private func keepIfBest(_ step: Int, _ accuracy: Double, isSaved: Bool) throws {
-    var isBest: UInt8 = logger?.isBest(accuracy) == true ? 1 : 0
-    try withUnsafeMutableBytes(of: &isBest) { try communicator.broadcast($0, root: 0) }
-    guard isBest != 0 else { return }
-    if !isSaved { try saveCheckpoint(after: step) }
-    try logger?.markBest(step: step, accuracy: accuracy)
-  }
-
-  /// Collective: gathers the average of the weights; returns whether there is one.
-  private func refreshAverage(_ number: Int) throws -> Bool {
-    guard let average, let estimation else { return false }
-    return try average.refresh(after: number, trainingStep, estimation)
-  }
-
-  /// Collective: calls a body with running statistics that fit images of full size, and restores them afterwards.
-  ///
-  /// With momentum 0.9 the statistics of another size are forgotten after 100 steps: 0.9¹⁰⁰ = 3e-5.
-  private func withFittingStatistics(_ number: Int, _ body: () throws -> Void) throws {
-    guard configuration.evalStatistics == .running, let estimation, let savedStatistics,
-      configuration.resolution.hasChanged(within: 100, before: number, of: configuration.steps)
-    else { return try body() }
-    savedStatistics.copy(from: model.runningStatistics)
-    defer { model.runningStatistics.copy(from: savedStatistics) }
-    try estimation(trainingStep)
-    try body()
   }
 
   /// Collective: calls a body with the model as a checkpoint holds it: rank 0's has all optimizer states.
@@ -307,23 +266,19 @@ public final class Trainer {
   }
 
   /// Stops the thread that loads batches ahead.
-  package func stopLoading() { loader.stop() }
+  package func stopLoading() { loader?.stop() }
 
-  /// Trax reports after the first step and then at regular intervals.
-  private func isReportStep(_ step: Int) -> Bool {
-    let interval = configuration.evalEvery > 0 ? configuration.evalEvery : 1000
-    return step == 1 || step.isMultiple(of: interval)
+  /// Loads other batches from now on; the memory of the old ones is freed first.
+  private func restartLoading(firstStep: Int) throws {
+    loader?.stop()
+    loader = nil
+    loader = try makeLoader(firstStep)
   }
 
-  /// The number of evaluations before the one at `step`.
-  ///
-  /// It depends on the step alone, so a resumed run continues in the test stream.
-  private func evaluationIndex(_ step: Int) -> Int {
-    let interval = configuration.evalEvery
-    if step == 1 { return 0 }
-    // Step 1 has an extra evaluation unless every step has one.
-    let before = (step - 1) / interval
-    return interval == 1 ? before : before + 1
+  /// Trax reports after the first step and then at regular intervals.
+  func isReportStep(_ step: Int) -> Bool {
+    let interval = configuration.evalEvery > 0 ? configuration.evalEvery : 1000
+    return step == 1 || step.isMultiple(of: interval)
   }
 
   private func isMultiple(_ step: Int, of interval: Int) -> Bool {
@@ -332,7 +287,7 @@ public final class Trainer {
 }
 
 /// The labels of the training loop's spans.
-private struct TrainerTraceLabels {
+struct TrainerTraceLabels {
   let step, dataWait, evaluation, checkpoint, comparison: TraceLabel
 
   init(_ tracer: Tracer?) {

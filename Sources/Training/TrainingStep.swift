@@ -14,56 +14,33 @@ import Tracing
 /// A step returns while all-gathers of parameters are in flight. The next step waits for them layer by layer. Other
 /// readers of the parameters must call ``waitForParameters()`` first.
 public final class TrainingStep {
-  private let executor: ModelExecutor
-  private let localBatch: LocalBatch
-  private let reducer: GradientReducer
-  private let summary: StepSummary
-  private let optimizer: Optimizer
+  let executor: ModelExecutor
+  let localBatch: LocalBatch
+  let reducer: GradientReducer
+  let summary: StepSummary
+  let optimizer: Optimizer
   private let optimizerState: OptimizerStateShard
-  private let integrity: IntegrityCheck
+  let integrity: IntegrityCheck
   /// Called when a phase begins, for fault injection.
   package var onPhase: ((RankActivity.Phase) -> Void)?
-  private let schedule: LearningRateSchedule
+  /// Called when gradients of this rank's microbatches are complete, for fault injection.
+  package var onGradient: ((Range<Int>, ParameterStore) throws -> Void)?
+  let schedule: LearningRateSchedule
   /// The norm that larger gradients are scaled down to; 0 for none.
   private let clipNorm: Double
+  /// What a step does whose numbers are not finite.
+  private let policy: NonfinitePolicy
+  let plan: MicrobatchPlan
+  private let computeTimes: ComputeTimes
   private let model: ModelState
-  private let mode: OptimizerStateMode
+  let mode: OptimizerStateMode
   /// The gradient of the last step, averaged over the global batch.
   ///
   /// With sharded optimizer state only this rank's shards are valid.
   package let gradients: ParameterStore
   private let pool: WorkerPool
-  private let communicator: any Communicator
+  let communicator: any Communicator
   private let traceLabels: StepTraceLabels
-
-  /// The numbers that a step reports.
-  public struct Result: Sendable {
-    /// The mean loss over the global batch, before the update.
-    public let loss: Float
-    /// The learning rate of the update.
-    public let learningRate: Float
-    /// The Euclidean norm of the averaged gradient of all parameters.
-    public let gradientNorm: Float
-    /// Whether any rank has a stop request.
-    public let stopRequested: Bool
-    /// The seconds of the step that this rank waited for messages: communication that computation did not hide.
-    public let communicationSeconds: Double
-    /// The seconds of the whole step on this rank.
-    public let stepSeconds: Double
-
-    /// Creates a result.
-    package init(
-      loss: Float, learningRate: Float, gradientNorm: Float, stopRequested: Bool = false,
-      communicationSeconds: Double = 0, stepSeconds: Double = 0
-    ) {
-      self.loss = loss
-      self.learningRate = learningRate
-      self.gradientNorm = gradientNorm
-      self.stopRequested = stopRequested
-      self.communicationSeconds = communicationSeconds
-      self.stepSeconds = stepSeconds
-    }
-  }
 
   /// Allocates all memory of a step.
   ///
@@ -87,6 +64,8 @@ public final class TrainingStep {
     communicator: any Communicator, tracer: Tracer? = nil
   ) {
     self.model = model
+    self.plan = plan
+    policy = configuration.onNonfinite
     self.pool = pool
     self.communicator = communicator
     traceLabels = StepTraceLabels(tracer, worldSize: communicator.worldSize)
@@ -119,7 +98,8 @@ public final class TrainingStep {
     integrity = IntegrityCheck(
       model, states: optimizerState, stateNames: optimizer.rule.stateNames, reducer: reducer, mode: mode, pool: pool,
       communicator: communicator)
-    summary = StepSummary(reducer, communicator: communicator, wordCount: integrity.wordCount)
+    computeTimes = ComputeTimes(worldSize: communicator.worldSize)
+    summary = StepSummary(reducer, communicator: communicator, wordCount: integrity.wordCount + 1)
     self.schedule = schedule ?? .constant(configuration.learningRate)
     integrity.recordAll()
   }
@@ -127,7 +107,7 @@ public final class TrainingStep {
   /// The bytes of all memory that the step planned: optimizer states, also gathered ones, but not parameters and running
   /// statistics.
   public var byteCount: Int {
-    executor.byteCount + reducer.byteCount + integrity.byteCount + optimizerState.byteCount
+    executor.byteCount + reducer.byteCount + integrity.byteCount + computeTimes.byteCount + optimizerState.byteCount
       + optimizerState.gatheredByteCount
   }
 
@@ -136,7 +116,7 @@ public final class TrainingStep {
 
   /// Collective: verifies that all ranks plan the same shards, and scatters the optimizer's states.
   ///
-  /// Call it once, before the first step.
+  /// Call it before the first step, and when the model has been replaced.
   ///
   /// - Throws: `ConsistencyDigest.Mismatch` on every rank if the plans differ; `CommunicationError` if a message fails.
   public func prepare() throws {
@@ -148,6 +128,8 @@ public final class TrainingStep {
   /// Collective: computes a step on this rank's images and updates the model.
   ///
   /// Blocks until every rank has contributed its gradient. Bitwise reproducible for any number of ranks and threads.
+  /// If a number is not finite, all ranks agree on it. With ``NonfinitePolicy/skip`` they do so before the update and leave
+  /// it out; otherwise the model must not be used any more.
   ///
   /// - Parameters:
   ///   - images: This rank's images of the step's batch, `NHWC`.
@@ -183,6 +165,7 @@ public final class TrainingStep {
     try executor.backward(images, batch: localBatch, isDropping: true) { elements in
       // Complete buckets are sent to the owners of their shards; buckets that have been reduced meanwhile are applied.
       activity.enter(.backward, element: elements.lowerBound)
+      try onGradient?(elements, gradients)
       try reducer.gradientReady(elements)
       while let bucket = try reducer.nextReducedBucket(waiting: false) { try apply(update, bucket) }
     }
@@ -194,32 +177,42 @@ public final class TrainingStep {
       try apply(update, bucket)
     }
     integrity.fill(summary.words)
-    try summary.start(stopRequested: stopRequested)
+    summary.words[integrity.wordCount] = computeTimes.own.bitPattern
+    try summary.start(stopRequested: stopRequested, isFinite: executor.isForwardFinite)
     var total: (squareSum: Double, stopRequested: Bool)?
-    if clipNorm > 0 {
+    var isSkipped = false
+    if defersUpdates {
       // No parameter can change before the norm of the whole gradient is known.
       let known = try traceLabels.recordWait(traceLabels.summaryWait) { try summary.finish() }
-      update.gradientScale = GradientClipping.scale(
-        norm: known.squareSum.squareRoot(), maximumNorm: clipNorm)
+      update.gradientScale =
+        clipNorm > 0 ? GradientClipping.scale(norm: known.squareSum.squareRoot(), maximumNorm: clipNorm) : 1
       total = known
-      if mode == .sharded { try applyToOwnedShards(update) }
+      isSkipped = policy == .skip && !isFinite(known.squareSum)
+      if mode == .sharded && !isSkipped { try applyToOwnedShards(update) }
     }
-    if mode == .replicated { try applyToAll(update) }
-
-    try executor.finishRunningStatistics(localBatch)
-    integrity.recordStatistics()
+    if isSkipped {
+      try discardUpdate(step: step)
+    } else {
+      if mode == .replicated { try applyToAll(update) }
+      try executor.finishRunningStatistics(localBatch)
+      integrity.recordStatistics()
+    }
     let loss = try executor.finishLoss(localBatch)
     let (squareSum, stopRequested) =
       try total ?? traceLabels.recordWait(traceLabels.summaryWait) { try summary.finish() }
+    let straggler = computeTimes.straggler { Double(bitPattern: summary.words(of: $0)[integrity.wordCount]) }
     do { try integrity.verify(step: step - 1) { summary.words(of: $0) } } catch {
       try waitForParameters()
       throw error
     }
+    let waited = MonotonicClock.seconds(communicator.statistics.waitedNanoseconds &- waitedBefore)
+    let seconds = MonotonicClock.seconds(since: start)
+    computeTimes.own = seconds - waited
     return Result(
-      loss: Float(loss), learningRate: Float(update.learningRate),
-      gradientNorm: Float(squareSum.squareRoot()), stopRequested: stopRequested,
-      communicationSeconds: MonotonicClock.seconds(communicator.statistics.waitedNanoseconds &- waitedBefore),
-      stepSeconds: MonotonicClock.seconds(since: start))
+      loss: isSkipped ? .nan : Float(loss), learningRate: Float(update.learningRate),
+      gradientNorm: isSkipped ? .nan : Float(squareSum.squareRoot()), stopRequested: stopRequested,
+      communicationSeconds: waited, stepSeconds: seconds, isFinite: loss.isFinite && isFinite(squareSum),
+      isSkipped: isSkipped, straggler: straggler)
   }
 
   /// Collective: waits until this rank has the parameters that other ranks updated in the last step.
@@ -292,6 +285,20 @@ public final class TrainingStep {
     }
   }
 
+  /// Collective: copies the model as a checkpoint holds it to rank 0's copy, which has all optimizer states.
+  ///
+  /// Blocks rank 0 until all ranks have sent their states.
+  ///
+  /// - Parameter copy: Rank 0's copy; `nil` elsewhere.
+  /// - Throws: `CommunicationError` if a message fails.
+  func gatherState(into copy: ModelState?) throws {
+    try waitForParameters()
+    if let copy {
+      for (target, store) in zip(copy.replicatedStores, model.replicatedStores) { target.copy(from: store) }
+    }
+    try optimizerState.gather(into: copy ?? model)
+  }
+
   /// The scalars of an update.
   private struct Update {
     let step: Int
@@ -301,12 +308,12 @@ public final class TrainingStep {
 
   /// Reduces this rank's shard of a bucket, updates its parameters and starts their all-gather.
   ///
-  /// With replicated optimizer state it all-gathers the gradient instead. If gradients are clipped, the update of a shard
-  /// waits for ``applyToOwnedShards(_:)``.
+  /// With replicated optimizer state it all-gathers the gradient instead. If updates wait for the whole gradient, the update
+  /// of a shard waits for ``applyToOwnedShards(_:)``.
   private func apply(_ update: Update, _ bucket: Int) throws {
     let items = Self.workItems(reducer.ownedShard(bucket))
     let start = traceLabels.now()
-    let isUpdating = mode == .sharded && clipNorm == 0
+    let isUpdating = mode == .sharded && !defersUpdates
     pool.parallelFor(items.count, with: (self, update, bucket, items, isUpdating), label: traceLabels.update) {
       context, item, _ in
       let (owner, update, bucket, items, isUpdating) = context
@@ -341,6 +348,18 @@ public final class TrainingStep {
     }
   }
 
+  /// Whether updates wait until the whole gradient is known.
+  private var defersUpdates: Bool { clipNorm > 0 || policy == .skip }
+
+  /// Whether a step's numbers are finite; bitwise equal arguments give equal results on all ranks.
+  private func isFinite(_ squareSum: Double) -> Bool { summary.isFinite && Float(squareSum.squareRoot()).isFinite }
+
+  func operands(_ elements: Range<Int>, _ bucket: Int) -> UpdateOperands {
+    UpdateOperands(
+      elements, parameters: model.parameters, gradients: gradients, states: optimizerState.states,
+      stateOffset: optimizerState.offset(of: elements.lowerBound, bucket: bucket))
+  }
+
   private func optimizeInParallel(_ update: Update, _ elements: Range<Int>, _ bucket: Int) {
     let items = Self.workItems(elements)
     let start = traceLabels.now()
@@ -353,11 +372,9 @@ public final class TrainingStep {
 
   private func optimize(_ update: Update, _ elements: Range<Int>, _ bucket: Int) {
     if mode == .sharded { integrity.verifyBeforeUpdate(elements, bucket) }
-    let operands = UpdateOperands(
-      elements, parameters: model.parameters, gradients: gradients, states: optimizerState.states,
-      stateOffset: optimizerState.offset(of: elements.lowerBound, bucket: bucket))
     optimizer.update(
-      operands, step: update.step, learningRate: update.learningRate, gradientScale: update.gradientScale)
+      operands(elements, bucket), step: update.step, learningRate: update.learningRate,
+      gradientScale: update.gradientScale)
     integrity.recordUpdate(elements, bucket)
   }
 

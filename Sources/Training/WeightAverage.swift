@@ -55,6 +55,9 @@ package final class WeightAverage {
     return true
   }
 
+  /// Marks the average as out of date, after the model has been replaced.
+  func forget() { refreshedStep = 0 }
+
   /// Calls a body while the average and the model have changed places.
   package func inPlaceOfModel(_ body: () throws -> Void) rethrows {
     exchange()

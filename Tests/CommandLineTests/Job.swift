@@ -71,7 +71,7 @@ extension TemporaryDirectory {
   /// Returns the lines of a run's `metrics.jsonl` without speeds and times, which differ between runs.
   func metrics(_ run: String) -> [String] {
     read("\(run)/metrics.jsonl").split(separator: "\n").map {
-      String($0.replacing(/"images_per_second":[^,]*,|,"[a-z]+_seconds":[^,}]*/, with: ""))
+      String($0.replacing(/"images_per_second":[^,]*,|,"(?:[a-z]+_seconds|slowest_rank)":[^,}]*/, with: ""))
     }
   }
 

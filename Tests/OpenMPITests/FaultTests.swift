@@ -1,3 +1,5 @@
+import Foundation
+import Glibc
 import TestSupport
 import Testing
 
@@ -19,6 +21,43 @@ import Testing
     var job = MPIRun(ranks: 2, "rank-worker", ["fault", "hang"])
     job.timeout = .seconds(3)
     #expect(try job.run().exitCode == 110)
+  }
+
+  /// A rank that is stopped never finalizes.
+  ///
+  /// An alarm ends the others, and `mpirun` the stopped one.
+  @Test(arguments: 2...3)
+  func anAlarmEndsAFinalizationThatHangs(ranks: Int) throws {
+    var job = MPIRun(ranks: ranks, "rank-worker", ["fault", "stop-at-end"])
+    job.timeout = .seconds(60)
+    let output = try job.run()
+    #expect(output.exitCode == 69, "\(output.standardError)")
+    #expect(output.standardError.contains("MPI does not return while the job ends"), "\(output.standardError)")
+  }
+
+  /// `MPI_Abort` waits for `mpirun`, which is stopped here; an alarm ends the rank meanwhile.
+  @Test func anAlarmEndsAnAbortThatHangs() throws {
+    let folder = try TemporaryDirectory()
+    let output = try MPIRun(ranks: 2, "rank-worker", ["fault", "abort-late", "\(folder.path)/ready"]).run { mpirun in
+      // The rank aborts three seconds after it has written its number.
+      var rank = pid_t(0)
+      for _ in 0..<3000 where rank == 0 {
+        usleep(10_000)
+        rank = pid_t(folder.read("ready")) ?? 0
+      }
+      #expect(kill(mpirun, SIGSTOP) == 0)
+      var isRunning = true
+      for _ in 0..<6000 where isRunning {
+        usleep(10_000)
+        let state = (try? String(contentsOfFile: "/proc/\(rank)/stat", encoding: .utf8)) ?? ""
+        // A zombie has ended; its parent is stopped.
+        isRunning = state.split(separator: ")").last.map { !$0.hasPrefix(" Z") } ?? false
+      }
+      kill(mpirun, SIGCONT)
+      #expect(!isRunning)
+    }
+    #expect(output.exitCode == 42, "\(output.standardError)")
+    #expect(output.standardError.contains("MPI does not return while the job ends"), "\(output.standardError)")
   }
 
   @Test func theErrorNamesTheRankAndTheCause() throws {

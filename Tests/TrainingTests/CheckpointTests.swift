@@ -25,8 +25,11 @@ import Training
       configuration: ["seed": String(UInt64.max), "batch-size": "64"])
   }
 
-  private func save(_ steps: [Int], keeping: Int = 0) throws {
-    for step in steps { try CheckpointDirectory(folder.path).save(model, state: state(step), keeping: keeping) }
+  private func save(_ steps: [Int], keeping: Int = 0, every: Int = 0, average: ModelState? = nil) throws {
+    for step in steps {
+      try CheckpointDirectory(folder.path).save(
+        model, average: average, state: state(step), keeping: .init(newest: keeping, every: every))
+    }
   }
 
   private func empty() -> ModelState { ModelState(model.graph, optimizerStates: ["m", "v"]) }
@@ -136,12 +139,12 @@ import Training
 
   /// Flipped bytes and truncations anywhere in any file of a checkpoint are found, and the one before is used.
   @Test func damageAnywhereIsFound() throws {
-    try save([1, 2])
-    for name in ["model.safetensors", "optimizer.safetensors", "state.json"] {
+    try save([1, 2], average: model)
+    for name in ["model.safetensors", "optimizer.safetensors", "average.safetensors", "state.json"] {
       let file = folder.url.appendingPathComponent("step-00000002/\(name)")
       let original = try Data(contentsOf: file)
       let random = RandomStream(seed: 5, purpose: name)
-      for draw in 0..<(name == "state.json" ? 400 : 25) {
+      for draw in 0..<400 {
         var damaged = original
         let position = random.integer(UInt64(draw), below: original.count)
         if draw.isMultiple(of: 2) {
@@ -156,6 +159,45 @@ import Training
       try original.write(to: file)
     }
     #expect(try CheckpointDirectory(folder.path).latest().checkpoint?.state?.step == 2)
+  }
+
+  @Test func everyMthIsKept() throws {
+    try save(Array(1...9), keeping: 2, every: 3)
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
+    #expect(names == ["latest"] + [3, 6, 8, 9].map { "step-0000000\($0)" })
+    #expect(throws: Never.self) { try Checkpoint(folder.path + "/step-00000003") }
+  }
+
+  /// An error at any point leaves a valid checkpoint, and the next one is written as if nothing had happened.
+  @Test(arguments: CheckpointDirectory.WritePoint.allCases)
+  func anErrorAtAnyPoint(point: CheckpointDirectory.WritePoint) throws {
+    struct Fault: Error {}
+    try save([1, 2])
+    let directory = CheckpointDirectory(folder.path)
+    #expect(throws: Fault.self) {
+      try directory.save(model, state: state(3), keeping: .init(newest: 2)) { if $0 == point { throw Fault() } }
+    }
+    let found = try directory.latest()
+    #expect([2, 3].contains(found.checkpoint?.state?.step) && found.warnings.isEmpty)
+    try save([4], keeping: 2)
+    #expect(try directory.latest().checkpoint?.state?.step == 4)
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+    #expect(names.filter { $0.hasPrefix(".") }.isEmpty, "no leftovers: \(names)")
+  }
+
+  @Test func numbersThatAreNotFiniteAreFound() {
+    #expect(model.firstNonfiniteTensor() == nil)
+    for (value, s) in [(Float.nan, 0), (.infinity, 1), (-.infinity, 2), (.nan, 3)] {
+      let store = model.stores[s]
+      let last = store.elements.count - 1
+      let saved = store.elements[last]
+      store.elements[last] = value
+      let name = store.layout.parameters.last?.name ?? ""
+      #expect(model.firstNonfiniteTensor() == ["", "", "m.", "v."][s] + name)
+      store.elements[last] = saved
+    }
+    model.parameters.elements[0] = .greatestFiniteMagnitude
+    #expect(model.firstNonfiniteTensor() == nil)
   }
 
   /// A killed run leaves temporary directories, also of steps that no later run saves.
@@ -205,7 +247,7 @@ import Training
       change(&state)
       // It is read before it is published.
       let error = #expect(throws: CheckpointError.self) {
-        try CheckpointDirectory(folder.path).save(model, state: state, keeping: 0)
+        try CheckpointDirectory(folder.path).save(model, state: state, keeping: .init(newest: 0))
       }
       #expect(error?.description.contains(words) == true, "\(error?.description ?? "")")
     }

@@ -12,7 +12,7 @@ import Training
   private func write(_ steps: ClosedRange<Int>, after completed: Int, loss: Float = 0.1) throws {
     let log = try MetricLog(folder.path + "/metrics.jsonl", keepingStepsThrough: completed)
     for step in steps {
-      try log.write(
+      log.write(
         TrainingStep.Result(
           loss: loss, learningRate: 0.01, gradientNorm: 1.5, communicationSeconds: 0.25,
           stepSeconds: 0.75),

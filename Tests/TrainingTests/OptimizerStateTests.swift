@@ -108,7 +108,7 @@ import Training
         model,
         state: Checkpoint.State(
           step: steps.upperBound, streamPosition: 0, seed: 0, network: "WRN-10-1", dataFingerprint: "",
-          configuration: [:]), keeping: 0)
+          configuration: [:]), keeping: .init(newest: 0))
     }
     shard.releaseGathered(model)
     #expect(model.optimizerStates.isEmpty == !everyRankHoldsStates)

@@ -17,7 +17,8 @@ import Training
   }
 
   private static let configurations = [
-    configuration { _ in }, configuration { $0.evalEvery = 0 }, configuration { $0.depth = 16 },
+    configuration { _ in }, configuration { $0.checkpointMode = .sync }, configuration { $0.evalEvery = 0 },
+    configuration { $0.depth = 16 },
     configuration { $0.widenFactor = 2 }, configuration { $0.batchNorm = .microbatch },
     configuration { ($0.batchSize, $0.microbatches) = (21, 7) }, configuration { $0.evalRanks = .root },
     configuration { ($0.architecture, $0.dropout) = (.wrn, 0.3) }, fast,

@@ -39,6 +39,20 @@ import Training
     #expect(pending == [Int](repeating: 0, count: worldSize))
   }
 
+  /// A running variance that is infinite is read by no training step, so loss and gradient are finite.
+  @Test(arguments: [1, 2, 3], [CheckpointMode.async, .sync])
+  func aStateThatIsNotFiniteIsNotSaved(worldSize: Int, mode: CheckpointMode) throws {
+    _ = try ThreadCommunicator.run(worldSize: worldSize) { communicator in
+      let (trainer, model) = try Self.trainer(communicator) { ($0.checkpointMode, $0.steps) = (mode, 2) }
+      let statistics = model.runningStatistics
+      statistics.elements[statistics.elements.count - 1] = .infinity
+      let error = #expect(throws: TrainingDiverged.self) { try trainer.run() }
+      let name = model.graph.statisticsLayout.parameters.last?.name ?? ""
+      #expect(error?.step == 2 && error?.cause == "\(name), which the step has updated")
+      return true
+    }
+  }
+
   /// Rank 0 plans the optimizer's states that it gathers for a checkpoint.
   @Test(arguments: [2, 4])
   func theMemoryOfACheckpointIsPlanned(worldSize: Int) throws {

@@ -159,6 +159,9 @@ package final class BatchNormalization {
     }
   }
 
+  /// Whether all means and variances of the last batch are finite.
+  var hasFiniteStatistics: Bool { statistics.elements.allSatisfy { $0.isFinite } }
+
   /// Copies the statistics of the local microbatches to the rows in which those of all layers are reduced at once.
   ///
   /// - Parameters:

@@ -176,6 +176,15 @@ public final class ModelExecutor {
     }
   }
 
+  /// Ends what ``startRunningStatistics(_:)`` has started, for a batch that does not count.
+  ///
+  /// Collective.
+  ///
+  /// - Throws: ``CommunicationError`` if a message fails.
+  public func discardRunningStatistics(_ batch: LocalBatch) throws {
+    if scope == .microbatch { try batch.statisticsReduction.finish(into: microbatchStatistics.pointer) }
+  }
+
   /// Divides a layer's pass into work items of microbatches.
   func workItems(_ layer: ConvolutionLayer, _ batch: LocalBatch) -> LayerWorkItems {
     LayerWorkItems(

@@ -48,7 +48,7 @@ struct MemoryPlan: Sendable {
   }
 
   /// Whether the backward pass reads an activation: as the input of a convolution or of a batch normalization.
-  private static func isSaved(_ tensor: GraphTensor, _ graph: ModelGraph) -> Bool {
+  static func isSaved(_ tensor: GraphTensor, _ graph: ModelGraph) -> Bool {
     graph.operations.contains { operation in
       if case .scaling = operation { return false }
       return operation.input.tensor == tensor

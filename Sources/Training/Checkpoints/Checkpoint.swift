@@ -29,6 +29,8 @@ public struct Checkpoint: Sendable {
     public var dataFingerprint: String
     /// The digests of all images; `nil` in checkpoints of older programs.
     public var dataDigest: String?
+    /// The steps that had no update, because their numbers were not finite; `nil` if there are none.
+    public var skippedSteps: Int?
     /// Every setting by its flag's name.
     public var configuration: [String: String]
     /// Length and SHA-256 of the other files by name, set when the checkpoint is written.

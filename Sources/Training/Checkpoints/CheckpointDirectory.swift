@@ -69,6 +69,42 @@ package struct CheckpointDirectory {
     return "renamed \(path)/\(name) to \(target); it is kept for examination and can be deleted"
   }
 
+  /// A moment during the write of a checkpoint, at which a test can inject a fault.
+  package enum WritePoint: String, Sendable, CaseIterable {
+    /// Before the temporary directory is created.
+    case create
+    /// Before the tensors are written.
+    case write
+    /// Before `state.json` is written.
+    case state
+    /// Before the temporary directory is synchronized.
+    case sync
+    /// Before the files are read again.
+    case verify
+    /// Before the directory gets its name.
+    case rename
+    /// Before `latest` is written.
+    case latest
+    /// Before old checkpoints are removed.
+    case prune
+    /// After an old checkpoint has lost its name.
+    case remove
+  }
+
+  /// The checkpoints that are kept besides the newest and the best.
+  package struct Retention: Sendable, Hashable {
+    /// The number of newest checkpoints, the one just written included; 0 for all.
+    package var newest: Int
+    /// Checkpoints whose steps are multiples are kept for ever; 0 for none.
+    package var every: Int
+
+    /// Creates a retention.
+    package init(newest: Int, every: Int = 0) {
+      self.newest = newest
+      self.every = every
+    }
+  }
+
   /// Writes a checkpoint, reads it again, makes it the latest, and removes old ones.
   ///
   /// - Parameters:
@@ -76,21 +112,24 @@ package struct CheckpointDirectory {
   ///   - average: The averaged weights, if there are any.
   ///   - whitening: The whitening of the images, if there is one.
   ///   - state: The contents of `state.json`, except the files' digests.
-  ///   - keeping: The number of checkpoints to keep; 0 for all.
+  ///   - keeping: The checkpoints to keep.
+  ///   - reaching: Called at every point; a test throws or ends the process there.
   ///   - progress: Called after every tensor.
   /// - Throws: ``CheckpointError`` if a file cannot be written; older checkpoints are unchanged then.
   package func save(
     _ model: ModelState, average: ModelState? = nil, whitening: ParameterStore? = nil, state: Checkpoint.State,
-    keeping: Int, progress: () -> Void = {}
+    keeping: Retention, reaching: (WritePoint) throws -> Void = { _ in }, progress: () -> Void = {}
   ) throws {
     let name = Self.name(step: state.step)
     let temporary = "\(path)/.\(name).tmp"
     let target = "\(path)/\(name)"
     recover()
+    try reaching(.create)
     guard mkdir(temporary, 0o755) == 0 else {
       throw CheckpointError(.cannotCreate, "\(temporary) cannot be created: \(OutputFile.reason).")
     }
     do {
+      try reaching(.write)
       var state = state
       state.files[Checkpoint.modelFile] = try SafetensorsWriter.write(
         model.modelTensors, to: "\(temporary)/\(Checkpoint.modelFile)", progress: progress)
@@ -104,17 +143,23 @@ package struct CheckpointDirectory {
         let tensors = whitening.layout.parameters.map { FileTensor($0.name, $0, in: whitening) }
         state.files[WhiteningFile.name] = try SafetensorsWriter.write(tensors, to: "\(temporary)/\(WhiteningFile.name)")
       }
+      try reaching(.state)
       try write(try CheckpointState.encode(state), to: "\(temporary)/\(Checkpoint.stateFile)")
+      try reaching(.sync)
       try OutputFile.synchronizeDirectory(temporary)
+      try reaching(.verify)
       try verify(temporary, state)
+      try reaching(.rename)
       try publish(temporary, at: target)
       try OutputFile.synchronizeDirectory(path)
+      try reaching(.latest)
       try setLatest(name)
     } catch {
       try? FileManager.default.removeItem(atPath: temporary)
       throw error
     }
-    removeOld(keeping: keeping, newest: name)
+    try reaching(.prune)
+    try removeOld(keeping: keeping, newest: name, reaching: reaching)
   }
 
   /// The checkpoint that was noted as the best one, and its accuracy on the held-out images; `nil` if none was.
@@ -197,12 +242,14 @@ package struct CheckpointDirectory {
   }
 
   /// Removes old checkpoints: each loses its name first, so that a directory with a checkpoint's name is never incomplete.
-  private func removeOld(keeping: Int, newest: String) {
-    guard keeping > 0 else { return }
+  private func removeOld(keeping: Retention, newest: String, reaching: (WritePoint) throws -> Void) rethrows {
+    guard keeping.newest > 0 else { return }
     let best = best?.name
-    for name in stepNames.filter({ $0 != newest }).dropLast(keeping - 1) where name != best {
+    for name in stepNames.filter({ $0 != newest }).dropLast(keeping.newest - 1) where name != best {
+      if keeping.every > 0, Int(name.dropFirst(5))?.isMultiple(of: keeping.every) == true { continue }
       let removed = "\(path)/.\(name).removed"
       guard rename("\(path)/\(name)", removed) == 0 else { continue }
+      try reaching(.remove)
       try? FileManager.default.removeItem(atPath: removed)
     }
   }

@@ -31,7 +31,11 @@ extension TrainingConfiguration {
       estimatesStatistics
       ? StatisticsEstimation.byteCount(localBatchSize: plan.localBatchSize) + 4 * statisticsCount : 0
     let average = optimizer.averageDecay > 0 ? replicated : 0
-    return replicated + loader + estimation + average
+    let snapshot =
+      checkpointMode == .async && rank == 0
+      ? CheckpointSnapshot.byteCount(
+        graph, stateCount: optimizer.rule.stateNames.count, hasAverage: optimizer.averageDecay > 0) : 0
+    return replicated + loader + estimation + average + snapshot
       + plannedStepByteCount(
         graph, try otherSizes(), plan, engine: engine, workerCount: workerCount, rank: rank, hosts: hosts)
       + (evalEvery == 0
@@ -54,7 +58,7 @@ extension TrainingConfiguration {
       tree: plan.tree, wire: wire, rank: rank, hostOfRank: hosts)
     var elementCount =
       optimizerState == .sharded ? reducer.ownedElementCount : graph.parameterCount
-    // Rank 0 gathers all states for a checkpoint.
+    // Rank 0 holds all states at the start, and when it gathers them for a checkpoint or an average.
     if optimizerState == .sharded, hosts.count > 1, rank == 0 { elementCount += graph.parameterCount }
     // The checksums of parameters and states, one per chunk and tensor.
     let segmentCount = graph.parameterCount / BucketPlan.chunkLength + graph.parameterLayout.parameters.count

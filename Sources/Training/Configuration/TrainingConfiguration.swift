@@ -111,6 +111,8 @@ public struct TrainingConfiguration: Sendable, Hashable {
   public var optimizerState = OptimizerStateMode.sharded
   /// The scope of batch statistics: synchronized batch norm or ghost batch norm.
   public var batchNorm = BatchNormalizationScope.global
+  /// What the run does about a step whose numbers are not finite.
+  public var onNonfinite = NonfinitePolicy.stop
   /// The seconds for which ranks wait in vain before the job ends; 0 for any time.
   public var stallTimeout = 300
   /// The steps between evaluations; 0 for none.
@@ -125,8 +127,12 @@ public struct TrainingConfiguration: Sendable, Hashable {
   public var testFlip = false
   /// The steps between checkpoints; 0 for one at the end alone.
   public var checkpointEvery = 1000
+  /// Whether training waits while a checkpoint is written; affects speed and rank 0's memory alone.
+  public var checkpointMode = CheckpointMode.async
   /// The number of checkpoints to keep; 0 for all.
   public var keepCheckpoints = 3
+  /// Checkpoints whose steps are multiples are kept as well; 0 for none.
+  public var keepEvery = 0
   /// Whether the checkpoint with the best accuracy on the held-out images is kept, too.
   public var keepsBest = false
   /// A checkpoint or file with the initial weights; `nil` for random ones.

@@ -18,7 +18,11 @@ public struct OutputDirectory: Sendable {
     self.path = path
     for name in ["", "train", "eval", "checkpoints"] {
       let directory = name.isEmpty ? path : "\(path)/\(name)"
-      try? FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+      if !FileManager.default.fileExists(atPath: directory) {
+        try? FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        // Otherwise a power failure may lose the directory with all that was written into it.
+        try? OutputFile.synchronizeDirectory(URL(fileURLWithPath: directory).deletingLastPathComponent().path)
+      }
       var isDirectory: ObjCBool = false
       let exists = FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory)
       guard exists, isDirectory.boolValue, access(directory, W_OK) == 0 else {

@@ -7,7 +7,7 @@ public final class OutputFile {
   private var descriptor: Int32
 
   /// How a file is opened.
-  enum Mode {
+  package enum Mode {
     /// A file that must not exist: one that is left over is removed, and a symbolic link is never followed.
     ///
     /// It is for temporary files, whose names others may guess.
@@ -44,6 +44,13 @@ public final class OutputFile {
   /// - Throws: ``CheckpointError`` of kind `inputOutput`, for example when the disk is full.
   func write(_ bytes: UnsafeRawBufferPointer) throws {
     var done = 0
+    try write(bytes, done: &done)
+  }
+
+  /// Writes all bytes but the first `done`, and counts those that were written, also if not all could be.
+  ///
+  /// - Throws: ``CheckpointError`` of kind `inputOutput`, for example when the disk is full.
+  func write(_ bytes: UnsafeRawBufferPointer, done: inout Int) throws {
     while done < bytes.count {
       let count = Glibc.write(descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done)
       if count < 0 && errno == EINTR { continue }

@@ -4,27 +4,34 @@ import Foundation
 ///
 /// It builds its lines itself, because a step must not allocate memory and Foundation's encoder does.
 package final class MetricLog {
-  /// The last step at or before the start whose evaluation the file has; 0 if there is none.
+  /// The last step at or before the start whose evaluation is complete in the file; 0 if there is none.
   package private(set) var evaluatedStep = 0
   /// The number of damaged lines that were removed at the start.
   package private(set) var damagedLineCount = 0
-  private let file: OutputFile
+  /// The file.
+  let file: LogFile
   private let path: String
   private var table: MetricTable?
   private var line: [UInt8] = []
 
   /// Opens the file, and removes the lines of steps after `completedSteps`, damaged lines and an incomplete last line.
   ///
+  /// An evaluation of that step that was not completed is removed as well.
+  ///
   /// A resumed run's file is therefore that of a run that never stopped.
   ///
   /// - Parameters:
   ///   - path: The file.
   ///   - completedSteps: The steps already done. Pass 0 to start a new file.
+  ///   - evaluationLineCount: The lines of a complete evaluation after that step.
   /// - Throws: ``CheckpointError`` if the file cannot be written.
-  package init(_ path: String, keepingStepsThrough completedSteps: Int) throws {
-    if completedSteps > 0 { (evaluatedStep, damagedLineCount) = try Self.truncate(path, afterStep: completedSteps) }
+  package init(_ path: String, keepingStepsThrough completedSteps: Int, evaluationLineCount: Int = 1) throws {
+    if completedSteps > 0 {
+      (evaluatedStep, damagedLineCount) = try Self.truncate(
+        path, afterStep: completedSteps, evaluationLineCount: evaluationLineCount)
+    }
     self.path = path
-    file = try OutputFile(path, completedSteps > 0 ? .appending : .replacing)
+    file = try LogFile(path, completedSteps > 0 ? .appending : .replacing)
     line.reserveCapacity(512)
   }
 
@@ -41,10 +48,7 @@ package final class MetricLog {
   ///   - step: The step's number.
   ///   - imagesPerSecond: The speed of the step.
   ///   - dataSeconds: The seconds that the step waited for its images.
-  /// - Throws: ``CheckpointError`` if it cannot be written.
-  package func write(
-    _ result: TrainingStep.Result, step: Int, imagesPerSecond: Float, dataSeconds: Double
-  ) throws {
+  package func write(_ result: TrainingStep.Result, step: Int, imagesPerSecond: Float, dataSeconds: Double) {
     startLine(#"{"kind":"train","step":"#)
     append(step)
     append(#","loss":"#, result.loss)
@@ -54,13 +58,18 @@ package final class MetricLog {
     append(#","compute_seconds":"#, Float(result.stepSeconds - result.communicationSeconds))
     append(#","communication_seconds":"#, Float(result.communicationSeconds))
     append(#","data_seconds":"#, Float(dataSeconds))
-    try endLine()
+    if let straggler = result.straggler {
+      append(#","slowest_rank":"#)
+      append(straggler.rank)
+      append(#","slowest_seconds":"#, Float(straggler.seconds))
+      append(#","median_seconds":"#, Float(straggler.medianSeconds))
+    }
+    if result.isSkipped { append(#","skipped":true"#) }
+    endLine()
   }
 
   /// Writes an evaluation's line.
-  ///
-  /// - Throws: ``CheckpointError`` if it cannot be written.
-  func write(_ result: Evaluation.Result, _ label: EvaluationLabel, step: Int, statistics: String) throws {
+  func write(_ result: Evaluation.Result, _ label: EvaluationLabel, step: Int, statistics: String) {
     startLine(#"{"kind":"eval","step":"#)
     append(step)
     append(#","loss":"#, Float(result.loss))
@@ -73,23 +82,18 @@ package final class MetricLog {
     if let accuracy = result.mirroredAccuracy { append(#","mirrored_accuracy":"#, Float(accuracy)) }
     if label.images != .test { append(#","images":"\#(label.images.rawValue)""#) }
     if label.weights != .raw { append(#","weights":"\#(label.weights.rawValue)""#) }
-    try endLine()
+    endLine()
   }
-
-  /// Waits until all lines are on the disk.
-  ///
-  /// - Throws: ``CheckpointError`` if they cannot be written.
-  func synchronize() throws { try file.synchronize() }
 
   private func startLine(_ text: StaticString) {
     line.removeAll(keepingCapacity: true)
     append(text)
   }
 
-  private func endLine() throws {
+  private func endLine() {
     append("}\n")
-    try line.withUnsafeBytes { try file.write($0) }
-    try table?.append(line)
+    line.withUnsafeBytes { file.append($0) }
+    table?.append(line)
   }
 
   private func append(_ text: StaticString) {
@@ -117,14 +121,14 @@ package final class MetricLog {
   ///
   /// - Returns: The last step whose evaluation is kept, or 0; and the number of damaged lines.
   private static func truncate(
-    _ path: String, afterStep completedSteps: Int
+    _ path: String, afterStep completedSteps: Int, evaluationLineCount: Int
   ) throws -> (evaluatedStep: Int, damagedLineCount: Int) {
     guard let data = FileManager.default.contents(atPath: path) else { return (0, 0) }
     struct Line: Decodable {
       let kind: String?
       let step: Int
     }
-    var kept = Data()
+    var (kept, lastEvaluation) = (Data(), [Data]())
     var (evaluatedStep, damagedLineCount) = (0, 0)
     let whole = data.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast()
     for line in whole {
@@ -135,8 +139,18 @@ package final class MetricLog {
         continue
       }
       guard decoded.step <= completedSteps else { continue }
+      let bytes = line + [UInt8(ascii: "\n")]
+      if decoded.kind == "eval", decoded.step == completedSteps {
+        lastEvaluation.append(bytes)
+        continue
+      }
       if decoded.kind == "eval" { evaluatedStep = max(evaluatedStep, decoded.step) }
-      kept += line + [UInt8(ascii: "\n")]
+      kept += bytes
+    }
+    // They are the last lines that are kept.
+    if !lastEvaluation.isEmpty, lastEvaluation.count >= evaluationLineCount {
+      evaluatedStep = completedSteps
+      for bytes in lastEvaluation { kept += bytes }
     }
     let temporary = path + ".tmp"
     let file = try OutputFile(temporary, .new)

@@ -6,9 +6,9 @@ final class MetricTable {
   private static let columns = [
     "kind", "step", "loss", "learning_rate", "images_per_second", "gradient_norm", "compute_seconds",
     "communication_seconds", "data_seconds", "accuracy", "examples", "statistics", "mirrored_accuracy", "images",
-    "weights",
+    "weights", "slowest_rank", "slowest_seconds", "median_seconds", "skipped",
   ]
-  private let file: OutputFile
+  private let file: LogFile
 
   /// Opens the table, and fills it with the lines that the log has already.
   ///
@@ -19,20 +19,18 @@ final class MetricTable {
   ///   - log: The file `metrics.jsonl`, without lines of steps that are computed again.
   /// - Throws: ``CheckpointError`` if the file cannot be written.
   init(_ path: String, from log: String) throws {
-    file = try OutputFile(path, .replacing)
+    file = try LogFile(path, .replacing)
     var text = Self.columns.joined(separator: ",") + "\n"
     for line in (FileManager.default.contents(atPath: log) ?? Data()).split(separator: UInt8(ascii: "\n")) {
       text += Self.row(Data(line))
     }
-    try write(text)
+    write(text)
   }
 
   /// Writes the row of a line of `metrics.jsonl`.
-  ///
-  /// - Throws: ``CheckpointError`` if it cannot be written.
-  func append(_ line: [UInt8]) throws { try write(Self.row(Data(line))) }
+  func append(_ line: [UInt8]) { write(Self.row(Data(line))) }
 
-  private func write(_ text: String) throws { try Array(text.utf8).withUnsafeBytes { try file.write($0) } }
+  private func write(_ text: String) { Array(text.utf8).withUnsafeBytes { file.append($0) } }
 
   /// Returns the row of a line, with an empty cell for every field that the line has not or is `null`.
   ///

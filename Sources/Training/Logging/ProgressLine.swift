@@ -45,8 +45,18 @@ public struct ProgressLine: Sendable, Hashable {
   public var imagesPerSecond: Double?
   /// The fraction of the time that rank 0 waits for other ranks; `nil` with one rank.
   public var communicationShare: Double?
+  /// A rank that others wait for, shown in place of the share.
+  public var straggler: Straggler?
   /// The predicted time until the last step.
   public var secondsLeft: Double?
+
+  /// A rank that computes clearly longer than the others.
+  public struct Straggler: Sendable, Hashable {
+    /// The rank.
+    public let rank: Int
+    /// Its computing time, in units of the median rank's.
+    public let ratio: Double
+  }
 
   /// Creates a line without the values that are not known yet.
   public init(step: Int, of steps: Int) {
@@ -83,7 +93,10 @@ public struct ProgressLine: Sendable, Hashable {
     let reserved = left
     left -= gap.count + 10
     add(.epoch, epoch.map { String(format: "epoch %.1f", $0) })
-    add(.communication, communicationShare.map { String(format: "%.0f %% communication", 100 * $0) })
+    add(.communication, straggler.map { String(format: "rank %d %.1fx slow", $0.rank, $0.ratio) })
+    if straggler == nil {
+      add(.communication, communicationShare.map { String(format: "%.0f %% communication", 100 * $0) })
+    }
     let columns = left + 10
     if reserved >= gap.count + 10, columns >= 10 { parts[.bar] = bar.render(fraction, width: min(columns, 30)) }
     return Position.allCases.compactMap { parts[$0] }.joined(separator: gap)

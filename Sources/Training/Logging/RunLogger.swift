@@ -1,30 +1,41 @@
-import Datasets
 import Foundation
 import Support
 import Tensors
 
 /// Rank 0's output of a run: report lines, `metrics.jsonl`, TensorBoard files, checkpoints.
 public final class RunLogger {
-  private let configuration: TrainingConfiguration
-  private let networkName: String
-  private let output: OutputDirectory
-  private let console: any Console
-  private let metrics: MetricLog
-  private let trainEvents: TensorBoardWriter
-  private let evalEvents: TensorBoardWriter
-  private let trainingCount: Int
-  private let dataFingerprint: String
-  private let whitening: ParameterStore?
-  private let dataDigest: String?
-  private let clock = ContinuousClock()
+  let configuration: TrainingConfiguration
+  let networkName: String
+  let output: OutputDirectory
+  let console: any Console
+  private(set) var metrics: MetricLog
+  private(set) var trainEvents: TensorBoardWriter
+  private(set) var evalEvents: TensorBoardWriter
+  let trainingCount: Int
+  let dataFingerprint: String
+  let whitening: ParameterStore?
+  let dataDigest: String?
+  /// Writes checkpoints.
+  let writer = CheckpointWriter()
+  /// The step of the last checkpoint that was written; 0 if there is none.
+  var savedStep = 0
+  /// The seconds that the last checkpoint took; `nil` before the first.
+  var checkpointSeconds: Double?
+  /// The last checkpoint that could not be written, and why.
+  var unsaved: (step: Int, reason: String)?
+  /// The steps without an update so far.
+  private(set) var skippedSteps: Int
+  private var isLogFailing = false
+  let clock = ContinuousClock()
   private let runStart: ContinuousClock.Instant
-  private var lastStep: ContinuousClock.Instant
+  var lastStep: ContinuousClock.Instant
   private var windowStart: ContinuousClock.Instant
   private var lastLive: ContinuousClock.Instant
   private var lastEvent: ContinuousClock.Instant
   private var lastGauges: ContinuousClock.Instant
   private var activity: (name: String, start: ContinuousClock.Instant)?
   private var lastAccuracy: Double?
+  private let extra: ExtraOutputs
   private let prometheus: PrometheusTextfile?
   private var lastProgress: ProgressLine?
   private var hasGaugeWarning = false
@@ -38,6 +49,8 @@ public final class RunLogger {
     var steps = 0
     var lossSum = 0.0
     var (stepSeconds, communicationSeconds) = (0.0, 0.0)
+    var skippedSteps = 0
+    var straggler = StragglerVote()
     var lastResult: TrainingStep.Result?
   }
 
@@ -52,15 +65,18 @@ public final class RunLogger {
   ///   - dataFingerprint: The hash that identifies the data set.
   ///   - dataDigest: The digests of all images.
   ///   - whitening: The whitening of the images, if there is one; checkpoints hold it.
+  ///   - skippedSteps: The steps among those done that had no update.
   ///   - extra: Files on request.
   ///   - console: The destination of report lines.
   /// - Throws: ``CheckpointError`` if a file cannot be written.
   public init(
     _ configuration: TrainingConfiguration, networkName: String, output: OutputDirectory,
     completedSteps: Int, trainingCount: Int, dataFingerprint: String, dataDigest: String? = nil,
-    whitening: ParameterStore? = nil, extra: ExtraOutputs = ExtraOutputs(),
+    whitening: ParameterStore? = nil, skippedSteps: Int = 0, extra: ExtraOutputs = ExtraOutputs(),
     console: any Console
   ) throws {
+    self.skippedSteps = skippedSteps
+    self.extra = extra
     self.configuration = configuration
     self.networkName = networkName
     self.output = output
@@ -70,10 +86,8 @@ public final class RunLogger {
     self.whitening = whitening
     self.dataDigest = dataDigest
     prometheus = try extra.prometheusTextfile.map { try PrometheusTextfile($0, run: output.path) }
-    metrics = try MetricLog(output.path("metrics.jsonl"), keepingStepsThrough: completedSteps)
-    if extra.metricTable { try metrics.addTable(output.path("metrics.csv")) }
-    trainEvents = try TensorBoardWriter(directory: output.path("train"), startingAfter: completedSteps)
-    evalEvents = try TensorBoardWriter(directory: output.path("eval"), startingAfter: completedSteps)
+    savedStep = completedSteps
+    (metrics, trainEvents, evalEvents) = try Self.openLogs(configuration, output, completedSteps, extra)
     runStart = clock.now
     lastStep = runStart
     windowStart = runStart
@@ -123,17 +137,74 @@ public final class RunLogger {
     lastStep = clock.now
   }
 
+  /// Opens the logs of a run that has some steps.
+  private static func openLogs(
+    _ configuration: TrainingConfiguration, _ output: OutputDirectory, _ completedSteps: Int, _ extra: ExtraOutputs
+  ) throws -> (MetricLog, TensorBoardWriter, TensorBoardWriter) {
+    let metrics = try MetricLog(
+      output.path("metrics.jsonl"), keepingStepsThrough: completedSteps,
+      evaluationLineCount: configuration.evaluationLabels(after: completedSteps).count)
+    if extra.metricTable { try metrics.addTable(output.path("metrics.csv")) }
+    return (
+      metrics, try TensorBoardWriter(directory: output.path("train"), startingAfter: completedSteps),
+      try TensorBoardWriter(directory: output.path("eval"), startingAfter: completedSteps)
+    )
+  }
+
+  /// Cuts the logs back to a checkpoint's step, from which the run continues.
+  ///
+  /// - Throws: ``CheckpointError`` if a file cannot be written.
+  func rollBack(to state: Checkpoint.State) throws {
+    for file in [metrics.file, trainEvents.file, evalEvents.file] { try file.flush() }
+    (metrics, trainEvents, evalEvents) = try Self.openLogs(configuration, output, state.step, extra)
+    skippedSteps = state.skippedSteps ?? 0
+    savedStep = state.step
+    startWindow()
+  }
+
+  /// Prints a warning.
+  func warn(_ text: String) { console.write("warning: \(text)") }
+
+  /// Warns once when a log cannot be written.
+  private func reportLogFailure() {
+    let failure = metrics.file.failure ?? trainEvents.file.failure ?? evalEvents.file.failure
+    if let failure, !isLogFailing {
+      warn(
+        "\(failure.description.trimmingSuffix(".")); training continues, and the log is completed from memory when there is "
+          + "room; no checkpoint is written until then.")
+    }
+    isLogFailing = failure != nil
+  }
+
+  /// Writes to the disk what the logs have in memory, at the end of the run.
+  ///
+  /// - Throws: ``CheckpointError`` of kind `inputOutput` if that fails.
+  func finishLogs() throws {
+    for log in [metrics.file, trainEvents.file, evalEvents.file] {
+      try log.flush()
+      try log.file.synchronize()
+    }
+  }
+
   /// Records a step; allocates nothing unless a terminal shows it.
   func record(_ result: TrainingStep.Result, step: Int, dataSeconds: Double) throws {
     let now = clock.now
     let rate = Double(configuration.batchSize) / (now - lastStep).seconds
     lastStep = now
     window.steps += 1
-    window.lossSum += Double(result.loss)
+    if result.isSkipped {
+      window.skippedSteps += 1
+      skippedSteps += 1
+    } else {
+      window.lossSum += Double(result.loss)
+    }
+    if let straggler = result.straggler { window.straggler.record(straggler) }
     window.stepSeconds += result.stepSeconds
     window.communicationSeconds += result.communicationSeconds
     window.lastResult = result
-    try metrics.write(result, step: step, imagesPerSecond: Float(rate), dataSeconds: dataSeconds)
+    metrics.write(result, step: step, imagesPerSecond: Float(rate), dataSeconds: dataSeconds)
+    settleCheckpoint(writer.poll())
+    reportLogFailure()
     try showProgress(step, result, now)
   }
 
@@ -152,6 +223,7 @@ public final class RunLogger {
     progress.accuracy = lastAccuracy
     progress.imagesPerSecond = Double(configuration.batchSize) / perStep
     progress.communicationShare = hasPeers ? window.communicationSeconds / window.stepSeconds : nil
+    progress.straggler = window.straggler.result(steps: window.steps).map { .init(rank: $0.rank, ratio: $0.ratio) }
     progress.secondsLeft = perStep * Double(configuration.steps - step)
     if isLineDue {
       lastLive = now
@@ -203,47 +275,21 @@ public final class RunLogger {
         name, done: done, of: total, seconds: (now - start).seconds, width: console.columns, bar: console.bar))
   }
 
-  /// Writes a checkpoint after a step.
-  ///
-  /// - Parameters:
-  ///   - model: The model, with all optimizer states.
-  ///   - average: The averaged weights with their running statistics, if there are any.
-  ///   - step: The last step done.
-  ///   - progress: Called after every tensor.
-  /// - Throws: ``CheckpointError`` if it cannot be written.
-  func saveCheckpoint(_ model: ModelState, average: ModelState?, step: Int, progress: () -> Void) throws {
-    try output.requireLease()
-    let start = clock.now
-    var tensorCount = 0
-    showActivity("checkpoint", 0, of: nil)
-    // A published checkpoint means that the logs are complete up to its step.
-    try metrics.synchronize()
-    try trainEvents.synchronize()
-    try evalEvents.synchronize()
-    let state = Checkpoint.State(
-      step: step, streamPosition: step * configuration.batchSize, seed: configuration.seed,
-      network: networkName, dataFingerprint: dataFingerprint, dataDigest: dataDigest,
-      configuration: Dictionary(
-        uniqueKeysWithValues: configuration.settings.map { ($0.name, $0.value) }))
-    try CheckpointDirectory(output.path("checkpoints")).save(
-      model, average: average, whitening: whitening, state: state, keeping: configuration.keepCheckpoints,
-      progress: {
-        progress()
-        tensorCount += 1
-        self.showActivity("checkpoint", tensorCount, of: nil)
-      })
-    // The time of writing must not count as the next step's.
-    lastStep = clock.now
-    console.report(
-      RunEvent("checkpoint", ["step": .integer(step), "seconds": .number((clock.now - start).seconds)]))
-  }
-
   /// Writes Trax's report lines and TensorBoard tags for the steps since the last report.
   func reportTraining(step: Int, model: ModelState) throws {
     guard let last = window.lastResult else { return }
     let seconds = (clock.now - windowStart).seconds
-    let loss = window.lossSum / Double(window.steps)
-    let heading = step == 1 ? TraxReport.weights(step: step, count: model.graph.parameterCount) : [""]
+    let loss = window.lossSum / Double(window.steps - window.skippedSteps)
+    var lines = step == 1 ? TraxReport.weights(step: step, count: model.graph.parameterCount) : [""]
+    lines += [
+      TraxReport.ran(step: step, steps: window.steps, seconds: seconds),
+      TraxReport.metric(step: step, task: "train", name: "CrossEntropyLoss", value: loss),
+    ]
+    let straggler = window.straggler.result(steps: window.steps)
+    if let straggler { lines.append(TraxReport.straggler(step: step, straggler)) }
+    if window.skippedSteps > 0 {
+      lines.append(TraxReport.skipped(step: step, count: window.skippedSteps, total: skippedSteps))
+    }
     console.report(
       RunEvent(
         "train",
@@ -251,11 +297,9 @@ public final class RunLogger {
           "step": .integer(step), "steps_since_report": .integer(window.steps), "seconds": .number(seconds),
           "loss": .number(loss), "learning_rate": .number(Double(last.learningRate)),
           "images_per_second": .number(Double(window.steps * configuration.batchSize) / seconds),
-        ],
-        lines: heading + [
-          TraxReport.ran(step: step, steps: window.steps, seconds: seconds),
-          TraxReport.metric(step: step, task: "train", name: "CrossEntropyLoss", value: loss),
-        ]))
+          "skipped_steps": window.skippedSteps > 0 ? .integer(window.skippedSteps) : nil,
+          "slow_rank": straggler.map { .integer($0.rank) },
+        ], lines: lines))
     let weights = model.parameters.elements.reduce(0.0) { $0 + Double($1) * Double($1) }
     try trainEvents.write(
       [
@@ -286,49 +330,9 @@ public final class RunLogger {
           "loss": .number(result.loss), "accuracy": .number(result.accuracy),
           "mirrored_accuracy": result.mirroredAccuracy.map { .number($0) }, "examples": .integer(result.exampleCount),
         ], lines: values.map { TraxReport.metric(step: step, task: label.task, name: $0, value: $1) }))
-    try metrics.write(result, label, step: step, statistics: configuration.evalStatistics.rawValue)
+    metrics.write(result, label, step: step, statistics: configuration.evalStatistics.rawValue)
     try evalEvents.write(
       values.map { ("\(label.tagPrefix)metrics/\($0)", Float($1)) }, step: step)
-  }
-
-  /// Writes the predictions of the last evaluation, in place of those of other weights.
-  func record(_ predictions: Predictions) throws {
-    try output.write(predictions.json(), to: Predictions.fileName)
-  }
-
-  /// Writes the description of the run, with this session.
-  ///
-  /// - Parameters:
-  ///   - session: The start of the program.
-  ///   - source: The data set.
-  ///   - parameterCount: The number of trained parameters.
-  /// - Throws: ``CheckpointError`` if it cannot be written.
-  public func describe(
-    _ session: RunDescription.Session, source: DataSource, parameterCount: Int
-  ) throws {
-    let description = RunDescription(
-      network: networkName, parameterCount: parameterCount, data: source.description,
-      dataDirectory: source.directory.map { URL(fileURLWithPath: $0).standardizedFileURL.path },
-      trainingCount: trainingCount, testCount: source.dataset.test.count, classNames: source.dataset.classNames,
-      dataDigest: dataDigest ?? dataFingerprint,
-      sessions: [session])
-    try description.write(to: output)
-  }
-
-  /// Whether an accuracy on the held-out images is higher than that of every checkpoint so far.
-  func isBest(_ accuracy: Double) -> Bool {
-    accuracy > CheckpointDirectory(output.path("checkpoints")).best?.accuracy ?? -1
-  }
-
-  /// Notes the checkpoint of a step as the best one, so that it is kept.
-  ///
-  /// - Throws: ``CheckpointError`` if it cannot be noted.
-  func markBest(step: Int, accuracy: Double) throws {
-    try CheckpointDirectory(output.path("checkpoints")).markBest(step: step, accuracy: accuracy)
-    console.report(
-      RunEvent(
-        "best", ["step": .integer(step), "accuracy": .number(accuracy)],
-        lines: ["best accuracy on the held-out images so far: step \(step) is kept"]))
   }
 
   /// Starts the next window, which excludes the time of evaluation and checkpoint.

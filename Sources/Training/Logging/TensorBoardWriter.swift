@@ -3,7 +3,8 @@ import SwiftProtobuf
 
 /// A writer of TensorBoard event files: `events.out.tfevents.SECONDS.HOST`, records of length, CRC, event, CRC.
 package final class TensorBoardWriter {
-  private let file: OutputFile
+  /// The file.
+  let file: LogFile
 
   /// Creates a new file in a directory.
   ///
@@ -21,7 +22,7 @@ package final class TensorBoardWriter {
       path = "\(directory)/events.out.tfevents.\(seconds).\(host).\(suffix)"
       suffix += 1
     }
-    file = try OutputFile(path, .new)
+    file = try LogFile(path, .new)
     var version = WrnDist_Event()
     version.fileVersion = "brain.Event:2"
     try write(version, step: 0)
@@ -30,14 +31,9 @@ package final class TensorBoardWriter {
     try write(start, step: completedSteps + 1)
   }
 
-  /// Waits until all records are on the disk.
-  ///
-  /// - Throws: ``CheckpointError`` if they cannot be written.
-  func synchronize() throws { try file.synchronize() }
-
   /// Writes scalars of one step.
   ///
-  /// - Throws: ``CheckpointError`` if they cannot be written.
+  /// - Throws: An error of the encoder.
   package func write(_ scalars: [(tag: String, value: Float)], step: Int) throws {
     var event = WrnDist_Event()
     event.summary.value = scalars.map { scalar in
@@ -51,7 +47,7 @@ package final class TensorBoardWriter {
 
   /// Writes a text, which TensorBoard renders as Markdown.
   ///
-  /// - Throws: ``CheckpointError`` if it cannot be written.
+  /// - Throws: An error of the encoder.
   package func write(text: String, tag: String, step: Int) throws {
     var value = WrnDist_Summary.Value()
     value.tag = tag
@@ -74,7 +70,7 @@ package final class TensorBoardWriter {
     withUnsafeBytes(of: CRC32C.masked(length).littleEndian) { record += $0 }
     record += payload
     withUnsafeBytes(of: CRC32C.masked(payload).littleEndian) { record += $0 }
-    try record.withUnsafeBytes { try file.write($0) }
+    record.withUnsafeBytes { file.append($0) }
   }
 }
 

@@ -18,6 +18,17 @@ package enum TraxReport {
     prefix(step) + "\(task.fitted(5)) \(name.rightAligned(16)) | \(String(format: "% .8f", value))"
   }
 
+  /// `Step   1000: rank 3 computed 1.8 times as long as the median rank`.
+  static func straggler(step: Int, _ straggler: (rank: Int, ratio: Double)) -> String {
+    let ratio = String(format: "%.1f", straggler.ratio)
+    return prefix(step) + "rank \(straggler.rank) computed \(ratio) times as long as the median rank"
+  }
+
+  /// `Step   1000: 2 steps without an update (3 in all)`.
+  static func skipped(step: Int, count: Int, total: Int) -> String {
+    prefix(step) + "\(count) step(s) without an update (\(total) in all)"
+  }
+
   private static func prefix(_ step: Int) -> String {
     "Step \(String(step).rightAligned(6)): "
   }

@@ -94,6 +94,8 @@ extension TrainingConfiguration.EvaluationBatches: ExpressibleByArgument {
 }
 extension ProgressMode: ExpressibleByArgument {}
 extension OptimizerStateMode: ExpressibleByArgument {}
+extension CheckpointMode: ExpressibleByArgument {}
+extension NonfinitePolicy: ExpressibleByArgument {}
 extension WireFormat: ExpressibleByArgument {}
 extension BatchNormalizationScope: ExpressibleByArgument {}
 extension NormalizationStatistics: ExpressibleByArgument {}

@@ -20,9 +20,14 @@ extension TrainingConfiguration {
     try require((threads ?? 1) >= 1, "--threads \(threads ?? 1) must be at least 1.")
     let counts = [
       ("eval-every", evalEvery), ("checkpoint-every", checkpointEvery), ("keep-checkpoints", keepCheckpoints),
+      ("keep-every", keepEvery),
       ("validation", validation), ("stall-timeout", stallTimeout),
     ]
     for (name, value) in counts { try require(value >= 0, "--\(name) \(value) must not be negative.") }
+    try require(
+      keepEvery == 0 || checkpointEvery > 0 && keepEvery.isMultiple(of: checkpointEvery),
+      "--keep-every \(keepEvery) must be a multiple of --checkpoint-every \(checkpointEvery); otherwise there are no such "
+        + "checkpoints.")
     try require(
       !keepsBest || validation > 0 && evalEvery > 0,
       "--keep-best chooses by held-out images; give --validation 5000, say, and --eval-every above 0.")

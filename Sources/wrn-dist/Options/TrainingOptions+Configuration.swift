@@ -21,6 +21,7 @@ extension TrainingOptions {
     set(&result.progress, machine.progress)
     set(&result.optimizerState, machine.optimizerState)
     set(&result.wire, machine.wire)
+    set(&result.onNonfinite, machine.onNonfinite)
     set(&result.stallTimeout, machine.stallTimeout)
     set(&result.evalEvery, evaluation.evalEvery)
     set(&result.evalBatches, evaluation.evalBatches)
@@ -29,7 +30,9 @@ extension TrainingOptions {
     set(&result.testFlip, evaluation.testFlip)
     set(&result.outputDirectory, output.outputDir)
     set(&result.checkpointEvery, output.checkpointEvery)
+    set(&result.checkpointMode, output.checkpointMode)
     set(&result.keepCheckpoints, output.keepCheckpoints)
+    set(&result.keepEvery, output.keepEvery)
     set(&result.keepsBest, output.keepBest)
     set(&result.resume, output.resume)
     result.threads = machine.threads

@@ -145,6 +145,12 @@ struct TrainingOptions: ParsableArguments {
         Wire format of partial gradient sums: fp32, or bf16, which rounds the sums of at most eight parts of the batch \
         once. bf16 gives other results, bitwise identical for every number of ranks. (default: fp32)
         """) var wire: WireFormat?
+    @Option(
+      help: """
+        A step whose loss or gradient is not finite: stop ends the run, skip leaves out its update, rollback returns to \
+        the newest checkpoint and leaves it out then, with the same result. (default: stop)
+        """)
+    var onNonfinite: NonfinitePolicy?
     @Option(help: "Seconds until the job ends if ranks wait in vain for another; 0 means never. (default: 300)")
     var stallTimeout: Int?
   }
@@ -167,7 +173,15 @@ struct TrainingOptions: ParsableArguments {
     @Option(help: "Output directory. (default: runs/DATE-TIME-MODEL)") var outputDir: String?
     @Option(help: "Steps between checkpoints; 0 means only at the end. (default: 1000)")
     var checkpointEvery: Int?
+    @Option(
+      help: """
+        Write checkpoints while training continues, from a copy in rank 0's memory (async), or while it waits (sync); does \
+        not affect results. (default: async)
+        """)
+    var checkpointMode: CheckpointMode?
     @Option(help: "Number of latest checkpoints to keep; 0 means all. (default: 3)") var keepCheckpoints: Int?
+    @Option(help: "Also keep the checkpoints whose steps are multiples of this; 0 means none. (default: 0)")
+    var keepEvery: Int?
     @Flag(
       inversion: .prefixedNo,
       help: "Keep the checkpoint with the best accuracy on the held-out images, too. (default: --no-keep-best)")

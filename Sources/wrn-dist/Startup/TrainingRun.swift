@@ -26,6 +26,8 @@ struct TrainingRun {
   private let console: StandardConsole?
   private let tracePath: String?
   private var extra = ExtraOutputs()
+  /// The steps without an update among those done; on rank 0.
+  private var skippedSteps = 0
   // Otherwise rank 0 holds the state until the trainer scatters it.
   private let isOptimizerStateReplicated: Bool
 
@@ -136,13 +138,14 @@ struct TrainingRun {
   }
 
   /// Loads the model's initial state and returns the number of completed steps.
-  private func load(_ identity: DataIdentity) throws -> Int {
+  private mutating func load(_ identity: DataIdentity) throws -> Int {
     model.graph.initialize(
       model.parameters, model.runningStatistics, seed: configuration.seed, configuration.initialization)
     if let checkpoint = try checkpointToResume() {
       try requireResumable(checkpoint, identity)
       try checkpoint.load(into: model)
       try adopt(checkpoint)
+      skippedSteps = checkpoint.state?.skippedSteps ?? 0
       return checkpoint.state?.step ?? 0
     }
     if let path = configuration.initialWeights {
@@ -232,8 +235,8 @@ struct TrainingRun {
     return try RunLogger(
       configuration, networkName: model.graph.name, output: output,
       completedSteps: completedSteps, trainingCount: source.dataset.training.count - configuration.validation,
-      dataFingerprint: identity.fingerprint, dataDigest: identity.digest, whitening: whitening, extra: extra,
-      console: console)
+      dataFingerprint: identity.fingerprint, dataDigest: identity.digest, whitening: whitening,
+      skippedSteps: skippedSteps, extra: extra, console: console)
   }
 
   /// Returns a new name such as `runs/20261123-180000-WRN-22-1`.
