@@ -61,7 +61,7 @@ import Training
     }
     run.average = Array(average.averaged.parameters.elements)
     run.statistics = Array(average.averaged.runningStatistics.elements)
-    try average.inPlaceOfModel { #expect(Array(model.parameters.elements) == run.average) }
+    average.inPlaceOfModel { #expect(Array(model.parameters.elements) == run.average) }
     #expect(Array(model.parameters.elements) == run.parameters.last)
     return run
   }
