@@ -66,7 +66,7 @@ import Testing
     let folder = try TemporaryDirectory()
     let output = try Job.training(
       folder, ranks: 2, output: "run",
-      ["--steps", "4", "--eval-every", "2", "--eval-batches", "2", "--log-format", "json"]
+      ["--steps", "4", "--eval-every", "2", "--eval-batches", "2", "--log-format", "json", "--checkpoint-mode", "sync"]
     ).succeed()
     let events = try output.lines.map { try JSONDecoder.snakeCase.decode(Event.self, from: Data($0.utf8)) }
     #expect(

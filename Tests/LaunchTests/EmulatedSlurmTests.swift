@@ -16,14 +16,25 @@ import Testing
 
   /// Runs a Bash script with Slurm's commands at hand.
   private func run(_ folder: TemporaryDirectory, _ script: String) throws -> ProcessRun.Output {
-    try folder.writeScript("scenario", "#!/bin/bash\nset -eu\n" + script)
+    try folder.writeScript("scenario", "#!/bin/bash\nset -eu\n\(Self.functions)\n" + script)
     return try ProcessRun(
       ScriptFixture.repository.path + "/launch/emulate-slurm", ["--", "\(folder.path)/scenario"],
       environment: MPIRun.environment(adding: [
-        "OUT": folder.path, "SCRIPT": ScriptFixture.repository.path + "/launch/slurm.sbatch",
+        "OUT": folder.path, "WRN_ROOT": ScriptFixture.repository.path,
+        "SCRIPT": ScriptFixture.repository.path + "/launch/slurm.sbatch",
       ]), workingFolder: folder.path, limit: .seconds(900)
     ).run()
   }
+
+  // Nothing waits for a job that has ended.
+  private static let functions = """
+    wait_until() {
+      until "${@:2}"; do
+        squeue --noheader --jobs "$1" 2>/dev/null | grep -q . || { echo "job $1 has ended" >&2; exit 1; }
+        sleep 0.05
+      done
+    }
+    """
 
   // Large batches: the scheduler needs seconds to preempt a job that should not end before.
   private static let training = "--data synthetic --depth 10 --batch-size 256 --eval-every 0"
@@ -36,15 +47,14 @@ import Testing
     let output = try run(
       folder,
       """
-      lines() { wc -l 2>/dev/null <"$OUT/run/metrics.jsonl" || echo 0; }
-      # waits until five more steps have been reported
-      progress() { local seen; seen=$(lines); until [ "$(lines)" -gt $((seen + 5)) ]; do sleep 0.05; done; }
+      lines() { cat "$OUT/run/metrics.jsonl" 2>/dev/null | wc -l; }
+      has_lines() { [ "$(lines)" -ge "$1" ]; }
       job=$(sbatch --parsable --ntasks-per-node=1 --cpus-per-task=1 --output="$OUT/log" "$SCRIPT" \
         \(Self.training) --steps 120 --output-dir "$OUT/run")
-      progress
+      wait_until "$job" has_lines 5
       scontrol requeue "$job"
-      until grep -q "restart 1" "$OUT/log"; do sleep 0.05; done
-      progress
+      wait_until "$job" grep -q "restart 1" "$OUT/log"
+      wait_until "$job" has_lines $(($(lines) + 5))
       sbatch --wait --partition=urgent --nodes=2 --ntasks-per-node=4 --output=/dev/null --wrap="true"
       while squeue --noheader --jobs "$job" | grep -q .; do sleep 0.2; done
       scontrol show job "$job" | grep -oE "JobState=[A-Z]*|Restarts=[0-9]*"
@@ -89,7 +99,7 @@ import Testing
       limited=$(sbatch --parsable $one --time=1 --signal=B:URG@1 --output="$OUT/limited" "$SCRIPT" \
         \(Self.training) --threads 1 --steps 10000000 --output-dir "$OUT/limited-run")
       sbatch --wait --array=0-1 $one --output="$OUT/array-%a" "$SCRIPT" \(Self.training) --threads 1 --steps 3
-      until grep -q "restart 1" "$OUT/limited"; do sleep 0.5; done
+      wait_until "$limited" grep -q "restart 1" "$OUT/limited"
       scancel "$limited"
       ls "$WRN_ROOT/runs"
       """)

@@ -8,7 +8,7 @@ extension TrainingConfiguration {
     case trax
     /// The Wide ResNet paper's: WRN-28-10, SGD with Nesterov momentum, 200 epochs, a rate that falls in steps.
     case paper
-    /// Aims at 94 % on CIFAR-10 within the hour on two cores: WRN-16-4, growing images, averaged weights.
+    /// 94 % on CIFAR-10 within the hour on two cores: WRN-16-4, growing images, averaged weights.
     case fast
   }
 
