@@ -5,7 +5,8 @@ import Training
 package enum RunCollection {
   /// Finds the runs that paths name.
   ///
-  /// A path is a run's directory, or a directory whose subdirectories are runs, as `sweep` and `runs/` have them.
+  /// A path is a run's directory, or a directory whose subdirectories are runs, as `sweep` and `runs/` have them. A shell's
+  /// pattern `sweep/*` also names the files beside the runs; files are skipped if there are runs.
   ///
   /// - Parameter paths: The paths.
   /// - Returns: Directories and names, in the order of the paths; subdirectories by name. A directory counts once.
@@ -14,9 +15,9 @@ package enum RunCollection {
     var directories: [String] = []
     for path in paths {
       var isDirectory: ObjCBool = false
-      guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), isDirectory.boolValue else {
-        throw ReportError(.bad, "there is no run \(quoted(path)); give the output directory of a run.")
-      }
+      let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory)
+      if exists, !isDirectory.boolValue, paths.count > 1 { continue }
+      guard isDirectory.boolValue else { throw ReportError(.bad, missing(path)) }
       let found = isRun(path) ? [path] : subdirectories(of: path).filter(isRun)
       guard !found.isEmpty else {
         throw ReportError(
@@ -26,6 +27,7 @@ package enum RunCollection {
       }
       directories += found
     }
+    guard !directories.isEmpty else { throw ReportError(.bad, missing(paths.first ?? "")) }
     var seen: Set<String> = []
     directories = directories.filter { seen.insert(URL(fileURLWithPath: $0).standardizedFileURL.path).inserted }
     return zip(directories, names(directories)).map { (directory: $0, name: $1) }
@@ -58,6 +60,10 @@ package enum RunCollection {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
     return names.filter { !$0.hasPrefix(".") }.sorted { $0.compare($1, options: .numeric) == .orderedAscending }
       .map { path.hasSuffix("/") ? path + $0 : "\(path)/\($0)" }
+  }
+
+  private static func missing(_ path: String) -> String {
+    "there is no run \(quoted(path)); give the output directory of a run."
   }
 
   private static func quoted(_ path: String) -> String { path.isEmpty ? "''" : path }

@@ -112,7 +112,7 @@ import Testing
       #expect(folder.read(file).hasPrefix(start), "\(file)")
     }
     #expect(folder.read("r.csv").contains("a,WRN-10-1,2,") && folder.read("r.csv").contains(",seed\r\n"))
-    let text = try Job(folder, ["report", "runs/a", "runs/b", "--format", "md", "--output", "-"]).succeed()
+    let text = try Job(folder, ["report", "runs/a", "r.csv", "runs/b", "--format", "md", "--output", "-"]).succeed()
     #expect(text.standardOutput == folder.read("r.md"))
     var withoutTool = Job(folder, ["report", "runs/a", "--format", "png"])
     withoutTool.environment = ["PATH": folder.path]
