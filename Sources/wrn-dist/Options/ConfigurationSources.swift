@@ -78,14 +78,14 @@ struct ConfigurationSources {
   ///
   /// - Throws: ``UsageError`` if the flags of the command line are invalid together with the others.
   func options() throws -> TrainingOptions {
-    let words = TrainingFlag.all.compactMap { flag in given[flag.name].flatMap { flag.word($0.value) } }
+    let words = TrainingFlag.all.flatMap { flag in given[flag.name].flatMap { flag.words($0.value) } ?? [] }
     return try TrainingOptions.parse(words)
   }
 
   /// Refuses values that the argument parser does not accept, with the name of their source.
   private static func validate(_ layer: [Setting]) throws {
-    let words = layer.compactMap { TrainingFlag.byName[$0.name]?.word($0.value) }
-    if words.count == layer.count, (try? TrainingOptions.parse(words)) != nil { return }
+    let words = layer.compactMap { TrainingFlag.byName[$0.name]?.words($0.value) }
+    if words.count == layer.count, (try? TrainingOptions.parse(words.flatMap { $0 })) != nil { return }
     for setting in layer {
       let place: String
       switch setting.origin {
@@ -93,10 +93,10 @@ struct ConfigurationSources {
       case .variable(let name): place = "the variable \(name)"
       case .file(let path, let line): place = "--config \(path), line \(line)"
       }
-      guard let word = TrainingFlag.byName[setting.name]?.word(setting.value) else {
+      guard let words = TrainingFlag.byName[setting.name]?.words(setting.value) else {
         throw UsageError("\(place): \(setting.name) is \(setting.value) but must be true or false.")
       }
-      do { _ = try TrainingOptions.parse([word]) } catch {
+      do { _ = try TrainingOptions.parse(words) } catch {
         throw UsageError("\(place): \(TrainingOptions.message(for: error)).")
       }
     }

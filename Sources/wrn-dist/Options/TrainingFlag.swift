@@ -48,11 +48,12 @@ struct TrainingFlag {
   ///
   /// - Parameter value: The value; `true` or `false` for a switch.
   /// - Returns: `--widen-factor=4`, `--nesterov` or `--no-nesterov`; `nil` if a switch has another value.
-  func word(_ value: String) -> String? {
-    guard isSwitch else { return "--\(name)=\(value)" }
+  func words(_ value: String) -> [String]? {
+    // The argument parser takes "--trace=" for a flag without a value, and "--steps -1" for two flags.
+    guard isSwitch else { return value.isEmpty ? ["--\(name)", ""] : ["--\(name)=\(value)"] }
     switch value.lowercased() {
-    case "true", "yes", "on", "1": return "--\(name)"
-    case "false", "no", "off", "0": return "--no-\(name)"
+    case "true", "yes", "on", "1": return ["--\(name)"]
+    case "false", "no", "off", "0": return ["--no-\(name)"]
     default: return nil
     }
   }

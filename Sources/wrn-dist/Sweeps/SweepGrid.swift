@@ -117,15 +117,15 @@ struct SweepGrid {
   }
 
   private static func isValid(_ value: String, _ flag: TrainingFlag) -> Bool {
-    guard let word = flag.word(value) else { return false }
-    return (try? TrainingOptions.parse([word])) != nil
+    guard let words = flag.words(value) else { return false }
+    return (try? TrainingOptions.parse(words)) != nil
   }
 
   private static func requireValid(_ value: String, of name: String, _ prefix: String) throws {
-    guard let word = TrainingFlag.byName[name]?.word(value) else {
+    guard let words = TrainingFlag.byName[name]?.words(value) else {
       throw UsageError("\(prefix)\(name) is \(value) but must be true or false.")
     }
-    do { _ = try TrainingOptions.parse([word]) } catch {
+    do { _ = try TrainingOptions.parse(words) } catch {
       throw UsageError("\(prefix)\(TrainingOptions.message(for: error)).")
     }
   }

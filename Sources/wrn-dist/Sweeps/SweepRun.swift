@@ -16,7 +16,7 @@ struct SweepRun {
 
   /// The arguments of `wrn-dist train`; flags that the grid does not set are left to the other sources.
   var arguments: [String] {
-    settings.compactMap { TrainingFlag.byName[$0.name]?.word($0.value) } + ["--output-dir", directory]
+    settings.flatMap { TrainingFlag.byName[$0.name]?.words($0.value) ?? [] } + ["--output-dir", directory]
   }
 
   /// The settings that a later start of the sweep must share; those of the machine may differ.
@@ -46,7 +46,7 @@ struct SweepRun {
     return try grid.combinations.enumerated().map { index, settings in
       let name = uniqueName(settings.filter { varied.contains($0.name) }, index: index, &names)
       let path = "\(directory)/\(name)"
-      let words = settings.compactMap { TrainingFlag.byName[$0.name]?.word($0.value) } + ["--output-dir=\(path)"]
+      let words = settings.flatMap { TrainingFlag.byName[$0.name]?.words($0.value) ?? [] } + ["--output-dir=\(path)"]
       do {
         let configuration = try ConfigurationSources(words, environment: environment).options().configuration()
         return SweepRun(
