@@ -99,7 +99,7 @@ import Testing
       limited=$(sbatch --parsable $one --time=1 --signal=B:URG@1 --output="$OUT/limited" "$SCRIPT" \
         \(Self.training) --threads 1 --steps 10000000 --output-dir "$OUT/limited-run")
       sbatch --wait --array=0-1 $one --output="$OUT/array-%a" "$SCRIPT" \(Self.training) --threads 1 --steps 3
-      wait_until "$limited" grep -q "restart 1" "$OUT/limited"
+      wait_until "$limited" grep -q "resuming after step" "$OUT/limited"
       scancel "$limited"
       ls "$WRN_ROOT/runs"
       """)
