@@ -30,7 +30,7 @@ public struct Axis: Sendable {
   ///
   /// - Parameters:
   ///   - label: The quantity and its unit.
-  ///   - values: The data to cover; values that are not finite are ignored.
+  ///   - values: The data to cover; values that are not finite, and magnitudes from 1e300 on, are ignored.
   ///   - includesZero: Whether the axis begins at 0 if no value is negative.
   ///   - isTight: Whether the axis ends at the extreme values; if not, it ends at ticks.
   ///   - notation: The notation of tick labels.
@@ -43,7 +43,7 @@ public struct Axis: Sendable {
     self.label = label
     isLogarithmic = false
     var (low, high) = (Double.infinity, -Double.infinity)
-    for value in values where value.isFinite { (low, high) = (min(low, value), max(high, value)) }
+    for value in values where value.magnitude < 1e300 { (low, high) = (min(low, value), max(high, value)) }
     if low > high { (low, high) = (0, 1) }
     if includesZero { (low, high) = (min(low, 0), max(high, 0)) }
     if low == high { (low, high) = (low - max(abs(low) * 0.1, 0.5), high + max(abs(high) * 0.1, 0.5)) }

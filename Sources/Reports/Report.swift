@@ -9,7 +9,7 @@ public enum ReportFormat: String, CaseIterable, Sendable {
   case html
   /// The curves as a vector image.
   case svg
-  /// The curves as a image of pixels.
+  /// The curves as an image of pixels.
   case png
   /// One row per evaluation.
   case csv
@@ -49,7 +49,7 @@ public struct Report {
   }
 
   /// What the runs lack, one sentence each with the run's name.
-  public var notes: [String] { runs.flatMap { run in run.notes.map { "\(run.name): \($0)" } } }
+  public var notes: [String] { runs.flatMap { run in (run.notes + run.remarks).map { "\(run.name): \($0)" } } }
 
   /// The number of runs.
   public var runCount: Int { runs.count }
@@ -86,7 +86,7 @@ public struct Report {
   ///
   /// - Parameter format: The format.
   /// - Returns: The file's contents.
-  /// - Throws: ``ReportError`` if a tool is missing or a image cannot be encoded.
+  /// - Throws: ``ReportError`` if a tool is missing or an image cannot be encoded.
   public func render(_ format: ReportFormat) throws -> Data {
     let comparison = RunComparison(runs: runs)
     return switch format {

@@ -21,7 +21,7 @@ extension ReportedRun {
     if predictions == nil, Self.exists(directory, Predictions.fileName) {
       notes.append("predictions.json is damaged or of a newer program, and is not used.")
     }
-    isBeingWritten = Self.hasFreshLease(directory)
+    if case .held = RunLease.observe(directory) { isBeingWritten = true } else { isBeingWritten = false }
     let opened = Self.openCheckpoint(directory, &notes)
     checkpoint = opened?.0
     facts = opened?.1
@@ -65,13 +65,6 @@ extension ReportedRun {
 
   private static func exists(_ directory: String, _ name: String) -> Bool {
     FileManager.default.fileExists(atPath: "\(directory)/\(name)")
-  }
-
-  /// Whether the directory's lease has been renewed within the last minute; a living run renews it every ten seconds.
-  private static func hasFreshLease(_ directory: String) -> Bool {
-    let attributes = try? FileManager.default.attributesOfItem(atPath: "\(directory)/.lease")
-    guard let date = attributes?[.modificationDate] as? Date else { return false }
-    return abs(date.timeIntervalSinceNow) < 60
   }
 
   private static func openCheckpoint(_ directory: String, _ notes: inout [String]) -> (Checkpoint, CheckpointFacts)? {

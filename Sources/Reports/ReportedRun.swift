@@ -81,7 +81,7 @@ package struct ReportedRun {
   var trainingCount: Int {
     if let description, description.trainingCount > 0 { return description.trainingCount }
     let all = setting("data") == "synthetic" ? 10_000 : 50_000
-    return max(all - (setting("validation").flatMap { Int($0) } ?? 0), 1)
+    return all - (setting("validation").flatMap { Int($0) }.flatMap { (0..<all).contains($0) ? $0 : nil } ?? 0)
   }
 
   /// The epochs of one step.

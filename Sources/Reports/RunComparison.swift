@@ -82,7 +82,10 @@ package struct RunComparison {
   package var postTables: [PostTable] {
     runs.indices.compactMap { index in
       let run = runs[index]
-      guard let rows = PostResults.rows(for: Dictionary(run.settings.map { ($0.name, $0.value) }) { $1 }) else {
+      // The post trains on the real images, which `auto` may not have found.
+      let isSynthetic = run.setting("data") == "synthetic" || run.description.map { $0.dataDirectory == nil } == true
+      guard !isSynthetic, let rows = PostResults.rows(for: Dictionary(run.settings.map { ($0.name, $0.value) }) { $1 })
+      else {
         return nil
       }
       var previous = 0

@@ -11,7 +11,8 @@ package enum SVGRasterizer {
   ///   - scale: The pixels per unit of the document.
   ///   - path: The value of the environment variable `PATH`.
   /// - Returns: The PNG file.
-  /// - Throws: ``ReportError`` of kind `missingTool` if the command is not installed or fails.
+  /// - Throws: ``ReportError`` of kind `missingTool` if the command is not installed, `internal` if it fails; `CocoaError` if its input
+  ///   cannot be written or it cannot be started.
   package static func png(
     _ svg: String, scale: Double = 2, path: String = ProcessInfo.processInfo.environment["PATH"] ?? ""
   ) throws -> Data {
@@ -38,7 +39,7 @@ package enum SVGRasterizer {
     let png = output.fileHandleForReading.readDataToEndOfFile()
     process.waitUntilExit()
     guard process.terminationStatus == 0, png.starts(with: [0x89, 0x50, 0x4E, 0x47]) else {
-      throw ReportError(.missingTool, "\(tool) cannot convert the report's chart; use --format svg.")
+      throw ReportError(.internal, "\(tool) cannot convert the report's chart; use --format svg.")
     }
     return png
   }

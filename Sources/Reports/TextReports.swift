@@ -1,4 +1,5 @@
 import Foundation
+import Support
 
 /// The report as tables of text: CSV (RFC 4180) and Markdown.
 package struct TextReports {
@@ -20,20 +21,20 @@ package struct TextReports {
     ]
     for (index, run) in comparison.runs.enumerated() {
       let settings = differing.map { Array($0.rows[index].dropFirst()) } ?? []
-      var previous = 0
+      // The step of the evaluations before those of `step`; several evaluations may have one step.
+      var (before, step) = (0, 0)
       for evaluation in run.metrics.evaluations {
-        let first = run.metrics.evaluations.last { $0.step < evaluation.step }?.step ?? 0
-        previous = evaluation.step
+        if evaluation.step > step { (before, step) = (step, evaluation.step) }
         rows.append(
           [
             run.name, run.network, "\(evaluation.step)", number(Double(evaluation.step) * run.epochsPerStep),
             number(run.trainingSeconds(of: 1...max(evaluation.step, 1))),
-            number(run.meanLoss(of: min(first + 1, max(evaluation.step, 1))...max(evaluation.step, 1))),
+            number(run.meanLoss(of: min(before + 1, max(evaluation.step, 1))...max(evaluation.step, 1))),
             evaluation.isHeldOut ? "validation" : "test", evaluation.isAverage ? "average" : "raw",
             number(evaluation.loss), number(evaluation.accuracy),
           ] + settings)
       }
-      if previous == 0 {
+      if run.metrics.evaluations.isEmpty {
         rows.append(
           [
             run.name, run.network, "\(run.lastStep)", number(Double(run.lastStep) * run.epochsPerStep),
@@ -41,7 +42,7 @@ package struct TextReports {
           ] + settings)
       }
     }
-    return rows.map { $0.map(Self.csvField).joined(separator: ",") + "\r\n" }.joined()
+    return rows.map { $0.map(QuotedText.csv).joined(separator: ",") + "\r\n" }.joined()
   }
 
   /// A heading, notes, the comparison, the settings that differ, and the post's figures.
@@ -67,28 +68,18 @@ package struct TextReports {
 
   private func number(_ value: Double?) -> String { value.flatMap { $0.isFinite ? "\(Float($0))" : nil } ?? "" }
 
-  /// A field of CSV: in quotes if it has a comma, quote, line end or outer space.
-  ///
-  /// A field that a spreadsheet would take for a formula gets an apostrophe, because names come from directories.
-  package static func csvField(_ text: String) -> String {
-    var text = text
-    if let first = text.first, "=+-@\t\r".contains(first), Double(text) == nil { text = "'" + text }
-    let needsQuotes = text.contains { ",\"".contains($0) || $0.isNewline } || text.hasPrefix(" ") || text.hasSuffix(" ")
-    return needsQuotes ? "\"" + text.replacing("\"", with: "\"\"") + "\"" : text
-  }
-
   /// A text as Markdown that is shown as it is, on one line.
   package static func markdownText(_ text: String) -> String {
     var result = ""
-    for character in text {
-      switch character {
-      case _ where character.isNewline: result += " "
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case _ where Character(scalar).isNewline: result += " "
       // Some renderers do not know backslashes before these.
       case "<": result += "&lt;"
       case ">": result += "&gt;"
       case "&": result += "&amp;"
-      case "\\", "`", "*", "_", "{", "}", "[", "]", "#", "|", "~", "!": result += "\\\(character)"
-      default: result.append(character)
+      case "\\", "`", "*", "_", "{", "}", "[", "]", "#", "|", "~", "!": result += "\\\(scalar)"
+      default: result.unicodeScalars.append(scalar)
       }
     }
     return result

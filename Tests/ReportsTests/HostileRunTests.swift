@@ -1,5 +1,6 @@
 import Foundation
 import Reports
+import Support
 import TestSupport
 import Testing
 import Training
@@ -19,9 +20,11 @@ import Training
     try run.write()
     let text = try String(contentsOfFile: "\(run.path)/metrics.jsonl", encoding: .utf8)
     try folder.write("run/metrics.jsonl", text + text.prefix(50))
-    try folder.write("run/.lease", "{}")
-    #expect(try RunFixture.report([run.path]).contains("The run is still going: step 150 of 400."))
-    try FileManager.default.removeItem(atPath: "\(run.path)/.lease")
+    do {
+      let lease = try RunLease(run.path)
+      let page = try withExtendedLifetime(lease) { try RunFixture.report([run.path]) }
+      #expect(page.contains("The run is still going: step 150 of 400."))
+    }
     #expect(try RunFixture.report([run.path]).contains("The run has stopped after step 150 of 400."))
   }
 
@@ -49,7 +52,7 @@ import Training
 
   @Test(arguments: [
     #""labels":[99]"#, #""labels":[-1]"#, #""predictions":[10]"#, #""images":[-5]"#, #""confidences":[]"#,
-    #""class_count":0"#,
+    #""class_count":0"#, #""class_count":5000000000"#,
     #""format_version":2"#, #""images":[]"#,
   ])
   func predictionsThatContradictThemselves(change: String) throws {
@@ -93,6 +96,7 @@ import Training
     ["batch-size": "0"], ["batch-size": "-64"], ["batch-size": "9223372036854775807"], ["batch-size": "x"],
     ["steps": "-1"],
     ["steps": "9223372036854775807"], ["validation": "9223372036854775807"], ["dataset": "other"],
+    ["validation": "-9223372036854775807"], ["batch-size": "1e300"],
     ["widen-factor": "-1"],
     ["data": "/nowhere"], ["seed": "<b>"],
   ])
@@ -115,10 +119,39 @@ import Training
     }
   }
 
+  /// Magnitudes at which a difference or a number in single precision overflows.
+  @Test(arguments: ["1.7e308", "1e39", "-1e308"])
+  func lossesOfAnyMagnitude(loss: String) throws {
+    let folder = try TemporaryDirectory()
+    let run = try run(folder)
+    let lines = run.metrics.map { line in
+      (line.contains("eval") ? line.replacing(/"loss":[0-9.]+/, with: "\"loss\":\(loss)") : line) + "\n"
+    }
+    try folder.write(
+      "run/metrics.jsonl", lines.joined() + #"{"kind":"eval","step":400,"loss":1e308,"accuracy":0.5}"# + "\n")
+    let page = try RunFixture.report([run.path])
+    let start = try #require(page.range(of: #"<script type="application/json" id="data">"#))
+    let end = try #require(page[start.upperBound...].range(of: "</script>"))
+    #expect(throws: Never.self) {
+      try JSONSerialization.jsonObject(with: Data(page[start.upperBound..<end.lowerBound].utf8))
+    }
+  }
+
+  @Test func impossibleNumbersOfRanks() throws {
+    let folder = try TemporaryDirectory()
+    let run = try run(folder)
+    try run.writeDescription()
+    let text = folder.read("run/run.json").replacing(/"ranks" : [0-9]+/, with: "\"ranks\" : 9223372036854775807")
+    try folder.write("run/run.json", text)
+    #expect(try RunFixture.report([run.path]).contains("run.json is damaged or of a newer program"))
+  }
+
   static let names = [
     "a b", "it's \"quoted\"", "<script>alert(1)</script>", "</script><script>alert(2)</script>", "&lt;", "ü 漢字", "=1+1",
     "a|b`c*d_e",
     "{{data}}", "--", "a,b;c", "'; rm -rf ~ #", "]]>", "<!--",
+    // A prepended or combining mark makes one grapheme cluster with the character that has a meaning.
+    "\u{600}<script>alert(3)</script>", "\u{600}'; touch x #", "a\u{600},b\u{600}\"c", "'\u{301}; touch x #",
   ]
 
   @Test(arguments: names)
@@ -149,23 +182,23 @@ import Training
     let svg = try RunFixture.report([run.path, other.path], .svg)
     #expect(!svg.contains("<script") && !svg.contains("<!--"))
     let csv = try RunFixture.report([run.path, other.path], .csv)
-    #expect(csv.contains(TextReports.csvField(run.name) + ",WRN-22-1,1,"))
+    #expect(csv.contains(QuotedText.csv(run.name) + ",WRN-22-1,1,"))
     let markdown = try RunFixture.report([run.path, other.path], .md)
     #expect(!markdown.contains("<script") && markdown.contains("| \(TextReports.markdownText(run.name)) |"))
   }
 
   @Test func fieldsOfCSV() {
-    #expect(TextReports.csvField("a\"b") == "\"a\"\"b\"" && TextReports.csvField("a,b") == "\"a,b\"")
+    #expect(QuotedText.csv("a\"b") == "\"a\"\"b\"" && QuotedText.csv("a,b") == "\"a,b\"")
     #expect(
-      TextReports.csvField("=1+1") == "'=1+1" && TextReports.csvField("-1.5") == "-1.5"
-        && TextReports.csvField("a\nb") == "\"a\nb\"")
-    #expect(TextReports.csvField("plain") == "plain" && TextReports.csvField(" x") == "\" x\"")
+      QuotedText.csv("=1+1") == "'=1+1" && QuotedText.csv("-1.5") == "-1.5"
+        && QuotedText.csv("a\nb") == "\"a\nb\"")
+    #expect(QuotedText.csv("plain") == "plain" && QuotedText.csv(" x") == "\" x\"")
   }
 
   /// The shell reads back what was given.
   @Test(arguments: names + ["", "plain-1.5", "$HOME", "a\nb", "*"])
   func commandsSurviveTheShell(argument: String) throws {
-    let output = try ProcessRun("/bin/sh", ["-c", "printf %s " + RunDetails.shellQuoted(argument)]).run()
+    let output = try ProcessRun("/bin/sh", ["-c", "printf %s " + QuotedText.shell(argument)]).run()
     #expect(output.standardOutput == argument)
   }
 

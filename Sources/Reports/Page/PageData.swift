@@ -56,9 +56,7 @@ struct PageData {
       json += index == 0 ? "{" : ",{"
       json += "\"r\":\(line.run),\"s\":\(Self.quoted(line.style.classes))"
       if let name { json += ",\"n\":\(Self.quoted(name))" }
-      // Lines of one run need different keys.
-      let variant = name == nil ? line.variant : "#\(index)"
-      if name == nil, !variant.isEmpty { json += ",\"v\":\(Self.quoted(variant))" }
+      if name == nil, !line.variant.isEmpty { json += ",\"v\":\(Self.quoted(line.variant))" }
       if line.isPale { json += ",\"p\":1" }
       if line.hasMarks { json += ",\"m\":1" }
       json += ",\"x\":"
@@ -92,7 +90,8 @@ struct PageData {
   static func number(_ value: Double) -> String {
     guard value.isFinite else { return "null" }
     if value == value.rounded(), abs(value) < 1e15 { return "\(Int(value))" }
-    return "\(Float(value))"
+    let single = Float(value)
+    return single.isFinite ? "\(single)" : "null"
   }
 
   /// A text as JSON string; `<`, `>` and `&` are escaped, so that nothing in it ends the `script` element.

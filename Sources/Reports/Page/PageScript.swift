@@ -180,7 +180,7 @@ enum PageScript {
           const hasMeans = lines.some((line) => line.p);
           const rows = new Map();
           for (const point of found) {
-            const key = `${point.line.r} ${point.line.v || ""}`;
+            const key = `${point.line.r} ${point.line.v || ""} ${point.line.n || ""}`;
             const row = rows.get(key) || { line: point.line };
             row[hasMeans && point.line.p ? "single" : "main"] = point;
             rows.set(key, row);

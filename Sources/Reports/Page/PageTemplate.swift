@@ -1,10 +1,23 @@
+import Charts
+import Mustache
+
 /// The Mustache template of the HTML report.
 ///
 /// `{{…}}` escapes; `{{{…}}}` is for charts and data that this module has written itself.
 enum PageTemplate {
+  /// Escapes by Unicode scalars, as ``Swift/String/xmlEscaped`` does.
+  ///
+  /// Mustache's own escaping compares grapheme clusters, and misses `<` after a prepended mark such as U+0600.
+  struct EscapedText: MustacheContentType {
+    func escapeText(_ text: String) -> String { text.xmlEscaped }
+  }
+
+  /// The name of ``EscapedText`` in the template.
+  static let contentType = "ESCAPED"
+
   /// The text of the template.
   static let mustache = ##"""
-    <!DOCTYPE html>
+    {{% CONTENT_TYPE: ESCAPED}}<!DOCTYPE html>
     <html lang="en">
     <head>
     <meta charset="utf-8">

@@ -1,11 +1,12 @@
 import Foundation
+import Support
 
 extension RunDetails {
   /// The command of the first session, to paste into a shell; `nil` for runs of older programs.
   var command: String? {
     guard let session = run.description?.sessions.first, !session.command.isEmpty else { return nil }
     let launcher = session.rankCount > 1 ? ["mpirun", "-np", "\(session.rankCount)"] : []
-    return (launcher + session.command).map(Self.shellQuoted).joined(separator: " ")
+    return (launcher + session.command).map(QuotedText.shell).joined(separator: " ")
   }
 
   /// Everything else that is needed to repeat the run and to compare the result.
@@ -34,14 +35,5 @@ extension RunDetails {
         ]
       }
     }
-  }
-
-  /// An argument as a POSIX shell reads it back.
-  package static func shellQuoted(_ argument: String) -> String {
-    let plain = argument.unicodeScalars.allSatisfy {
-      $0.isASCII
-        && ($0.properties.isAlphabetic || $0.properties.numericType != nil || "-_./,:=+@%".unicodeScalars.contains($0))
-    }
-    return plain && !argument.isEmpty ? argument : "'" + argument.replacing("'", with: #"'\''"#) + "'"
   }
 }

@@ -38,8 +38,8 @@ package struct RunDetails {
   /// - Parameters:
   ///   - run: The run.
   ///   - datasets: The data sets opened so far.
-  ///   - mistakeCount: The largest number of images of wrong images.
-  /// - Throws: ``ReportError`` of kind `internal` if a image cannot be encoded.
+  ///   - mistakeCount: The largest number of wrongly classified images.
+  /// - Throws: `ImageError` if the confusion matrix cannot be encoded as an image.
   init(_ run: ReportedRun, datasets: DatasetCache, mistakeCount: Int) throws {
     self.run = run
     var omissions = run.remarks
@@ -52,8 +52,6 @@ package struct RunDetails {
         for mistake in Self.mistakes(predictions).prefix(mistakeCount) where mistake.image < dataset.test.count {
           mistakes.append((mistake, try RunPictures.image(mistake.image, of: dataset.test).dataAddress()))
         }
-      } catch let error as ReportError where error.kind == .internal {
-        throw error
       } catch {
         omissions.append("No images: \(error)")
       }

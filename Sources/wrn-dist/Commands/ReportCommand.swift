@@ -22,8 +22,8 @@ struct ReportCommand: ParsableCommand {
   @Option(help: "The file to write, or - for standard output. (default: report.FORMAT)") var output: String?
   @Option(
     help: """
-      Classify this many test images, or all, with every run's checkpoint. (default: use the predictions that runs have \
-      left, and classify 1000 for a run without any; 0 classifies none)
+      Classify this many test images, or all, with every run's checkpoint, for html. (default: use the predictions that \
+      runs have left, and classify 1000 for a run without any; 0 classifies none)
       """)
   var evaluate: ReportEvaluation?
   @Option(help: "Threads for --evaluate. (default: the cores of this process)") var threads: Int?
@@ -34,46 +34,30 @@ struct ReportCommand: ParsableCommand {
 
   func run() throws {
     let format = format ?? output.flatMap(ReportFormat.init(fileName:)) ?? .html
+    guard evaluate == nil || format == .html else {
+      throw UsageError("--evaluate is for --format html; the other formats show no predictions.")
+    }
     let target = output ?? "report.\(format.rawValue)"
     // Before the work: a file that cannot be written ends the command at once.
     if target != "-" { try OutputFile.check(target) }
-    let result = try Reporting.report(runs, evaluate: evaluate, threads: threads)
+    var result = try Report(runs, version: WRNDist.configuration.version)
+    // The other formats show no predictions.
+    if format == .html {
+      result.evaluate(
+        evaluate?.limit ?? .images(1000), isForced: evaluate != nil,
+        threadCount: threads ?? CPUAffinity.current().usableCores.count
+      ) { StandardError.write("classifying test images for \($0)") }
+    }
     let contents = try result.render(format)
+    for note in result.notes.prefix(10) { StandardError.write("note: \(note)") }
+    if result.notes.count > 10 { StandardError.write("note: and \(result.notes.count - 10) more of this kind") }
     if target == "-" {
       try FileHandle.standardOutput.write(contentsOf: contents)
       return
     }
     try OutputFile.replace(target, with: [UInt8](contents))
-    for note in result.notes.prefix(10) { StandardError.write("note: \(note)") }
-    if result.notes.count > 10 { StandardError.write("note: and \(result.notes.count - 10) more of this kind") }
     let size = String(format: "%.1f", Double(contents.count) / 1e6)
     print("report of \(result.runCount) run\(result.runCount == 1 ? "" : "s") written to \(target) (\(size) MB)")
-  }
-}
-
-/// Reports for the commands that end with one.
-enum Reporting {
-  /// Makes a report, with the predictions that runs have left.
-  ///
-  /// - Parameters:
-  ///   - runs: The runs' directories.
-  ///   - format: The format.
-  ///   - output: The file, which is replaced.
-  /// - Throws: `ReportError` if a directory is not a run or a tool is missing, `CheckpointError` if the file cannot be
-  ///   written.
-  static func makeReport(runs: [URL], format: ReportFormat, output: URL) throws {
-    let contents = try report(runs.map(\.path), evaluate: nil, threads: nil).render(format)
-    try OutputFile.replace(output.path, with: [UInt8](contents))
-  }
-
-  /// Reads runs, and classifies images for those without predictions.
-  static func report(_ runs: [String], evaluate: ReportEvaluation?, threads: Int?) throws -> Report {
-    var report = try Report(runs, version: WRNDist.configuration.version)
-    report.evaluate(
-      evaluate?.limit ?? .images(1000), isForced: evaluate != nil,
-      threadCount: threads ?? CPUAffinity.current().usableCores.count
-    ) { StandardError.write("classifying test images for \($0)") }
-    return report
   }
 }
 
