@@ -19,7 +19,8 @@ import Tensors
 /// | `crash-at=POINT` | SIGKILL at a point of the checkpoint's write |
 ///
 /// The phases are `data`, `forward`, `backward`, `update`, `checkpoint`, `evaluation`, `average` (before the average is
-/// evaluated) and, with `slow`, `write` (of a checkpoint). With `until=20` the fault occurs at all steps from `step` to 20. `bitflip:rank=…` is short for `act=bitflip,rank=…`.
+/// evaluated) and, with `slow`, `write` (of a checkpoint). Rank 0 alone writes checkpoints. With `until=20` the fault occurs
+/// at all steps from `step` to 20. `bitflip:rank=…` is short for `act=bitflip,rank=…`.
 public struct FaultInjection: Sendable, Hashable {
   /// What happens.
   private enum Act: String {
@@ -67,7 +68,7 @@ public struct FaultInjection: Sendable, Hashable {
   /// Reads the fault from the environment; `nil` if there is none.
   ///
   /// - Parameter environment: The environment of the process.
-  /// - Throws: ``Refused`` if faults are not allowed or the text is not understood.
+  /// - Throws: ``Refused`` if faults are not allowed, the text is not understood, or the fault would never occur.
   public init?(environment: [String: String]) throws(Refused) {
     guard let text = environment["WRN_FAULT"], !text.isEmpty else { return nil }
     guard environment["WRN_ALLOW_FAULTS"] == "1" else {
@@ -81,6 +82,13 @@ public struct FaultInjection: Sendable, Hashable {
     guard step >= 1, until ?? step >= step, let act, (act == .bitflip) != tensor.isEmpty,
       act != .nan || [.phase(.forward), .phase(.backward)].contains(moment)
     else { throw Self.unknown(text) }
+    guard moment != .writing || act == .slow else {
+      throw Refused(
+        "WRN_FAULT=\(text) would never occur, because phase=write needs act=slow; use act=slow or another phase.")
+    }
+    guard rank == 0 || moment != .writing && ![.enospc, .eio, .crash].contains(act) else {
+      throw Refused("WRN_FAULT=\(text) would never occur, because rank 0 writes all checkpoints; use rank=0.")
+    }
   }
 
   private static func pair(_ setting: Substring) -> (name: String, value: String)? {
@@ -160,8 +168,11 @@ public struct FaultInjection: Sendable, Hashable {
   }
 
   /// Writes NaN into the first pixel of an image of this rank's batch.
+  ///
+  /// - Precondition: The batch has the image.
   func poison(_ batch: Batch, rank: Int, step: Int) {
     guard act == .nan, moment == .phase(.forward), occurs(rank: rank, step: step) else { return }
+    precondition(image < batch.labels.count, "the batch of rank \(rank) has no image \(image) for WRN_FAULT")
     batch.images.pointer[image * batch.imageSize * batch.imageSize * 3] = .nan
   }
 

@@ -27,7 +27,9 @@ public struct Predictions: Codable, Hashable, Sendable {
   public var labels: [Int]
   /// The class with the largest logit of every image; the lowest one among equals.
   public var predictions: [Int]
-  /// The softmax probability of the predicted class, 0 … 1, rounded to four decimals.
+  /// The softmax probability of the predicted class, 0 … 1, rounded to four decimals; 0 if it is not finite.
+  ///
+  /// It is NaN if a logit is NaN or infinite, and JSON has no NaN.
   public var confidences: [Double]
 
   /// Creates predictions from logits.
@@ -58,7 +60,8 @@ public struct Predictions: Codable, Hashable, Sendable {
       let prediction = row.indices.reduce(row.startIndex) { row[$1] > row[$0] ? $1 : $0 }
       let sum = row.reduce(0) { $0 + ReproducibleMath.exp(Double($1) - Double(row[prediction])) }
       predictions.append(prediction - row.startIndex)
-      confidences.append((10_000 / sum).rounded() / 10_000)
+      let confidence = (10_000 / sum).rounded() / 10_000
+      confidences.append(confidence.isFinite ? confidence : 0)
     }
   }
 
@@ -95,7 +98,7 @@ public struct Predictions: Codable, Hashable, Sendable {
 
   private var isConsistent: Bool {
     let classes = 0..<classCount
-    return classCount > 0 && !images.isEmpty
+    return DatasetKind.allCases.contains { $0.classCount == classCount } && !images.isEmpty
       && [labels.count, predictions.count, confidences.count].allSatisfy { $0 == images.count }
       && labels.allSatisfy(classes.contains) && predictions.allSatisfy(classes.contains)
       && images.allSatisfy { $0 >= 0 } && confidences.allSatisfy { $0.isFinite }

@@ -6,8 +6,8 @@ import Tensors
 /// Classifies images in batches; the logits of an image do not depend on the other images of its batch.
 ///
 /// Batch norms use running statistics, and each image is a microbatch: with every engine an image's result is bitwise that
-/// of the image alone. With the `native` engine it is also bitwise that of an ``Evaluation`` with running statistics.
-/// All memory is allocated by the initializer.
+/// of the image alone. With the `native` engine it is also bitwise that of an ``Evaluation`` with running statistics and
+/// without mirror images. All memory is allocated by the initializer.
 public final class Predictor {
   /// The most images per call.
   public let batchSize: Int

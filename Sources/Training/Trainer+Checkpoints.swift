@@ -77,14 +77,16 @@ extension Trainer {
   /// Collective: keeps the checkpoint of a step if its accuracy is the best so far.
   ///
   /// All ranks have the same accuracy; rank 0 knows the best one so far and compares.
-  func keepIfBest(_ step: Int, _ accuracy: Double, isSaved: Bool) throws {
+  ///
+  /// - Returns: On rank 0, whether the checkpoint is noted as the best one.
+  func keepIfBest(_ step: Int, _ accuracy: Double, isSaved: Bool) throws -> Bool {
     var isBest: UInt8 = logger?.isBest(accuracy) == true ? 1 : 0
     try withUnsafeMutableBytes(of: &isBest) { try communicator.broadcast($0, root: 0) }
-    guard isBest != 0 else { return }
+    guard isBest != 0 else { return false }
     if !isSaved { try saveCheckpoint(after: step) }
     // A checkpoint that is not complete cannot be the best one. It was written during the evaluation.
     finishCheckpoint()
-    logger?.markBest(step: step, accuracy: accuracy)
+    return logger?.markBest(step: step, accuracy: accuracy) ?? false
   }
 
   /// Collective: gathers the average of the weights; returns whether there is one.

@@ -20,26 +20,38 @@ extension Trainer {
     activity.enter(.evaluation)
     fault?.strike(.evaluation, rank: communicator.rank, step: step)
     defer { tracer.record(traceLabels.evaluation, since: start) }
-    let accuracy: Double?
-    do { accuracy = try evaluateAll(step) } catch is Evaluation.Interrupted { return false }
-    if configuration.keepsBest, let accuracy { try keepIfBest(step, accuracy, isSaved: isSaved) }
+    let evaluated: Evaluated
+    do { evaluated = try evaluateAll(step) } catch is Evaluation.Interrupted { return false }
+    // Before the last line: a run that is killed in between evaluates again, and then judges the checkpoint.
+    let accuracy = configuration.keepsBest ? evaluated.validationAccuracy : nil
+    let isBest = try accuracy.map { try keepIfBest(step, $0, isSaved: isSaved) } ?? false
+    if let (result, label) = evaluated.last { try logger?.record(result, label, step: step) }
+    if let accuracy, isBest { logger?.reportBest(step: step, accuracy: accuracy) }
     return true
+  }
+
+  /// The end of an evaluation that is complete.
+  private struct Evaluated {
+    /// The last part, which is not recorded yet.
+    var last: (result: Evaluation.Result, label: EvaluationLabel)?
+    /// The accuracy on the held-out images of the weights that are evaluated last; `nil` if none are held out.
+    var validationAccuracy: Double?
   }
 
   /// Collective: evaluates the weights after a step, and their average if there is one.
   ///
-  /// - Returns: The accuracy on the held-out images of the weights that are evaluated last; `nil` if none are held out.
-  private func evaluateAll(_ number: Int) throws -> Double? {
-    guard let evaluation else { return nil }
+  /// It records predictions and all parts but the last.
+  private func evaluateAll(_ number: Int) throws -> Evaluated {
+    var evaluated = Evaluated()
+    guard let evaluation else { return evaluated }
     let labels = configuration.evaluationLabels(after: number)
     _ = try refreshAverage(number)
-    var validationAccuracy: Double?
     func evaluate(_ weights: EvaluatedWeights) throws {
       for label in labels where label.weights == weights {
         let result: Evaluation.Result
         if label.images == .validation, let validation {
           result = try evaluation(of: validation, index: 0)
-          validationAccuracy = result.mirroredAccuracy ?? result.accuracy
+          evaluated.validationAccuracy = result.mirroredAccuracy ?? result.accuracy
         } else {
           let index = evaluationIndex(number)
           // A few hundred KiB, allocated when the steps are done: a report shows the predictions of the last evaluation.
@@ -49,7 +61,11 @@ extension Trainer {
             try logger.record(evaluation.predictions(logits: logits, index: index, step: number, weights: weights))
           }
         }
-        try logger?.record(result, label, step: number)
+        if label == labels.last {
+          evaluated.last = (result, label)
+        } else {
+          try logger?.record(result, label, step: number)
+        }
       }
     }
     try withFittingStatistics(number) { try evaluate(.raw) }
@@ -57,7 +73,7 @@ extension Trainer {
       fault?.strikeBetweenEvaluations(rank: communicator.rank, step: number)
       try average.inPlaceOfModel { try evaluate(.average) }
     }
-    return validationAccuracy
+    return evaluated
   }
 
   /// Collective: calls a body with running statistics that fit images of full size, and restores them afterwards.

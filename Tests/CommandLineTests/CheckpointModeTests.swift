@@ -34,19 +34,22 @@ import Testing
     }
   }
 
-  /// Steps continue during a write of ten seconds.
+  /// Steps continue during a write that lasts until the run is killed.
   ///
   /// With `sync` the log would end at step 4.
   @Test func trainingGoesOnDuringAWrite() throws {
     let folder = try TemporaryDirectory()
     let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
-    var job = Job.training(folder, output: "run", ["--steps", "9", "--checkpoint-every", "4"])
-    job.environment = environment("rank=0,step=4,phase=write,act=slow,milliseconds=10000")
-    let output = try job.run { _ in
+    let flags = ["--steps", "9", "--checkpoint-every", "4"]
+    var job = Job.training(folder, output: "run", flags)
+    job.environment = environment("rank=0,step=4,phase=write,act=slow,milliseconds=1000000")
+    let output = try job.run { child in
       try waitForLines(7, in: log)
-      #expect(!folder.names("run/checkpoints").contains("latest"))
+      kill(child, SIGKILL)
     }
-    #expect(output.exitCode == 0, "\(output.standardError)")
+    #expect(output.exitCode == 137, "\(output.standardError)")
+    #expect(folder.names("run/checkpoints").allSatisfy { $0 == ".step-00000004.tmp" })
+    try Job.training(folder, output: "run", flags).succeed()
     #expect(folder.names("run/checkpoints") == ["latest", "step-00000004", "step-00000008", "step-00000009"])
     try Job.training(folder, output: "whole", ["--steps", "9"]).succeed()
     #expect(try folder.digest("run") == folder.digest("whole"))
@@ -145,7 +148,7 @@ import Testing
   /// A limit of the size of files refuses the checkpoint and, after some steps, the lines of the log; then it is lifted.
   @Test func aDiskThatIsFullForAWhile() throws {
     let folder = try TemporaryDirectory()
-    let flags = ["--steps", "300", "--checkpoint-every", "20"]
+    let flags = ["--steps", "300", "--checkpoint-every", "20", "--metrics-csv"]
     let job = Job.training(folder, output: "run", flags)
     let program = try BuiltProducts.executable("wrn-dist")
     let prlimit = try BuiltProducts.installed("prlimit")
@@ -164,17 +167,26 @@ import Testing
     try Job.training(folder, output: "whole", flags).succeed()
     #expect(try folder.digest("run") == folder.digest("whole"))
     #expect(folder.metrics("run") == folder.metrics("whole"), "one line per step, in order")
+    #expect(folder.read("run/metrics.csv").split(separator: "\n").count == 1 + folder.metrics("run").count)
   }
 
+  /// Whether this process can mount a tmpfs; true for root without `unshare`, so that a test reports that it is missing.
+  private static let canMount: Bool = {
+    guard geteuid() == 0 else { return false }
+    guard let unshare = try? BuiltProducts.installed("unshare") else { return true }
+    let run = ProcessRun(unshare, ["-m", "/bin/bash", "-c", "mount -t tmpfs -o size=1m none /tmp"])
+    return (try? run.run().exitCode) == 0
+  }()
+
   /// A file system of its own, full until a file on it is removed.
-  @Test(.enabled(if: geteuid() == 0, "skipped, because only root can mount a file system"))
+  @Test(.enabled(if: canMount, "skipped, because this process is not allowed to mount a file system"))
   func aRealFullDisk() throws {
     let folder = try TemporaryDirectory()
     let flags = ["--steps", "120", "--checkpoint-every", "4", "--keep-checkpoints", "2"]
     let program = try BuiltProducts.executable("wrn-dist")
     let words = ([program] + Job.training(folder, output: "disk/run", flags).arguments).joined(separator: " ")
     let script = """
-      mkdir disk && mount -t tmpfs -o size=12m none disk || exit 99
+      mkdir disk && mount -t tmpfs -o size=12m none disk || exit
       head -c 10m /dev/zero >disk/filler
       ( for i in $(seq 6000); do grep -q 'WAS NOT WRITTEN' out && break; sleep 0.01; done; rm disk/filler ) &
       \(words) >out 2>err; code=$?
@@ -184,10 +196,7 @@ import Testing
       BuiltProducts.installed("unshare"), ["-m", "/bin/bash", "-c", script],
       environment: MPIRun.environment(adding: [:]), workingFolder: folder.path
     ).run()
-    guard output.exitCode != 99 else {
-      return print("skipped, because this machine does not allow tmpfs to be mounted")
-    }
-    #expect(output.exitCode == 0, "\(folder.read("err"))")
+    #expect(output.exitCode == 0, "\(output.standardError)\(folder.read("err"))")
     let text = folder.read("out")
     #expect(text.contains("No space left on device") && text.contains("WAS NOT WRITTEN"), "\(text)")
     try Job.training(folder, output: "whole", flags).succeed()
@@ -204,6 +213,59 @@ import Testing
       folder, output: "other", ["--checkpoint-every", "4", "--keep-every", "6"]
     ).run()
     #expect(refused.exitCode == 64 && refused.standardError.contains("--keep-every 6 must be a multiple"))
+  }
+
+  /// One checkpoint is kept, so pruning would remove the best one if it were not noted.
+  @Test(arguments: ["async", "sync"])
+  func theBestCheckpointIsKept(mode: String) throws {
+    let folder = try TemporaryDirectory()
+    let flags = [
+      "--steps", "12", "--checkpoint-every", "2", "--keep-checkpoints", "1", "--eval-every", "2", "--eval-batches", "2",
+      "--keep-best", "--validation", "64", "--checkpoint-mode", mode,
+    ]
+    try Job.training(folder, ranks: mode == "sync" ? nil : 2, output: "run", flags).succeed()
+    struct Line: Decodable {
+      let step: Int
+      let accuracy: Double?
+      let images: String?
+    }
+    let lines = try folder.read("run/metrics.jsonl").split(separator: "\n").map {
+      try JSONDecoder().decode(Line.self, from: Data($0.utf8))
+    }
+    let validation = lines.filter { $0.images == "validation" }
+    #expect(validation.map(\.step) == [1, 2, 4, 6, 8, 10, 12])
+    // 64 images, so accuracies are exact.
+    let highest = try #require(validation.compactMap(\.accuracy).max())
+    let best = try #require(validation.first { $0.accuracy == highest })
+    let words = folder.read("run/checkpoints/best").split(whereSeparator: \.isWhitespace)
+    try #require(words.count == 2)
+    let name = "step-" + String(repeating: "0", count: 8 - "\(best.step)".count) + "\(best.step)"
+    #expect(words[0] == name && Double(words[1]) == highest, "\(words)")
+    // If the last step is the best one, the best one before it has not been removed yet.
+    let names = folder.names("run/checkpoints")
+    #expect(names.count <= 4 && ["best", "latest", name, "step-00000012"].allSatisfy(names.contains), "\(names)")
+    #expect(folder.names("run/checkpoints/\(name)").contains("model.safetensors"))
+  }
+
+  /// The run is killed when the best checkpoint is complete, before it is noted as the best one.
+  @Test(arguments: ["async", "sync"])
+  func aKillBeforeTheBestIsNoted(mode: String) throws {
+    let folder = try TemporaryDirectory()
+    let flags = [
+      "--steps", "4", "--checkpoint-every", "0", "--eval-every", "2", "--eval-batches", "2", "--keep-best",
+      "--validation", "64", "--checkpoint-mode", mode,
+    ]
+    // The first evaluation is the best so far, and its checkpoint is written for that reason alone.
+    var job = Job.training(folder, ranks: mode == "sync" ? nil : 2, output: "run", flags)
+    job.environment = environment("rank=0,step=1,act=crash-at=prune")
+    #expect(try job.run().exitCode == 137)
+    #expect(folder.names("run/checkpoints") == ["latest", "step-00000001"])
+    let resumed = try Job.training(folder, output: "run", flags).succeed()
+    #expect(resumed.standardOutput.contains("so far: step 1 is kept"), "\(resumed.standardOutput)")
+    try Job.training(folder, output: "whole", flags).succeed()
+    #expect(folder.read("run/checkpoints/best") == folder.read("whole/checkpoints/best"))
+    #expect(folder.metrics("run") == folder.metrics("whole"))
+    #expect(try folder.digest("run") == folder.digest("whole"))
   }
 
   /// A kill between the evaluation of the weights and that of their average.

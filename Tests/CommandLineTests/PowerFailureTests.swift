@@ -4,9 +4,11 @@ import Testing
 import Training
 
 /// The recorded writes of real runs, cut off at every operation: a valid checkpoint is always left.
-@Suite struct PowerFailureTests {
+@Suite(
+  .enabled(if: FileRecording.isAllowed, "skipped, because this machine does not allow processes to be traced"))
+struct PowerFailureTests {
   /// Records a run that writes checkpoints after steps 2 and 4 and keeps one.
-  private func record(_ folder: TemporaryDirectory, mode: String) throws -> FileRecording? {
+  private func record(_ folder: TemporaryDirectory, mode: String) throws -> FileRecording {
     let program = try BuiltProducts.executable("wrn-dist")
     let run = Job.training(
       folder, output: "\(folder.path)/run",
@@ -17,9 +19,7 @@ import Training
   @Test(arguments: ["async", "sync"])
   func everyPrefixLeavesAValidCheckpoint(mode: String) throws {
     let folder = try TemporaryDirectory()
-    guard let recording = try record(folder, mode: mode) else {
-      return print("skipped, because this machine does not allow processes to be traced")
-    }
+    let recording = try record(folder, mode: mode)
     let checkpoints = "\(folder.path)/run/checkpoints"
     let renames = recording.operations.count {
       if case .rename(_, let to) = $0 { to == "\(checkpoints)/latest" } else { false }
@@ -61,9 +61,7 @@ import Training
   /// When a checkpoint gets its name, the log has every line up to its step on the disk.
   @Test func theLogIsOnTheDiskBeforeTheCheckpoint() throws {
     let folder = try TemporaryDirectory()
-    guard let recording = try record(folder, mode: "async") else {
-      return print("skipped, because this machine does not allow processes to be traced")
-    }
+    let recording = try record(folder, mode: "async")
     let system = RecordedFileSystem(root: folder.path)
     var steps: [Int] = []
     for operation in recording.operations {
@@ -82,9 +80,7 @@ import Training
   /// A checkpoint loses its name before its files go, so a directory with a checkpoint's name is always complete.
   @Test func aCheckpointIsRenamedBeforeItIsRemoved() throws {
     let folder = try TemporaryDirectory()
-    guard let recording = try record(folder, mode: "sync") else {
-      return print("skipped, because this machine does not allow processes to be traced")
-    }
+    let recording = try record(folder, mode: "sync")
     var renamed = false
     for operation in recording.operations {
       switch operation {

@@ -138,6 +138,9 @@ import Training
     let output = try OutputDirectory(creating: folder.path + "/run")
     try output.write("a: 1\n", to: "config.yaml")
     #expect(folder.read("run/config.yaml") == "a: 1\n")
+    try FileManager.default.createDirectory(atPath: output.path("taken"), withIntermediateDirectories: true)
+    #expect(throws: CheckpointError.self) { try output.write("a: 1\n", to: "taken") }
+    #expect(!FileManager.default.fileExists(atPath: output.path(".taken.tmp")), "no temporary file is left")
     #expect(!OutputDirectory.holdsRun(output.path), "an empty run can be started")
     try folder.write("run/metrics.jsonl", "{}\n")
     #expect(OutputDirectory.holdsRun(output.path))

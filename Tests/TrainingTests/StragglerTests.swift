@@ -34,6 +34,8 @@ import Training
   @Test func oneSlowRankIsNamed() {
     let found = vote([(0, 1.1), (2, 2), (2, 3), (1, 1.5), (2, 4)])
     #expect(found?.rank == 2 && found?.ratio == 3)
+    let paused = vote((1...10).map { (rank: 1, ratio: (4...6).contains($0) ? 1.0 : 2.0) })
+    #expect(paused?.rank == 1 && paused?.ratio == 2, "slow in seven of ten steps, with a pause")
   }
 
   @Test func chanceNamesNobody() {

@@ -59,7 +59,9 @@ extension Checkpoint {
     }
     // Trax's groups have a shortcut each; in the paper's network it belongs to a block.
     let isTrax = file["groups.0.shortcut.weight"] != nil
+    // A hostile file may declare any shape: many classes cost no bytes if the other dimension is 0.
     guard let first = file["groups.0.blocks.0.conv1.weight"], first.shape.rank == 4, let head = file["head.weight"],
+      head.shape.rank == 2, head.shape.dimensions.allSatisfy({ $0 > 0 }),
       let configuration = try? WideResNetConfiguration(
         architecture: isTrax ? .trax : .wrn, depth: 6 * blocks + 4, widenFactor: first.shape[0] / 16,
         block: kernelSizes,

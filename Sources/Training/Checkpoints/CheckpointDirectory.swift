@@ -178,6 +178,8 @@ package struct CheckpointDirectory {
   func markBest(step: Int, accuracy: Double) throws {
     try write(Data("\(Self.name(step: step)) \(accuracy)\n".utf8), to: "\(path)/.best.tmp")
     try OutputFile.rename("\(path)/.best.tmp", to: "\(path)/best")
+    // The log's last line of the evaluation, which follows, must not outlive this file in a power failure.
+    try OutputFile.synchronizeDirectory(path)
   }
 
   /// Reads a checkpoint that has just been written, from the disk if the system has dropped its copy as asked.

@@ -18,4 +18,14 @@ extension TrainingConfiguration {
     if let epochs { steps = epochMapping(trainingCount: count - validation).steps(epochs: epochs) }
     _ = try learningRateSchedule(trainingCount: count - validation)
   }
+
+  /// Returns the lines of `metrics.jsonl` that a complete evaluation after the last step has.
+  ///
+  /// - Parameter steps: The steps of the whole run.
+  /// - Returns: One per set of images and of weights; 0 if the run does not evaluate.
+  public func lastEvaluationLineCount(steps: Int) -> Int {
+    var configuration = self
+    configuration.steps = steps
+    return configuration.evaluationLabels(after: steps).count
+  }
 }

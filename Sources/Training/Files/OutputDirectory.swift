@@ -47,13 +47,18 @@ public struct OutputDirectory: Sendable {
 
   /// Writes a text file inside, replacing it atomically.
   ///
-  /// - Throws: ``CheckpointError`` if it cannot be written.
+  /// - Throws: ``CheckpointError`` if it cannot be written; an existing file is unchanged then.
   public func write(_ text: String, to name: String) throws {
     let temporary = path(".\(name).tmp")
-    let file = try OutputFile(temporary, .new)
-    try Array(text.utf8).withUnsafeBytes { try file.write($0) }
-    try file.close()
-    try OutputFile.rename(temporary, to: path(name))
+    do {
+      let file = try OutputFile(temporary, .new)
+      try Array(text.utf8).withUnsafeBytes { try file.write($0) }
+      try file.close()
+      try OutputFile.rename(temporary, to: path(name))
+    } catch {
+      unlink(temporary)
+      throw error
+    }
   }
 
   /// Opens a run's newest valid checkpoint.

@@ -110,7 +110,9 @@ public struct RunDescription: Codable, Hashable, Sendable {
     guard let data = FileManager.default.contents(atPath: "\(directory)/\(fileName)"),
       let description = try? decoder.decode(RunDescription.self, from: data)
     else { return nil }
-    return (1...formatVersion).contains(description.formatVersion) ? description : nil
+    let ranks = description.sessions.flatMap { $0.hosts.map(\.ranks) }
+    return (1...formatVersion).contains(description.formatVersion) && ranks.allSatisfy { (1...1 << 20).contains($0) }
+      ? description : nil
   }
 
   /// Writes the description into a run's directory, after the sessions of the one that is there.

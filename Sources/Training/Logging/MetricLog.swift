@@ -41,6 +41,12 @@ package final class MetricLog {
   /// - Throws: ``CheckpointError`` if it cannot be written.
   package func addTable(_ path: String) throws { table = try MetricTable(path, from: self.path) }
 
+  /// The file, and the table's if there is one.
+  var files: [LogFile] { [file] + (table.map { [$0.file] } ?? []) }
+
+  /// The reason why lines wait in memory; `nil` if none do.
+  var failure: CheckpointError? { file.failure ?? table?.file.failure }
+
   /// Writes a step's line; allocates nothing unless there is a table.
   ///
   /// - Parameters:

@@ -8,7 +8,8 @@ final class MetricTable {
     "communication_seconds", "data_seconds", "accuracy", "examples", "statistics", "mirrored_accuracy", "images",
     "weights", "slowest_rank", "slowest_seconds", "median_seconds", "skipped",
   ]
-  private let file: LogFile
+  /// The file.
+  let file: LogFile
 
   /// Opens the table, and fills it with the lines that the log has already.
   ///

@@ -10,7 +10,7 @@ struct PrometheusTextfile {
   private let path: String
   private let label: String
 
-  /// Checks the path.
+  /// Verifies that the file can be written.
   ///
   /// - Parameters:
   ///   - path: The file, whose name must end in `.prom` to be collected.
@@ -20,7 +20,7 @@ struct PrometheusTextfile {
     self.path = path
     let escaped = run.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n")
     label = "{run=\"\(escaped)\"}"
-    _ = try OutputFile.temporaryPath(for: path)
+    try OutputFile.check(path)
   }
 
   /// Replaces the file.

@@ -27,7 +27,7 @@ extension RunLogger {
     let directory = CheckpointDirectory(output.path("checkpoints"))
     let retention = CheckpointDirectory.Retention(
       newest: configuration.keepCheckpoints, every: configuration.keepEvery)
-    let logs = [metrics.file, trainEvents.file, evalEvents.file]
+    let logs = logs
     let flushed = Result { for log in logs { try log.flush() } }
     // Another thread may synchronize an open file while lines are appended.
     nonisolated(unsafe) let files = logs.map(\.file)
@@ -53,11 +53,10 @@ extension RunLogger {
   }
 
   /// Records the end of a write; a failure is reported.
-  func settleCheckpoint(_ outcome: CheckpointWriter.Outcome?) {
+  package func settleCheckpoint(_ outcome: CheckpointWriter.Outcome?) {
     guard let outcome else { return }
-    checkpointSeconds = outcome.seconds
     guard let failure = outcome.failure else {
-      (savedStep, unsaved) = (outcome.step, nil)
+      (savedStep, unsaved, checkpointSeconds) = (outcome.step, nil, outcome.seconds)
       console.report(
         RunEvent("checkpoint", ["step": .integer(outcome.step), "seconds": .number(outcome.seconds)]))
       return
@@ -69,11 +68,18 @@ extension RunLogger {
         + "the next one is tried as planned.")
   }
 
-  /// Waits until no checkpoint is being written.
+  /// Waits until no checkpoint is being written; a terminal shows a long wait.
   ///
   /// - Parameter progress: Called when the write progresses.
   func finishCheckpoint(progress: () -> Void) {
-    settleCheckpoint(writer.wait(progress: progress))
+    var count = 0
+    showActivity("checkpoint", 0, of: nil)
+    let outcome = writer.wait {
+      progress()
+      count += 1
+      showActivity("checkpoint", count, of: nil)
+    }
+    settleCheckpoint(outcome)
     lastStep = clock.now
   }
 
@@ -95,11 +101,19 @@ extension RunLogger {
   }
 
   /// Notes the checkpoint of a step as the best one, so that it is kept; a failure is a warning.
-  func markBest(step: Int, accuracy: Double) {
-    guard unsaved?.step != step else { return }
+  ///
+  /// - Returns: Whether it is noted.
+  func markBest(step: Int, accuracy: Double) -> Bool {
+    guard unsaved?.step != step else { return false }
     do { try CheckpointDirectory(output.path("checkpoints")).markBest(step: step, accuracy: accuracy) } catch {
-      return warn("step \(step) is not noted as the best: \(error)")
+      warn("step \(step) is not noted as the best: \(error)")
+      return false
     }
+    return true
+  }
+
+  /// Reports the checkpoint that is the best one so far.
+  func reportBest(step: Int, accuracy: Double) {
     console.report(
       RunEvent(
         "best", ["step": .integer(step), "accuracy": .number(accuracy)],

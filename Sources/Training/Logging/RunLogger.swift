@@ -19,8 +19,8 @@ public final class RunLogger {
   let writer = CheckpointWriter()
   /// The step of the last checkpoint that was written; 0 if there is none.
   var savedStep = 0
-  /// The seconds that the last checkpoint took; `nil` before the first.
-  var checkpointSeconds: Double?
+  /// The seconds that the last complete checkpoint took; `nil` before the first.
+  package internal(set) var checkpointSeconds: Double?
   /// The last checkpoint that could not be written, and why.
   var unsaved: (step: Int, reason: String)?
   /// The steps without an update so far.
@@ -37,7 +37,8 @@ public final class RunLogger {
   private var lastAccuracy: Double?
   private let extra: ExtraOutputs
   private let prometheus: PrometheusTextfile?
-  private var lastProgress: ProgressLine?
+  /// The gauges that were written last, and the time of their step.
+  private var lastProgress: (line: ProgressLine, time: Double)?
   private var hasGaugeWarning = false
   private var window = Window()
   private var lastEvaluation: (result: Evaluation.Result, label: EvaluationLabel)?
@@ -151,11 +152,15 @@ public final class RunLogger {
     )
   }
 
+  /// All logs.
+  var logs: [LogFile] { metrics.files + [trainEvents.file, evalEvents.file] }
+
   /// Cuts the logs back to a checkpoint's step, from which the run continues.
   ///
-  /// - Throws: ``CheckpointError`` if a file cannot be written.
-  func rollBack(to state: Checkpoint.State) throws {
-    for file in [metrics.file, trainEvents.file, evalEvents.file] { try file.flush() }
+  /// - Throws: ``CheckpointError`` if a log but the table is incomplete, or a file cannot be opened.
+  package func rollBack(to state: Checkpoint.State) throws {
+    // The table is made again from the log.
+    for log in [metrics.file, trainEvents.file, evalEvents.file] { try log.flush() }
     (metrics, trainEvents, evalEvents) = try Self.openLogs(configuration, output, state.step, extra)
     skippedSteps = state.skippedSteps ?? 0
     savedStep = state.step
@@ -167,7 +172,7 @@ public final class RunLogger {
 
   /// Warns once when a log cannot be written.
   private func reportLogFailure() {
-    let failure = metrics.file.failure ?? trainEvents.file.failure ?? evalEvents.file.failure
+    let failure = metrics.failure ?? trainEvents.file.failure ?? evalEvents.file.failure
     if let failure, !isLogFailing {
       warn(
         "\(failure.description.trimmingSuffix(".")); training continues, and the log is completed from memory when there is "
@@ -180,14 +185,14 @@ public final class RunLogger {
   ///
   /// - Throws: ``CheckpointError`` of kind `inputOutput` if that fails.
   func finishLogs() throws {
-    for log in [metrics.file, trainEvents.file, evalEvents.file] {
+    for log in logs {
       try log.flush()
       try log.file.synchronize()
     }
   }
 
   /// Records a step; allocates nothing unless a terminal shows it.
-  func record(_ result: TrainingStep.Result, step: Int, dataSeconds: Double) throws {
+  package func record(_ result: TrainingStep.Result, step: Int, dataSeconds: Double) throws {
     let now = clock.now
     let rate = Double(configuration.batchSize) / (now - lastStep).seconds
     lastStep = now
@@ -238,21 +243,24 @@ public final class RunLogger {
             "step": .integer(step), "steps": .integer(configuration.steps),
             "epoch": progress.epoch.map { .number($0) },
             "loss": progress.loss.map { .number($0) },
+            "accuracy": progress.accuracy.map { .number($0) },
             "images_per_second": progress.imagesPerSecond.map { .number($0) },
             "communication_share": progress.communicationShare.map { .number($0) },
+            "slow_rank": progress.straggler.map { .integer($0.rank) },
             "seconds_left": progress.secondsLeft.map { .number($0) },
           ]))
     }
     if areGaugesDue {
       lastGauges = now
-      lastProgress = progress
-      writeGauges(progress)
+      let time = TimeLimit.now()
+      lastProgress = (progress, time)
+      writeGauges(progress, time: time)
     }
   }
 
   /// Replaces the file of gauges; a failure is reported once and does not end the run.
-  private func writeGauges(_ progress: ProgressLine) {
-    do { try prometheus?.write(progress, time: TimeLimit.now()) } catch {
+  private func writeGauges(_ progress: ProgressLine, time: Double) {
+    do { try prometheus?.write(progress, time: time) } catch {
       if !hasGaugeWarning { console.write("warning: \(error)") }
       hasGaugeWarning = true
     }
@@ -276,7 +284,7 @@ public final class RunLogger {
   }
 
   /// Writes Trax's report lines and TensorBoard tags for the steps since the last report.
-  func reportTraining(step: Int, model: ModelState) throws {
+  package func reportTraining(step: Int, model: ModelState) throws {
     guard let last = window.lastResult else { return }
     let seconds = (clock.now - windowStart).seconds
     let loss = window.lossSum / Double(window.steps - window.skippedSteps)
@@ -298,7 +306,8 @@ public final class RunLogger {
           "loss": .number(loss), "learning_rate": .number(Double(last.learningRate)),
           "images_per_second": .number(Double(window.steps * configuration.batchSize) / seconds),
           "skipped_steps": window.skippedSteps > 0 ? .integer(window.skippedSteps) : nil,
-          "slow_rank": straggler.map { .integer($0.rank) },
+          "skipped_steps_total": window.skippedSteps > 0 ? .integer(skippedSteps) : nil,
+          "slow_rank": straggler.map { .integer($0.rank) }, "slow_ratio": straggler.map { .number($0.ratio) },
         ], lines: lines))
     let weights = model.parameters.elements.reduce(0.0) { $0 + Double($1) * Double($1) }
     try trainEvents.write(
@@ -352,9 +361,9 @@ public final class RunLogger {
           + "raise --steps to continue, or give another --output-dir.")
       return
     }
-    if var progress = lastProgress {
-      progress.accuracy = lastAccuracy
-      writeGauges(progress)
+    if var last = lastProgress {
+      last.line.accuracy = lastAccuracy
+      writeGauges(last.line, time: last.time)
     }
     let seconds = (clock.now - runStart).seconds
     var line = "done: \(max(steps, 0)) steps in \(String(format: "%.1f", seconds)) s"

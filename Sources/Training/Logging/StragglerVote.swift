@@ -17,7 +17,8 @@ package struct StragglerVote {
   /// Records the slowest rank of a step.
   package mutating func record(_ straggler: ComputeTimes.Straggler) {
     let isSlow = straggler.ratio >= Self.slowRatio
-    if lead == 0, isSlow { (rank, steps, ratioSum) = (straggler.rank, 0, 0) }
+    // A rank that is elected again keeps its steps: it may be slow in most of the window, with a pause between.
+    if lead == 0, isSlow, straggler.rank != rank { (rank, steps, ratioSum) = (straggler.rank, 0, 0) }
     guard isSlow && straggler.rank == rank else {
       lead = max(0, lead - 1)
       return
