@@ -26,7 +26,10 @@ public final class SHA256 {
   public func update(_ bytes: UnsafeRawBufferPointer) {
     precondition(!isFinished, "a finished digest takes no more bytes")
     guard let start = bytes.baseAddress else { return }
-    precondition(EVP_DigestUpdate(context, start, bytes.count) == 1, "OpenSSL cannot append to a SHA-256")
+    // Not a precondition, which -Ounchecked removes together with the call.
+    guard EVP_DigestUpdate(context, start, bytes.count) == 1 else {
+      preconditionFailure("OpenSSL cannot append to a SHA-256")
+    }
   }
 
   /// Returns the digest of everything appended: 32 bytes.
@@ -36,7 +39,9 @@ public final class SHA256 {
     precondition(!isFinished, "a digest is finished once")
     isFinished = true
     var digest = [UInt8](repeating: 0, count: 32)
-    precondition(EVP_DigestFinal_ex(context, &digest, nil) == 1, "OpenSSL cannot finish a SHA-256")
+    guard EVP_DigestFinal_ex(context, &digest, nil) == 1 else {
+      preconditionFailure("OpenSSL cannot finish a SHA-256")
+    }
     return digest
   }
 

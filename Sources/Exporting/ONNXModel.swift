@@ -51,7 +51,7 @@ public struct ONNXModel {
     guard byteCount < Self.maximumByteCount - 1 << 26 else {
       throw ExportError(
         "\(model.graph.name) has \(byteCount >> 20) MiB of parameters, too many for an ONNX file; "
-          + "use --pytorch, or the checkpoint's model.safetensors.")
+          + "use the checkpoint's model.safetensors.")
     }
     let folding = NormalizationFolding(model, isEnabled: foldsNormalizations)
     var translation = ONNXTranslation(model, folding)

@@ -8,6 +8,8 @@ import Training
 public enum PyTorchStateDict {
   /// Zip files without the extension for 64-bit sizes end here; so do our offsets.
   private static let maximumByteCount = 1 << 32 - 1
+  /// A tensor is a record, and an archive has fewer than 2¹⁶ of them.
+  private static let maximumTensorCount = 1 << 15 - 1
   /// PyTorch's version of the archive's layout.
   private static let formatVersion = "3\n"
 
@@ -17,11 +19,26 @@ public enum PyTorchStateDict {
   /// - Returns: The bytes of the file.
   /// - Throws: ``ExportError`` if the model is too large for the format.
   public static func bytes(_ model: ModelState) throws -> [UInt8] {
-    let tensors = model.modelTensors
+    try bytes(model.modelTensors, network: model.graph.name)
+  }
+
+  /// Returns the contents of a file with some tensors.
+  ///
+  /// - Parameters:
+  ///   - tensors: The tensors, in the order of the file.
+  ///   - network: The network's name in errors.
+  /// - Returns: The bytes of the file.
+  /// - Throws: ``ExportError`` if the tensors are too large or too many for the format.
+  package static func bytes(_ tensors: [FileTensor], network: String) throws -> [UInt8] {
+    guard tensors.count <= maximumTensorCount else {
+      throw ExportError(
+        "\(network) has \(tensors.count) tensors, too many for this file format; "
+          + "use the checkpoint's model.safetensors.")
+    }
     let byteCount = tensors.reduce(0) { $0 + 4 * $1.shape.elementCount }
     guard byteCount < maximumByteCount - 1 << 24 else {
       throw ExportError(
-        "\(model.graph.name) has \(byteCount >> 20) MiB of tensors, too many for this file format; "
+        "\(network) has \(byteCount >> 20) MiB of tensors, too many for this file format; "
           + "use the checkpoint's model.safetensors.")
     }
     var archive = ZipArchive(reservingByteCount: byteCount + 1 << 20)

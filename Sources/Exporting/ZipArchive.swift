@@ -15,6 +15,8 @@ struct ZipArchive {
   private static let paddingIdentifier: UInt16 = 0x4246
   private static let formatVersion: UInt16 = 10
   private static let firstDate: UInt16 = 1 << 5 | 1
+  /// The most records; 65,535 in the directory's end means that a zip64 extension has the number.
+  private static let maximumRecordCount = 65_534
 
   private var bytes: [UInt8] = []
   private var directory: [UInt8] = []
@@ -24,14 +26,17 @@ struct ZipArchive {
   init(reservingByteCount byteCount: Int) { bytes.reserveCapacity(byteCount) }
 
   /// Appends a record.
+  ///
+  /// - Precondition: The archive stays below 4 GiB, and has at most 65,534 records.
   mutating func append(_ name: String, _ content: [UInt8]) {
     content.withUnsafeBytes { append(name, $0) }
   }
 
   /// Appends a record.
   ///
-  /// - Precondition: The archive stays below 4 GiB.
+  /// - Precondition: The archive stays below 4 GiB, and has at most 65,534 records.
   mutating func append(_ name: String, _ content: UnsafeRawBufferPointer) {
+    precondition(recordCount < Self.maximumRecordCount, "an archive has at most \(Self.maximumRecordCount) records")
     let offset = bytes.count
     let nameEnd = offset + Self.localHeaderByteCount + name.utf8.count
     // An extra field has at least four bytes.

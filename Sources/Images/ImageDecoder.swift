@@ -1,9 +1,11 @@
 /// A decoder of PNG and JPEG files, which may be hostile.
 ///
 /// libpng and libjpeg-turbo decode; their error handlers never cross Swift code. The declared size is checked before
-/// memory is allocated for pixels, so a small file cannot exhaust the memory.
+/// memory is allocated for pixels. A small file may still take the memory of ``maximumPixelCount``.
 public enum ImageDecoder {
-  /// The most pixels of an image, 2²⁶: 192 MiB of memory.
+  /// The most pixels of an image, 2²⁶: 192 MiB of decoded pixels.
+  ///
+  /// A progressive JPEG needs several times that while it is decoded, and every thread decodes a file.
   public static let maximumPixelCount = 1 << 26
   /// The most bytes of a file, 2²⁸.
   public static let maximumByteCount = 1 << 28

@@ -5,25 +5,34 @@ enum PNGDecoder {
   static func decode(_ bytes: UnsafeRawBufferPointer, name: String) throws -> ImageDecoder.Result {
     var image = png_image()
     image.version = png_uint_32(PNG_IMAGE_VERSION)
-    defer { png_image_free(&image) }
-    guard png_image_begin_read_from_memory(&image, bytes.baseAddress, bytes.count) != 0 else {
-      throw ImageDecoder.damaged(name, image.reason)
+    // libpng keeps the address from begin_read to finish_read, for its error handler; `&image` is valid for one call.
+    let decoded = try withUnsafeMutablePointer(to: &image) { pointer in
+      defer { png_image_free(pointer) }
+      return try decode(bytes, name: name, using: pointer)
     }
-    let (height, width) = (Int(image.height), Int(image.width))
+    return ImageDecoder.Result(image: decoded, orientation: orientation(bytes))
+  }
+
+  private static func decode(
+    _ bytes: UnsafeRawBufferPointer, name: String, using image: UnsafeMutablePointer<png_image>
+  ) throws -> RGBImage {
+    guard png_image_begin_read_from_memory(image, bytes.baseAddress, bytes.count) != 0 else {
+      throw ImageDecoder.damaged(name, image.pointee.reason)
+    }
+    let (height, width) = (Int(image.pointee.height), Int(image.pointee.width))
     try ImageDecoder.requireSize(height: height, width: width, name: name)
-    image.format = png_uint_32(PNG_FORMAT_FLAG_COLOR)
+    image.pointee.format = png_uint_32(PNG_FORMAT_FLAG_COLOR)
     // Without it, 16-bit files would be read as linear, unlike any other program.
-    image.flags |= png_uint_32(PNG_IMAGE_FLAG_16BIT_sRGB)
+    image.pointee.flags |= png_uint_32(PNG_IMAGE_FLAG_16BIT_sRGB)
     var background = png_color(red: 255, green: 255, blue: 255)
     var isComplete = false
     let pixels = [UInt8](unsafeUninitializedCapacity: height * width * 3) { buffer, count in
       // libpng's largest row is shorter than 2³¹ bytes: requireSize has checked the width.
-      isComplete = png_image_finish_read(&image, &background, buffer.baseAddress, png_int_32(width * 3), nil) != 0
+      isComplete = png_image_finish_read(image, &background, buffer.baseAddress, png_int_32(width * 3), nil) != 0
       count = isComplete ? buffer.count : 0
     }
-    guard isComplete else { throw ImageDecoder.damaged(name, image.reason) }
-    return ImageDecoder.Result(
-      image: RGBImage(height: height, width: width, pixels: pixels), orientation: orientation(bytes))
+    guard isComplete else { throw ImageDecoder.damaged(name, image.pointee.reason) }
+    return RGBImage(height: height, width: width, pixels: pixels)
   }
 
   /// Reads the orientation from the chunk eXIf, if there is one.

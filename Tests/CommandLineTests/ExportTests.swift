@@ -60,15 +60,21 @@ import Testing
   @Test func badInputIsRefused() throws {
     try refuse([], code: 64, "give --onnx FILE or --pytorch FILE")
     try refuse(["--pytorch", "a.pt", "--fold"], code: 64, "--fold needs --onnx")
-    try refuse(["--pytorch", "a", "--onnx", "a"], code: 64, "name the same file")
-    try refuse(["--onnx", "gone/a.onnx"], code: 73, "there is no directory gone")
-    try refuse(["--pytorch", "run"], code: 73, "run is a directory")
+    try refuse(["--pytorch", "a.pt", "--input", "uint8"], code: 64, "--input needs --onnx")
+    for same in ["a", "./a", "run/../a"] {
+      try refuse(["--pytorch", same, "--onnx", "a"], code: 64, "name the same file")
+    }
+    // Before the checkpoint is read, which does not exist.
+    try refuse(["--onnx", "gone/a.onnx"], checkpoint: "gone", code: 73, "there is no directory gone")
+    try refuse(["--pytorch", "run"], checkpoint: "gone", code: 73, "run is a directory")
+    // Before the first of two files is written.
+    try refuse(["--onnx", "a.onnx", "--pytorch", "gone/a.pt"], code: 73, "there is no directory gone")
     try refuse(["--onnx", "a.onnx"], checkpoint: "gone", code: 65, "there is no checkpoint gone")
     try refuse(["--onnx", "a.onnx", "--normalize", "zca"], code: 64, "needs the whitening of a run")
-    #expect(!folder.names(".").contains("a.onnx"))
+    #expect(folder.names(".").filter { $0.hasPrefix("a") }.isEmpty)
   }
 
-  /// A file of logits, one of a model without statistics, and one with a tensor too many.
+  /// A file of logits, heads without classes, a model without statistics, and one with a tensor too many.
   @Test func unknownTensorsAreRefused() throws {
     func file(_ name: String, _ tensors: [(name: String, shape: [Int])]) throws {
       var (fields, offset) = ([String](), 0)
@@ -95,6 +101,16 @@ import Testing
         let shape = fields[2].trimmingCharacters(in: CharacterSet(charactersIn: " []"))
         return (name: fields[0], shape: shape.split(separator: ", ").compactMap { Int($0) })
       }
+    let body = tensors.filter { $0.name != "head.weight" }
+    #expect(body.count == tensors.count - 1)
+    // A scalar, no classes, no channels (which declares many classes in no bytes), and one dimension.
+    let shapes: [[Int]] = [[], [0, 64], [1 << 40, 0], [10]]
+    for (i, shape) in shapes.enumerated() {
+      try file("head-\(i).safetensors", body + [(name: "head.weight", shape: shape)])
+      try refuse(
+        ["--onnx", "a.onnx"], checkpoint: "head-\(i).safetensors", code: 65,
+        "head-\(i).safetensors is not a Wide ResNet of Trax or of the paper; its tensors have other names or shapes")
+    }
     try file("model.safetensors", tensors + [(name: "extra.weight", shape: [2])])
     try refuse(
       ["--pytorch", "a.pt"], checkpoint: "model.safetensors", code: 65,

@@ -104,19 +104,20 @@ import Testing
   }
 
   @Test func formatsAgree() throws {
-    try FileManager.default.copyItem(atPath: path(name(0)), toPath: path("a, \"b\".png"))
-    let files = [name(1), "a, \"b\".png"]
+    // Quotes, what a spreadsheet would take for a formula, and a comma that is one Character with its accent.
+    let files = [name(1), "a, \"b\".png", "=c.png", "d,\u{301}.png"]
+    let fieldsOfFiles = [name(1), "\"a, \"\"b\"\".png\"", "'=c.png", "\"d,\u{301}.png\""]
+    for file in files.dropFirst() { try FileManager.default.copyItem(atPath: path(name(0)), toPath: path(file)) }
     let json = try lines(predict(["--json"] + files).succeed())
     let csv = try predict(["--csv", "--top", "2"] + files).succeed().lines
     let text = try predict(["--top", "1"] + files).succeed().lines
-    #expect(csv[0] == "file,class_1,probability_1,class_2,probability_2" && csv.count == 3)
-    #expect(text[0].hasPrefix("WRN-10-1, raw weights, run/checkpoints/step-00000003, after step 3") && text.count == 3)
+    #expect(csv[0] == "file,class_1,probability_1,class_2,probability_2" && csv.count == 5)
+    #expect(text[0].hasPrefix("WRN-10-1, raw weights, run/checkpoints/step-00000003, after step 3") && text.count == 5)
     for (i, line) in json.enumerated() {
       let classes = try #require(line.predictions)
       #expect(classes.count == 5 && line.file == files[i])
-      let name = i == 0 ? files[0] : "\"a, \"\"b\"\".png\""
       let fields = classes.prefix(2).map { "\($0.class),\(String(format: "%.6f", $0.probability))" }
-      #expect(csv[i + 1] == "\(name),\(fields.joined(separator: ","))")
+      #expect(csv[i + 1] == "\(fieldsOfFiles[i]),\(fields.joined(separator: ","))")
       #expect(
         text[i + 1] == "\(files[i]): \(classes[0].class) \(String(format: "%.2f", 100 * classes[0].probability)) %")
     }
@@ -187,11 +188,17 @@ import Testing
       (["--output", "grid.jpg", name(0)], 64, "--output grid.jpg must end in .png"),
       (["--output", "gone/grid.png", name(0)], 73, "there is no directory gone"),
       (["--threads", "0", name(0)], 64, "--threads 0 must be at least 1"),
+      (["-", name(0), "-"], 64, "standard input (-) is given more than once, but it is one file; give - once."),
       ([], 64, "Missing expected argument"),
     ] {
       let output = try predict(arguments).run()
       #expect(output.exitCode == code && output.standardError.contains(words), "\(output.standardError)")
+      // Before anything is classified.
+      #expect(output.standardOutput.isEmpty)
     }
+    // Before the checkpoint is read.
+    let output = try predict(["--output", "gone/grid.png", name(0)], checkpoint: "gone").run()
+    #expect(output.exitCode == 73 && output.errorLines.count == 1, "\(output.standardError)")
   }
 
   @Test func checkpointsThatCannotPredict() throws {

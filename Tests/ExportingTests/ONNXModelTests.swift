@@ -126,13 +126,27 @@ import Training
     for n in 0..<imageCount {
       let pixels = AlignedBuffer<Float>(count: 3072)
       _ = try split.readRecord(at: n, pixels: pixels.pointer)
-      let interleaved = pixels.elements.map(Double.init)
+      // The last image has one colour, which contrast normalization must not divide by its norm of 0.
+      let interleaved = n == imageCount - 1 ? [Double](repeating: 200, count: 3072) : pixels.elements.map(Double.init)
       let planes = (0..<3).flatMap { c in (0..<1024).map { interleaved[3 * $0 + c] } }
       for (i, value) in planes.enumerated() { predictor.planes.pointer[3072 * n + i] = UInt8(value) }
       images += input == .uint8 ? interleaved : planes
     }
     let logits = try predictor.logits(count: imageCount)
     return (Array(UnsafeBufferPointer(start: logits, count: 10 * imageCount)), images)
+  }
+
+  /// A runtime's fp32 mean of an image of one colour is rounded: differences of 1e-5 are no contrast.
+  @Test func aRoundedMeanIsNotAmplified() throws {
+    let exported = try ONNXModel(
+      Self.model(try WideResNetConfiguration(architecture: .wrn, depth: 10, widenFactor: 1)),
+      normalization: try Self.normalization(.zca), input: .uint8, programVersion: "0")
+    let exact = [Double](repeating: 200, count: 3072)
+    let rounded = exact.indices.map { 200 + ($0.isMultiple(of: 2) ? 1e-5 : -1e-5) }
+    let logits = ONNXInterpreter.logits(exported.message, images: exact + rounded, count: 2).elements
+    for label in 0..<10 {
+      #expect(abs(logits[label] - logits[10 + label]) <= 1e-3 * max(1, abs(logits[label])), "logit \(label)")
+    }
   }
 
   @Test func theFileDescribesItself() throws {
@@ -174,7 +188,7 @@ import Training
     let model = ModelState(try WideResNetConfiguration(architecture: .wrn, depth: 28, widenFactor: 56).graph())
     #expect {
       _ = try ONNXModel(model, normalization: .none, input: .uint8, programVersion: "0")
-    } throws: { "\($0)".contains("too many for an ONNX file; use --pytorch") }
+    } throws: { "\($0)".contains("too many for an ONNX file; use the checkpoint's model.safetensors") }
     #expect {
       _ = try PyTorchStateDict.bytes(model)
     } throws: { "\($0)".contains("use the checkpoint's model.safetensors") }

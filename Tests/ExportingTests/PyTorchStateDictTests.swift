@@ -78,6 +78,25 @@ import Training
     }
   }
 
+  /// A zip archive counts its records with 16 bits, of which the highest number has another meaning.
+  @Test func tooManyTensorsAreRefused() throws {
+    let model = ModelState(try WideResNetConfiguration(depth: 10, widenFactor: 1).graph())
+    let tensor = try #require(model.modelTensors.first { $0.shape.elementCount == 16 })
+    func bytes(count: Int) throws -> [UInt8] {
+      try PyTorchStateDict.bytes([FileTensor](repeating: tensor, count: count), network: "WRN-1000-1")
+    }
+    let largest = try bytes(count: 1 << 15 - 1)
+    // The end of the directory: the records of this disk, and all, with the pickle, the byte order and the version.
+    let end = largest.count - 22
+    #expect(Array(largest[end..<end + 4]) == [0x50, 0x4B, 0x05, 0x06])
+    #expect(Array(largest[end + 8..<end + 12]) == [0x02, 0x80, 0x02, 0x80])
+    #expect {
+      _ = try bytes(count: 1 << 15)
+    } throws: {
+      "\($0)" == "WRN-1000-1 has 32768 tensors, too many for this file format; use the checkpoint's model.safetensors."
+    }
+  }
+
   /// OIHW: the element of filter k, channel c, row r and column s, by our own layout `RSCK`.
   @Test func weightsAreInPyTorchsLayout() throws {
     let model = ONNXModelTests.model(try WideResNetConfiguration(depth: 10, widenFactor: 1))

@@ -31,7 +31,9 @@ struct PNGFixture {
   private static func compressed(_ bytes: [UInt8]) -> [UInt8] {
     var count = compressBound(UInt(bytes.count))
     return [UInt8](unsafeUninitializedCapacity: Int(count)) { buffer, initializedCount in
-      precondition(compress(buffer.baseAddress, &count, bytes, UInt(bytes.count)) == Z_OK, "zlib failed")
+      guard compress(buffer.baseAddress, &count, bytes, UInt(bytes.count)) == Z_OK else {
+        preconditionFailure("zlib failed")
+      }
       initializedCount = Int(count)
     }
   }
@@ -47,10 +49,9 @@ enum JPEGFixture {
     var target: UnsafeMutablePointer<UInt8>?
     var count: UInt = 0
     let subsampling = Int32(bitPattern: channels == 1 ? TJSAMP_GRAY.rawValue : TJSAMP_444.rawValue)
-    precondition(
-      tjCompress2(
-        handle, values, Int32(width), 0, Int32(height), format.rawValue, &target, &count, subsampling, quality, 0)
-        == 0, "the encoder failed")
+    let status = tjCompress2(
+      handle, values, Int32(width), 0, Int32(height), format.rawValue, &target, &count, subsampling, quality, 0)
+    guard status == 0 else { preconditionFailure("the encoder failed") }
     defer { tjFree(target) }
     return Array(UnsafeBufferPointer(start: target, count: Int(count)))
   }

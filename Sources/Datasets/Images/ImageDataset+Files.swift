@@ -103,12 +103,19 @@ extension ImageDataset {
     return file
   }
 
-  /// Reads a file with one class name per line; returns the official names if there is none.
+  /// Reads a file with one class name per line; outer spaces and empty lines are skipped.
+  ///
+  /// - Parameter path: A text file in UTF-8.
+  /// - Returns: The names in the order of the lines; `nil` if the file cannot be read.
+  package static func readClassNames(_ path: String) -> [String]? {
+    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return nil }
+    return text.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }
+      .filter { !$0.isEmpty }
+  }
+
+  /// Returns the class names of a file; the official names if there is none.
   private static func classNames(_ path: String, _ kind: DatasetKind, official: [String]) throws -> [String] {
-    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return official }
-    let names = text.split(whereSeparator: \.isNewline).map {
-      $0.trimmingCharacters(in: .whitespaces)
-    }.filter { !$0.isEmpty }
+    guard let names = readClassNames(path) else { return official }
     guard names.count == official.count else {
       throw DatasetError(
         "\(path) names \(names.count) classes instead of \(official.count); "

@@ -31,9 +31,7 @@ struct EvaluateCommand: ParsableCommand {
   var evalRanks = TrainingConfiguration.EvaluationRanks.all
   @Option(help: "\(HelpText.evaluationStatistics) (default: the run's; batch for a bare file)")
   var evalStatistics: NormalizationStatistics?
-  @Flag(
-    inversion: .prefixedNo,
-    help: "Also classify by the mean logits of each image and its mirror image. (default: the run's)")
+  @Flag(inversion: .prefixedNo, help: "\(HelpText.testFlip) (default: the run's)")
   var testFlip: Bool?
   @Option(help: "Pixels: none, mean-std or zca. (default: the run's; none for a bare file)")
   var normalize: NormalizationMode?

@@ -21,9 +21,10 @@ struct ExportCommand: ParsableCommand {
   @Option(help: "Write a PyTorch state_dict.") var pytorch: String?
   @Option(
     help: """
-      Raw images of the ONNX file: uint8 [batch, 32, 32, 3], or float [batch, 3, 32, 32]; both with values 0 to 255.
+      Raw images of the ONNX file: uint8 [batch, 32, 32, 3], or float [batch, 3, 32, 32]; both with values 0 to 255. \
+      (default: uint8)
       """)
-  var input = ONNXModel.Input.uint8
+  var input: ONNXModel.Input?
   @Flag(help: "ONNX: make batch norms part of the preceding convolution where the graph allows it.") var fold = false
 
   func run() throws {
@@ -33,9 +34,15 @@ struct ExportCommand: ParsableCommand {
     guard onnx != nil || !fold else {
       throw UsageError("--fold needs --onnx: PyTorch's twin has the batch norms; leave --fold out.")
     }
-    guard onnx == nil || onnx != pytorch else {
+    guard onnx != nil || input == nil else {
+      throw UsageError("--input needs --onnx: a state_dict does not describe its input; leave --input out.")
+    }
+    let files = [onnx, pytorch].compactMap { $0 }
+    guard Set(files.map { URL(fileURLWithPath: $0).standardizedFileURL.path }).count == files.count else {
       throw UsageError("--onnx and --pytorch name the same file; give them different names.")
     }
+    // Before the work, and before the first of two files is written.
+    for file in files { try OutputFile.check(file) }
     let model = try InferenceModel(model)
     print(model.description)
     if let onnx { try writeONNX(model, to: onnx) }
@@ -50,6 +57,7 @@ struct ExportCommand: ParsableCommand {
 
   private func writeONNX(_ model: InferenceModel, to path: String) throws {
     let graph = model.state.graph
+    let input = input ?? .uint8
     let names = try JSONEncoder().encode(model.classNames)
     var metadata = [
       (name: "network", value: graph.name), (name: "weights", value: self.model.weights.rawValue),

@@ -1,7 +1,6 @@
 import ArgumentParser
 import Collectives
 import Datasets
-import Foundation
 import Models
 import Training
 
@@ -76,11 +75,9 @@ extension InferenceOptions {
   fileprivate func classNames(of checkpoint: EvaluatedCheckpoint) throws -> [String] {
     let count = checkpoint.model.classCount
     if let classes {
-      guard let text = try? String(contentsOfFile: classes, encoding: .utf8) else {
+      guard let names = ImageDataset.readClassNames(classes) else {
         throw DatasetError("--classes \(classes) cannot be read; give a text file with a class name per line.")
       }
-      let names = text.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }
-        .filter { !$0.isEmpty }
       guard names.count == count else {
         throw UsageError("--classes \(classes) has \(names.count) names, but the model has \(count) classes.")
       }

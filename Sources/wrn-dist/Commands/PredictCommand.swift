@@ -36,7 +36,12 @@ struct PredictCommand: ParsableCommand {
     guard output.map({ $0.lowercased().hasSuffix(".png") }) ?? true else {
       throw UsageError("--output \(output ?? "") must end in .png, the format of the file.")
     }
+    guard images.count(where: { $0 == ImageFiles.standardInput }) <= 1 else {
+      throw UsageError("standard input (-) is given more than once, but it is one file; give - once.")
+    }
     let threadCount = try ThreadBudget(alone).count(requested: threads)
+    // Before the work: a file that cannot be written ends the command at once.
+    if let output { try OutputFile.check(output) }
     let model = try InferenceModel(model)
     guard (1...model.classNames.count).contains(top) else {
       throw UsageError("--top \(top) must lie between 1 and \(model.classNames.count), the number of classes.")

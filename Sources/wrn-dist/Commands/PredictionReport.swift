@@ -1,5 +1,6 @@
 import Foundation
 import Images
+import Support
 import Training
 
 /// The output of `wrn-dist predict`: one line per image on standard output, errors on standard error, and a grid.
@@ -56,7 +57,7 @@ struct PredictionReport {
       print(try JSONLine.render(Line(file: image.name, predictions: predictions)))
     case .csv:
       let fields = classes.flatMap { [classNames[$0.label], String(format: "%.6f", $0.probability)] }
-      print(([image.name] + fields).map(\.commaSeparatedField).joined(separator: ","))
+      print(([image.name] + fields).map(QuotedText.csv).joined(separator: ","))
     }
     if wantsThumbnails, let thumbnail = image.thumbnail, let best = classes.first {
       let name = (image.name as NSString).lastPathComponent.printable
@@ -102,10 +103,5 @@ extension String {
     String(
       String.UnicodeScalarView(
         unicodeScalars.map { $0.properties.generalCategory == .control ? "\u{FFFD}" : $0 }))
-  }
-
-  /// The text as a field of comma-separated values (RFC 4180).
-  fileprivate var commaSeparatedField: String {
-    contains { ",\"\r\n".contains($0) || $0.isNewline } ? "\"\(replacing("\"", with: "\"\""))\"" : self
   }
 }
