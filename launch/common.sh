@@ -5,6 +5,8 @@
 
 # Exit codes, those of wrn-dist (sysexits.h).
 readonly EXIT_USAGE=64 EXIT_BAD_DATA=65 EXIT_UNAVAILABLE=69 EXIT_CANNOT_CREATE=73 EXIT_REQUEUE=75
+# The exit code of a command that USR1 has ended, because it came before the command's trap. The run can resume.
+readonly ENDED_BY_USR1=$((128 + $(kill -l USR1)))
 
 # The parent of this file's directory: the repository, or share/wrn-dist of an installation (launch/install).
 #
@@ -73,6 +75,58 @@ wait_for() {
     [ "$interrupted" = yes ] || return "$status"
   done
 }
+
+# run_stoppable SIGNALS COMMAND…: runs a command, passes each of the signals on as USR1, and returns its exit code.
+#
+# USR1 requests a stop after a checkpoint. Afterwards the signals are ignored, so that the caller can start the run again.
+run_stoppable() {
+  local signals=() signal job='' requested=no status=0
+  read -r -a signals <<<"$1"
+  shift
+  for signal in "${signals[@]}"; do
+    # shellcheck disable=SC2064  # the name of this signal
+    trap "request_stop $signal" "$signal"
+  done
+  "$@" &
+  job=$!
+  # A signal may come before the job's number is known.
+  if [ "$requested" = yes ]; then kill -USR1 "$job" || true; fi
+  wait_for "$job" || status=$?
+  trap '' "${signals[@]}"
+  if [ "$requested" = yes ] && [ "$status" -eq "$ENDED_BY_USR1" ]; then status=$EXIT_REQUEUE; fi
+  return "$status"
+}
+# The variables are those of run_stoppable.
+request_stop() {
+  interrupted=yes requested=yes
+  say "$1: requesting a stop after a checkpoint"
+  if [ -n "$job" ]; then kill -USR1 "$job" || true; fi
+}
+
+# Prints the physical cores per task of a Slurm job. Slurm counts hardware threads, mpirun physical cores.
+slurm_cores() {
+  local threads_per_core cores
+  threads_per_core=$(lscpu 2>/dev/null | sed -n 's/^Thread(s) per core: *//p') || threads_per_core=1
+  cores=$((${SLURM_CPUS_PER_TASK:-1} / ${threads_per_core:-1}))
+  echo "$((cores > 0 ? cores : 1))"
+}
+
+# Exports the end of a Slurm job as WRN_END_TIME. Slurm before version 23 does not name it in the environment.
+export_slurm_end() {
+  local end
+  [ -z "${SLURM_JOB_END_TIME:-}${WRN_END_TIME:-}" ] || return 0
+  # The ID of one task of an array also names the array.
+  end=$(squeue --noheader --jobs "$SLURM_JOB_ID" --format "%A %e" 2>/dev/null |
+    awk -v job="$SLURM_JOB_ID" '$1 == job { print $2; exit }') || end=''
+  # Without a limit it is a word, such as N/A.
+  if [[ $end == [0-9]* ]]; then
+    WRN_END_TIME=$(date -d "$end" +%s)
+    export WRN_END_TIME
+  fi
+}
+
+# Whether this system is Ubuntu.
+is_ubuntu() { grep -qs '^ID=ubuntu' /etc/os-release; }
 
 # Prints the directory usr of Swift's toolchain. The programs in PATH may be proxies of a toolchain manager.
 toolchain_directory() {

@@ -39,6 +39,9 @@ find_root() {
   exit 69
 }
 root=$(find_root)
+# For the next job: PBS runs a copy of this file in the home directory, from which this one calls qsub.
+WRN_ROOT=$root
+export WRN_ROOT
 # An installation keeps runs in the working directory, and PBS starts jobs in the home directory.
 case $root in */share/wrn-dist) cd -- "${PBS_O_WORKDIR:-.}" ;; esac
 # shellcheck source=launch/common.sh
@@ -78,14 +81,9 @@ export WRN_END_TIME
 output=$(output_directory "${flags[@]}")
 output=${output:-$WORK/runs/pbs-$WRN_RUN}
 before=$(latest_checkpoint "$output")
-"$root/launch/train" "${options[@]}" -- --output-dir "$output" --resume auto "${flags[@]}" &
-job=$!
-
-# Both signals request a stop after a checkpoint.
-trap 'interrupted=yes; say "requesting a stop after a checkpoint"; kill -USR1 "$job" || true' USR1 TERM
 status=0
-wait_for "$job" || status=$?
-trap '' USR1 TERM
+run_stoppable 'USR1 TERM' "$root/launch/train" "${options[@]}" -- --output-dir "$output" --resume auto "${flags[@]}" ||
+  status=$?
 
 # Prints the options of qsub that give the next job the resources, queue, project, account and name of this one, one word per
 # line. Long values are wrapped by qstat: a continued line starts with a tab.

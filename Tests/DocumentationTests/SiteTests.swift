@@ -93,15 +93,25 @@ import Testing
     #expect(folder.read("catalog/recipes.md") == "# Recipes\n\nSee [that](doc:training#Exit-codes).\n\n\(code)")
   }
 
-  @Test func aDirectoryThatIsNoSiteIsNotReplaced() throws {
+  /// Nor is a file.
+  @Test(arguments: ["", "/mine"]) func aDirectoryThatIsNoSiteIsNotReplaced(name: String) throws {
     let folder = try TemporaryDirectory()
-    try folder.write("mine", "")
+    try folder.write("mine", "text")
     let output = try ProcessRun(
-      Self.root.appendingPathComponent("launch/docs").path, ["--output", folder.path],
+      Self.root.appendingPathComponent("launch/docs").path, ["--output", folder.path + name],
       environment: MPIRun.environment(adding: ["WRN_SKIP_BUILD": "1"])
     ).run()
     #expect(output.exitCode == 73)
-    #expect(FileManager.default.fileExists(atPath: "\(folder.path)/mine"))
+    #expect(folder.read("mine") == "text")
+  }
+
+  /// Ubuntu's apt has no Chromium, without which tests are skipped.
+  @Test func workflowsRunOnDebian() throws {
+    for name in try Self.names(".github/workflows", ".yml") {
+      let file = Self.root.appendingPathComponent(".github/workflows/\(name).yml")
+      let images = try String(contentsOf: file, encoding: .utf8).matches(of: /swift:[0-9.]+-(\w+)/)
+      #expect(!images.isEmpty && images.allSatisfy { $0.output.1 == "bookworm" }, "\(name)")
+    }
   }
 
   /// Hosting calls the scripts that everyone else calls.

@@ -60,11 +60,27 @@ import Testing
     #expect(fixture.calls.filter { $0 == "scontrol requeue 77" }.count == 1)
   }
 
+  /// USR1 ends mpirun or a rank that has not trapped it yet.
+  @Test(arguments: ["0", "10"]) func aRunThatTheSignalEndsIsRequeued(restarts: String) throws {
+    let fixture = try slurmFixture()
+    try fixture.stub("mpirun", ScriptFixture.stoppable.replacing("exit 75", with: "exit 138"))
+    let output = try fixture.run("slurm.sbatch", environment: Self.slurm.merging(["WRN_RESTARTS": restarts]) { $1 }) {
+      try fixture.send(SIGUSR1, to: $0)
+    }
+    #expect(output.exitCode == 75, "\(output.standardError)")
+    #expect(fixture.calls.filter { $0 == "scontrol requeue 77" }.count == 1)
+  }
+
+  /// Copies a script to a spool directory, as batch systems do, and returns its path from `launch`.
+  private func spool(_ script: String, of fixture: ScriptFixture, in folder: TemporaryDirectory) throws -> String {
+    try folder.writeScript("slurm_script", fixture.read("launch/\(script)"))
+    return "../../../../../../../../\(folder.path)/slurm_script"
+  }
+
   @Test func aSpooledCopyFindsTheRepository() throws {
     let fixture = try slurmFixture()
-    let spool = try TemporaryDirectory()
-    try spool.writeScript("slurm_script", fixture.read("launch/slurm.sbatch"))
-    let script = "../../../../../../../../\(spool.path)/slurm_script"
+    let folder = try TemporaryDirectory()
+    let script = try spool("slurm.sbatch", of: fixture, in: folder)
     let lost = try fixture.run(script, environment: Self.slurm)
     #expect(lost.exitCode == 69)
     #expect(lost.standardError.contains("submit from within it or set WRN_ROOT"))
@@ -75,6 +91,25 @@ import Testing
     }
     let below = ["SLURM_SUBMIT_DIR": "\(fixture.path)/launch"]
     #expect(try fixture.run(script, environment: Self.slurm.merging(below) { $1 }).exitCode == 0)
+  }
+
+  /// PBS runs the copy in the home directory, which is then the working directory of the next job's qsub.
+  @Test func theNextPBSJobFindsTheRepository() throws {
+    let (fixture, environment) = try pbsFixture()
+    let folder = try TemporaryDirectory()
+    let script = try spool("pbs.sh", of: fixture, in: folder)
+    try fixture.stub("mpirun", "exit 75")
+    try fixture.stub("qsub", #"[[ ,$2, == *,WRN_ROOT,* ]] && echo "$WRN_ROOT" >"$FIXTURE/root""#)
+    let submitted = ["PBS_O_WORKDIR": "\(fixture.path)/launch"]
+    let first = try fixture.run(script, environment: environment.merging(submitted) { $1 })
+    #expect(first.exitCode == 75, "\(first.standardError)")
+    #expect(fixture.read("root") == "\(fixture.path)\n")
+    let home = ["PBS_O_WORKDIR": "/"]
+    let lost = try fixture.run(script, environment: environment.merging(home) { $1 })
+    #expect(lost.exitCode == 69 && lost.standardError.contains("the repository is not found"))
+    let next = ["PBS_O_WORKDIR": "/", "WRN_ROOT": fixture.path]
+    let second = try fixture.run(script, environment: environment.merging(next) { $1 })
+    #expect(second.exitCode == 75, "\(second.standardError)")
   }
 
   @Test func pbsWritesTheHostFileAndStarts() throws {
@@ -101,7 +136,9 @@ import Testing
     #expect(output.exitCode == 75, "\(output.standardError)")
     #expect(fixture.calls.filter { $0 == "mpirun got USR1" }.count == 1)
     #expect(
-      fixture.calls.filter { $0.hasPrefix("qsub") } == ["qsub -v WRN_RUN,WRN_FLAGS \(fixture.path)/launch/pbs.sh"])
+      fixture.calls.filter { $0.hasPrefix("qsub") } == [
+        "qsub -v WRN_RUN,WRN_FLAGS,WRN_ROOT \(fixture.path)/launch/pbs.sh"
+      ])
     #expect(fixture.calls.last == "run 91, flags --steps 9")
   }
 
@@ -135,8 +172,8 @@ import Testing
     #expect((47 * 3600...48 * 3600).contains(end - Int(time(nil))), "the walltime that is left")
     #expect(
       fixture.calls.filter { $0.hasPrefix("qsub") } == [
-        "qsub -v WRN_RUN,WRN_FLAGS,CIFAR10_DIR,WRN_ISA,WRN_LEARNING_RATE -N my-run -A physics -q workq -l place=scatter:excl "
-          + "-l select=4:ncpus=16:mpiprocs=4:mem=64gb:host=a-very-long-name-that-is-wrapped -l walltime=48:00:00 "
+        "qsub -v WRN_RUN,WRN_FLAGS,WRN_ROOT,CIFAR10_DIR,WRN_ISA,WRN_LEARNING_RATE -N my-run -A physics -q workq "
+          + "-l place=scatter:excl -l select=4:ncpus=16:mpiprocs=4:mem=64gb:host=a-very-long-name-that-is-wrapped -l walltime=48:00:00 "
           + "\(fixture.path)/launch/pbs.sh"
       ])
   }
@@ -213,6 +250,42 @@ import Testing
     }
     #expect(output.exitCode == 75, "\(output.standardError)")
     #expect(fixture.calls.contains("mpirun got USR1"))
+  }
+
+  @Test func aSpooledTaskFindsAnInstallation() throws {
+    let fixture = try sweepFixture()
+    let prefix = try TemporaryDirectory()
+    let folder = try TemporaryDirectory()
+    try prefix.writeScript("bin/wrn-dist", fixture.read(".build/release/wrn-dist"))
+    try prefix.write("share/wrn-dist/launch/common.sh", fixture.read("launch/common.sh"))
+    let script = try spool("slurm-sweep.sbatch", of: fixture, in: folder)
+    let path = ["PATH": "\(prefix.path)/bin:\(fixture.path)/stubs:\(fixture.path)/tools"]
+    let output = try fixture.run(script, ["--output-dir", "d"], environment: Self.array.merging(path) { $1 })
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    let call = try #require(fixture.calls.last { $0.hasPrefix("wrn-dist sweep") })
+    #expect(call.contains(" --launcher \(prefix.path)/share/wrn-dist/launch/train -np 4 "), "\(call)")
+  }
+
+  /// Slurm before version 23 gives the end of a job to squeue alone.
+  ///
+  /// Every task of an array has its end.
+  @Test(arguments: [
+    ("slurm.sbatch", "2099-01-01T00:00:00", "4070908800"), ("slurm.sbatch", "N/A", ""),
+    ("slurm-sweep.sbatch", "2099-01-01T00:00:00", "4070908800"), ("slurm-sweep.sbatch", "N/A", ""),
+  ])
+  func theEndOfTheJobIsThatOfSqueue(script: String, listed: String, exported: String) throws {
+    let fixture = try sweepFixture()
+    for name in ["mpirun", "sweep"] { try fixture.stub(name, #"echo "${WRN_END_TIME:-}" >"$FIXTURE/end""#) }
+    try fixture.stub(
+      "squeue",
+      #"""
+      [ "$*" = "--noheader --jobs 77 --format %A %e" ] || exit 1
+      printf '%s\n' '76 2098-01-01T00:00:00' '77 \#(listed)'
+      """#)
+    let output = try fixture.run(
+      script, ["--output-dir", "\(fixture.path)/d"], environment: Self.array.merging(["TZ": "UTC"]) { $1 })
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    #expect(fixture.read("end") == "\(exported)\n")
   }
 
   @Test func batchScriptsHaveTheirDirectives() throws {

@@ -38,6 +38,37 @@ import Testing
     }
   }
 
+  /// Programs that precede those of this machine in PATH, among them a `swiftc` that copies this build's program.
+  private struct Stubs {
+    private let folder: TemporaryDirectory
+
+    init() throws {
+      folder = try TemporaryDirectory()
+      try add(
+        "swiftc",
+        #"""
+        if [ "$1" != -print-target-info ]; then
+          echo "$*" >'\#(folder.path)/link'
+          while [ "$1" != -o ]; do shift; done
+          exec cp '\#(BuiltProducts.executable("wrn-dist"))' "$2"
+        fi
+        """#)
+    }
+
+    /// Adds a program that runs `body`, and then the one of this machine.
+    func add(_ name: String, _ body: String) throws {
+      try folder.writeScript(name, "#!/bin/bash\n\(body)\nexec '\(BuiltProducts.installed(name))' \"$@\"\n")
+    }
+
+    /// The words of the last command that links.
+    var link: String { folder.read("link") }
+
+    func install(_ arguments: [String]) throws -> ProcessRun.Output {
+      let path = MPIRun.environment(adding: [:])["PATH"] ?? ""
+      return try Installation.install(arguments, environment: ["PATH": "\(folder.path):\(path)"])
+    }
+  }
+
   private static func names(_ path: String) -> Set<String> {
     Set((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [])
   }
@@ -107,12 +138,10 @@ import Testing
     let text = try Self.installation.get().read(path)
     #expect(try text == Self.built(["--generate-completion-script", shell]).standardOutput)
     #expect(text.contains("widen-factor") && text.contains("allreduce"))
-    // The shells read them without an error. launch/setup --test installs bash alone.
-    guard let shell = try? BuiltProducts.installed(shell) else {
-      print("the check of completions is skipped, because \(shell) is not installed")
-      return
-    }
-    let check = try ProcessRun(shell, ["-n", "\(Self.installation.get().prefix)/\(path)"]).run()
+    // The shells read them without an error.
+    let check = try ProcessRun(
+      BuiltProducts.installed(shell), ["-n", "\(Self.installation.get().prefix)/\(path)"]
+    ).run()
     #expect(check.exitCode == 0, "\(check.standardError)")
   }
 
@@ -183,6 +212,44 @@ import Testing
     let again = try Installation.install(["--uninstall"] + prefix)
     #expect(again.exitCode == 69)
     #expect(again.standardError.contains("has no installation of wrn-dist"))
+  }
+
+  @Test func anInterruptedInstallationCanBeRemoved() throws {
+    let folder = try TemporaryDirectory()
+    let stubs = try Stubs()
+    // One of the last files cannot be written.
+    try stubs.add("install", "case $* in *.fish) exit 1 ;; esac")
+    let prefix = ["--prefix", "\(folder.path)/prefix"]
+    #expect(try stubs.install(prefix).exitCode == 1)
+    #expect(Self.names("\(folder.path)/prefix/bin") == ["wrn-dist", "wrn-dist-launch"])
+    let output = try Installation.install(["--uninstall"] + prefix)
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    #expect(Self.names("\(folder.path)/prefix").isEmpty)
+  }
+
+  @Test func aFailureBeforeTheFirstFileKeepsTheOlderInstallation() throws {
+    let folder = try TemporaryDirectory()
+    try folder.write("prefix/bin/wrn-dist-old", "")
+    try folder.write("prefix/share/wrn-dist/installed-files", "bin/wrn-dist-old\n")
+    let stubs = try Stubs()
+    // The manual pages cannot be made.
+    try stubs.add("python3", "case $1 in */reference) exit 1 ;; esac")
+    #expect(try stubs.install(["--prefix", "\(folder.path)/prefix"]).exitCode == 1)
+    #expect(Self.names("\(folder.path)/prefix/bin") == ["wrn-dist-old"])
+    #expect(folder.read("prefix/share/wrn-dist/installed-files") == "bin/wrn-dist-old\n")
+  }
+
+  /// The program remembers the directories of libraries that the loader does not search by itself.
+  @Test func librariesOfModulesAreFoundAtRunTime() throws {
+    let folder = try TemporaryDirectory()
+    let stubs = try Stubs()
+    let modules = ["/usr/lib64/openmpi/lib", "/usr/lib/openmpi/lib", "/lib64/module", "/opt/mpi/lib"]
+    let system = ["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/lib/x86_64-linux-gnu/openmpi/lib"]
+    try stubs.add("pkg-config", "echo \((modules + system).map { "-L\($0)" }.joined(separator: " ")) -lmpi; exit")
+    let output = try stubs.install(["--prefix", "\(folder.path)/prefix"])
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    let remembered = stubs.link.matches(of: /-rpath -Xlinker (\S+)/).map { String($0.output.1) }
+    #expect(remembered == modules)
   }
 
   @Test(arguments: ["../victim", "/etc/victim", "bin/../../victim"])

@@ -51,5 +51,10 @@ import Testing
     let command = try #require(fixture.calls.last { $0.hasPrefix("mpirun") })
     #expect(command.contains("--output-dir \(folder.path)/runs/quickstart-"), "\(command)")
     #expect(!fixture.calls.contains { $0.hasPrefix("swift") || $0.hasPrefix("apt-get") })
+    // The next steps are those of an installation.
+    #expect(
+      output.lines.last == "      wrn-dist-launch fetch-cifar10 && wrn-dist-launch train -np 4 -- --steps 5000 "
+        + "--output-dir runs/first")
+    #expect(!output.standardOutput.contains("launch/test"))
   }
 }

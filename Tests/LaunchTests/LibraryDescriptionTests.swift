@@ -91,9 +91,15 @@ import Testing
     #expect(refused.standardError.contains("WRN_CBLAS=flexiblas: pkg-config does not know a library with cblas.h"))
   }
 
+  private static let manifest = #"""
+    .systemLibrary(name: "A", pkgConfig: "ompi-c"),
+    .systemLibrary(name: "B", pkgConfig: "openblas"),
+
+    """#
+
   @Test func setupInstallsNothingIfModulesHaveAllLibraries() throws {
     let fixture = try Self.fixture()
-    try fixture.write("Package.swift", #".systemLibrary(name: "A", pkgConfig: "ompi-c"), pkgConfig: "openblas""#)
+    try fixture.write("Package.swift", Self.manifest)
     try fixture.setInstalled([])
     try Self.addMPICC(fixture, version: "5.0.3", directory: "/opt/mpi")
     try Self.describe("openblas", fixture, cflags: "", libraries: "-lopenblas")
@@ -102,5 +108,40 @@ import Testing
     #expect(output.standardOutput.contains("pkg-config finds all libraries; no package is installed."))
     #expect(!fixture.calls.contains { $0.hasPrefix("apt-get") })
     #expect(fixture.calls.last == "swift build -c release --product wrn-dist")
+  }
+
+  /// An mpicc of another MPI is an error only if no package provides Open MPI.
+  @Test(arguments: [true, false]) func setupInstallsPackagesThatCureAnError(isCured: Bool) throws {
+    let fixture = try Self.fixture()
+    try fixture.write("Package.swift", Self.manifest)
+    try fixture.setInstalled([])
+    try fixture.stub("mpicc", "exit 1")
+    try Self.describe("packages/ompi-c", fixture, cflags: "", libraries: "-lmpi")
+    try fixture.stub("apt-get", isCured ? #"cat "$FIXTURE/known/packages/ompi-c.pc" >"$FIXTURE/known/ompi-c.pc""# : "")
+    let output = try fixture.run("setup")
+    #expect(fixture.calls.contains { $0.hasPrefix("apt-get install ") && $0.contains(" libopenmpi-dev ") })
+    if isCured {
+      #expect(output.exitCode == 0 && output.standardError.isEmpty, "\(output.standardError)")
+      #expect(fixture.calls.last == "swift build -c release --product wrn-dist")
+    } else {
+      #expect(output.exitCode == 69)
+      #expect(output.standardError.contains("mpicc does not belong to Open MPI"))
+    }
+  }
+
+  @Test func withoutAptTheAbsentLibrariesAreNamed() throws {
+    let fixture = try Self.fixture()
+    try fixture.write("Package.swift", Self.manifest)
+    for name in ["apt-get", "dpkg-query", "mpirun"] { try fixture.remove(name) }
+    try Self.describe("openblas", fixture, cflags: "", libraries: "-lopenblas")
+    let output = try fixture.run("setup")
+    #expect(output.exitCode == 69)
+    #expect(
+      output.standardError == "setup: this system has no apt-get: install mpirun ompi-c (names of pkg-config and "
+        + "programs), or load modules that have them (docs/install.md).\n")
+    // The error of another MPI is more specific.
+    try fixture.stub("mpicc", "exit 1")
+    let other = try fixture.run("setup")
+    #expect(other.exitCode == 69 && other.standardError.contains("mpicc does not belong to Open MPI"))
   }
 }

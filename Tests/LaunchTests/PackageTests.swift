@@ -41,6 +41,12 @@ import Testing
     #expect(files.split(separator: "\n").allSatisfy { $0.contains(" root/root ") })
   }
 
+  /// What is mounted in the new Debian is not removed with it.
+  @Test func removingStaysInOneFileSystem() throws {
+    let text = try String(contentsOf: Self.root.appendingPathComponent("launch/package"), encoding: .utf8)
+    #expect(text.contains("trap 'rm -rf --one-file-system -- \"$temporary\"' EXIT"))
+  }
+
   @Test(
     .enabled(
       if: isRequested,

@@ -33,11 +33,28 @@ import Testing
     #expect(output.standardOutput.contains("Accuracy after the last step: 43.8 %"))
     #expect(output.standardOutput.contains("The output is in \(fixture.path)/runs/quickstart-"))
     #expect(output.standardOutput.contains("Next steps"))
+    #expect(output.standardOutput.contains("      launch/fetch-cifar10 && launch/train -np 4 -- --steps 5000 "))
+    #expect(output.lines.last == "      launch/test")
     let report = try #require(fixture.calls.last { $0.hasPrefix("wrn-dist report ") }).split(separator: " ")
     #expect(
       report[2].hasPrefix("\(fixture.path)/runs/quickstart-")
         && report[3...] == ["--output", "\(report[2])/report.html"])
     #expect(output.standardOutput.contains("Open in a browser: \(report[4])"))
+  }
+
+  /// As for the run itself, a path is relative to the repository.
+  @Test(arguments: [["--output-dir", "mine"], ["--output-dir=mine"]])
+  func theReportIsInTheGivenDirectory(flags: [String]) throws {
+    let fixture = try ScriptFixture()
+    let equalsSign = #"[[ $1 != --output-dir=* ]] || output=${1#*=}; shift; done"#
+    try fixture.stub("mpirun", Self.training.replacing("shift; done", with: equalsSign))
+    try fixture.replaceProgram("#!/bin/bash\necho \"wrn-dist $*\" >>\"$FIXTURE/log\"\n")
+    let output = try fixture.run("quickstart", flags)
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    let directory = "\(fixture.path)/mine"
+    #expect(fixture.calls.last == "wrn-dist report \(directory) --output \(directory)/report.html")
+    #expect(output.standardOutput.contains("Accuracy after the last step: 43.8 %"))
+    #expect(output.standardOutput.contains("Open in a browser: \(directory)/report.html"))
   }
 
   /// The run is complete without its report.

@@ -62,6 +62,9 @@ final class ScriptFixture: Sendable {
     for ((i = 0; i < 600; i++)); do sleep 0.1; done
     """
 
+  /// The start of a stub's body that waits until a test has written the file `sent`.
+  static let blocked = #"echo ready >>"$FIXTURE/log"; until [ -e "$FIXTURE/sent" ]; do sleep 0.1; done; "#
+
   /// The root of the copy.
   var path: String { folder.path }
   /// The stubs' calls so far, one per line: name and arguments.

@@ -115,11 +115,25 @@ import Testing
   }
 
   /// Whatever the failure after a signal, no start follows.
-  @Test func noStartFollowsASignal() throws {
-    try fixture.stub("mpirun", ScriptFixture.stoppable.replacingOccurrences(of: "exit 75", with: "exit 137"))
+  ///
+  /// With 138, USR1 has ended a run that had not trapped it yet.
+  @Test(arguments: [(137, 137), (138, 75)]) func noStartFollowsASignal(failure: Int, exitCode: Int32) throws {
+    try fixture.stub("mpirun", ScriptFixture.stoppable.replacingOccurrences(of: "exit 75", with: "exit \(failure)"))
     let output = try run(5) { try fixture.send(SIGTERM, to: $0) }
-    #expect(output.exitCode == 137, "\(output.standardError)")
+    #expect(output.exitCode == exitCode, "\(output.standardError)")
     #expect(starts.count == 1)
+  }
+
+  /// A batch script resumes the run.
+  @Test(arguments: [SIGINT, SIGTERM, SIGUSR1]) func aSignalBeforeTheStartPreventsIt(signal: Int32) throws {
+    // Before a start the script reads the newest checkpoint's name.
+    try fixture.stub("cat", ScriptFixture.blocked + #"exec "$FIXTURE/tools/cat" "$@""#)
+    let output = try run(5) {
+      try fixture.send(signal, to: $0)
+      try fixture.write("sent", "")
+    }
+    #expect(output.exitCode == 75, "\(output.standardError)")
+    #expect(starts.isEmpty)
   }
 
   @Test func anOutputDirectoryIsNeeded() throws {

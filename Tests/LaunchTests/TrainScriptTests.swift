@@ -162,6 +162,20 @@ import Testing
     #expect(fixture.calls.filter { $0.hasPrefix("mpirun got") } == ["mpirun got USR1"])
   }
 
+  /// While the host file is checked, for example, mpirun does not run yet.
+  ///
+  /// A batch script resumes the run.
+  @Test func aStopRequestBeforeTheStartPreventsIt() throws {
+    let fixture = try ScriptFixture()
+    try fixture.stub("nproc", ScriptFixture.blocked + "echo 8")
+    let output = try fixture.run("train", ["-np", "2"]) {
+      try fixture.send(SIGUSR1, to: $0)
+      try fixture.write("sent", "")
+    }
+    #expect(output.exitCode == 75, "\(output.standardError)")
+    #expect(!fixture.calls.contains { $0.hasPrefix("mpirun") })
+  }
+
   /// Sends a signal twice to a job whose `mpirun` runs `reaction` after each USR1.
   private func sendTwice(
     _ signal: Int32, reaction: String
