@@ -112,15 +112,19 @@ import Testing
 
   /// Only names that are almost those of flags are warned of, so that other variables make no noise.
   @Test func aMisspelledVariableIsWarnedOf() throws {
-    var job = Job(try TemporaryDirectory(), ranks: 2, ["train", "--print-config"])
+    let folder = try TemporaryDirectory()
+    var job = Job(folder, ranks: 2, ["train", "--print-config"])
     job.environment = [
       "WRN_LERNING_RATE": "1", "WRN_ISA": "", "WRN_RUN": "a", "WRN_ROOT": "/", "WRN_INTERFACE": "lo", "WRN_FLAGS": "x",
       "WRN_RESTARTS": "1", "WRN_ELSEWHERE": "1", "WRN_SEED": "1",
     ]
-    let output = try job.succeed()
-    #expect(
-      output.standardError.split(separator: "\n").filter { $0.contains("warning: ") }
-        == ["warning: the variable WRN_LERNING_RATE has no effect; did you mean WRN_LEARNING_RATE?"])
+    var sweep = Job(folder, ["sweep", "--list", "--output-dir", "d"])
+    sweep.environment = job.environment
+    for job in [job, sweep] {
+      #expect(
+        try job.succeed().standardError.split(separator: "\n").filter { $0.contains("warning: ") }
+          == ["warning: the variable WRN_LERNING_RATE has no effect; did you mean WRN_LEARNING_RATE?"])
+    }
   }
 
   /// No variable of the documentation that has another meaning is read as a flag.

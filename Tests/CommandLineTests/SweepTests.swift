@@ -1,38 +1,18 @@
 import Foundation
-import Glibc
+import Synchronization
 import TestSupport
 import Testing
 
-/// Sweeps: grids, names, resumption, failures, and processes that end with the sweep.
+/// Sweeps: grids, names, records, comparison and failures.
 @Suite struct SweepTests {
-  private static let small = [
-    "--depth", "10", "--batch-size", "16", "--data", "synthetic", "--eval-every", "5", "--eval-batches", "1",
-  ]
-
-  private func sweep(_ folder: TemporaryDirectory, _ words: [String], output: String = "d") -> Job {
-    Job(folder, ["sweep"] + words + ["--output-dir", output])
-  }
-
   /// Returns the directories of the runs that `--list` prints.
   private func list(_ folder: TemporaryDirectory, _ words: [String]) throws -> [(directory: String, command: String)] {
-    let output = try sweep(folder, words + ["--list"]).succeed()
+    let output = try Job.sweep(folder, words + ["--list"]).succeed()
     return try output.lines.enumerated().map { index, line in
       let fields = line.split(separator: "\t").map(String.init)
       try #require(fields.count == 3 && fields[0] == "\(index)", "\(line)")
       return (fields[1], fields[2])
     }
-  }
-
-  /// The files of a directory with their contents and times of change.
-  private func state(_ folder: TemporaryDirectory, _ directory: String) throws -> [String: String] {
-    let root = folder.url.appendingPathComponent(directory)
-    var result: [String: String] = [:]
-    for case let name as String in try #require(FileManager.default.enumerator(atPath: root.path)) {
-      var status = stat()
-      #expect(stat(root.appendingPathComponent(name).path, &status) == 0)
-      result[name] = "\(status.st_ino) \(status.st_size) \(status.st_mtim.tv_sec).\(status.st_mtim.tv_nsec)"
-    }
-    return result
   }
 
   @Test func gridsOfFilesAndFlags() throws {
@@ -51,9 +31,9 @@ import Testing
     #expect(try list(folder, ["--seed", "7"]).map(\.directory) == ["d/run"])
     let commands = try list(folder, ["--seed", "7", "--ranks", "3"]).map(\.command)
     #expect(
-      commands[0].hasPrefix("mpirun -np 3 ") && commands[0].hasSuffix("wrn-dist train --seed=7 --output-dir d/run"))
+      commands[0].hasPrefix("mpirun -np 3 ") && commands[0].hasSuffix("wrn-dist train --seed=7 --output-dir=d/run"))
     let launched = try list(folder, ["--seed", "7", "--launcher", #"'a b'/train -np\ 4 --"#]).map(\.command)
-    #expect(launched == ["'a b/train' '-np 4' -- --seed=7 --output-dir d/run"])
+    #expect(launched == ["'a b/train' '-np 4' -- --seed=7 --output-dir=d/run"])
     #expect(folder.names("") == ["grid.yaml"], "--list writes nothing")
   }
 
@@ -65,6 +45,9 @@ import Testing
     for run in runs {
       #expect(run.wholeMatch(of: /d\/data=[A-Za-z0-9.+_-]{1,60}/) != nil, "\(run)")
     }
+    // The name that the third run would get is that of the first.
+    let similar = try list(folder, ["a_b_2", "a b", "a_b"].flatMap { ["--data", $0] }).map(\.directory)
+    #expect(similar == ["d/data=a_b_2", "d/data=a_b", "d/data=a_b_2_2"])
   }
 
   @Test func theExampleIsThePostsExperiment() throws {
@@ -101,16 +84,73 @@ import Testing
     try folder.write("empty.yaml", "seed: []\n")
     try folder.write("nested.yaml", "seed: [[1, 2]]\n")
     try folder.write("own.yaml", "output-dir: e\n")
-    let output = try sweep(folder, words).run()
+    let output = try Job.sweep(folder, words).run()
     #expect(output.exitCode == 64 && output.errorLines.count == 1, "\(output.standardError)")
     #expect(output.standardError.contains(message), "\(output.standardError)")
     #expect(folder.names("d").isEmpty)
   }
 
+  /// Settings that the grid refuses are refused from other sources, too.
+  @Test(arguments: [
+    ("WRN_TRACE", "t", "the variable WRN_TRACE: --trace cannot"),
+    ("WRN_PROMETHEUS_TEXTFILE", "t", "the variable WRN_PROMETHEUS_TEXTFILE: --prometheus-textfile cannot"),
+    ("WRN_RESUME", "never", "the variable WRN_RESUME: --resume cannot"),
+    ("WRN_CONFIG", "c.yaml", "--config c.yaml, line 2: --resume cannot"),
+  ])
+  func settingsThatRunsCannotHaveInCommon(variable: String, value: String, message: String) throws {
+    let folder = try TemporaryDirectory()
+    try folder.write("c.yaml", "seed: 1\nresume: e/checkpoints/step-00000001\n")
+    var job = Job.sweep(folder, ["--seed", "1,2"])
+    job.environment = [variable: value]
+    let output = try job.run()
+    #expect(output.exitCode == 64 && output.errorLines.count == 1, "\(output.standardError)")
+    #expect(output.standardError.contains("\(message) be a setting of a sweep"), "\(output.standardError)")
+    #expect(folder.names("d").isEmpty)
+  }
+
+  /// The file of an earlier run has an output directory and `resume: auto`, which do no harm.
+  @Test func theSettingsOfARunAreThoseOfASweep() throws {
+    let folder = try TemporaryDirectory()
+    try folder.write("config.yaml", "steps: 3\noutput-dir: e\nresume: auto\n")
+    #expect(
+      try list(folder, ["--config", "config.yaml", "--seed", "1,2"]).map(\.directory) == ["d/seed=1", "d/seed=2"])
+  }
+
+  /// Several tasks of an array write one record.
+  @Test func tasksThatStartAtOnceAgree() throws {
+    let folder = try TemporaryDirectory()
+    let seeds = (0..<8).map(String.init).joined(separator: ",")
+    for round in 0..<4 {
+      let tasks = Tasks()
+      let group = DispatchGroup()
+      for index in 0..<8 {
+        group.enter()
+        Thread.detachNewThread {
+          let words = ["--seed", seeds, "--index", "\(index)", "--launcher", "true"]
+          tasks.add(try? Job.sweep(folder, words, output: "a/b-\(round)").run())
+          group.leave()
+        }
+      }
+      group.wait()
+      #expect(tasks.outputs.count == 8)
+      for output in tasks.outputs { #expect(output.exitCode == 0, "\(output.standardError)") }
+      #expect(folder.names("a/b-\(round)") == ["sweep.yaml"])
+      let record = folder.read("a/b-\(round)/sweep.yaml")
+      #expect(record.contains("seed=7:") && record == folder.read("a/b-0/sweep.yaml"))
+    }
+  }
+
+  /// What the threads of a test have run.
+  private final class Tasks: Sendable {
+    private let list = Mutex<[ProcessRun.Output]>([])
+    var outputs: [ProcessRun.Output] { list.withLock { $0 } }
+    func add(_ output: ProcessRun.Output?) { list.withLock { list in if let output { list.append(output) } } }
+  }
+
   @Test func runsAreTrainedAndComparedAndThenUntouched() throws {
     let folder = try TemporaryDirectory()
-    let words = ["--widen-factor", "1,2", "--steps", "6", "--jobs", "2"] + Self.small
-    let output = try sweep(folder, words).succeed()
+    let words = ["--widen-factor", "1,2", "--steps", "6", "--jobs", "2"] + Job.small
+    let output = try Job.sweep(folder, words).succeed()
     for (i, name) in ["widen-factor=1", "widen-factor=2"].enumerated() {
       #expect(output.lines.contains("[\(i + 1)/2] \(name): started"))
       #expect(output.lines.contains { $0.hasPrefix("[\(i + 1)/2] \(name): finished, accuracy ") })
@@ -133,151 +173,117 @@ import Testing
       #expect(abs((Double(row[6]) ?? 0) - train.loss) < 1e-8 && abs((Double(row[7]) ?? 0) - eval.loss) < 1e-8)
       #expect(abs((Double(row[8]) ?? -1) - (eval.accuracy ?? 0)) < 1e-8)
     }
-    let before = try ["widen-factor=1", "widen-factor=2"].map { try state(folder, "d/\($0)") }
-    let again = try sweep(folder, words).succeed()
+    let before = try ["widen-factor=1", "widen-factor=2"].map { try folder.state("d/\($0)") }
+    let again = try Job.sweep(folder, words).succeed()
     #expect(again.lines.filter { $0.hasSuffix("finished already") }.count == 2)
-    #expect(try ["widen-factor=1", "widen-factor=2"].map { try state(folder, "d/\($0)") } == before)
+    #expect(try ["widen-factor=1", "widen-factor=2"].map { try folder.state("d/\($0)") } == before)
     // A run of a sweep is bitwise the run that the same flags give.
-    try Job(folder, ["train", "--widen-factor", "2", "--steps", "6", "--output-dir", "alone"] + Self.small).succeed()
+    try Job(folder, ["train", "--widen-factor", "2", "--steps", "6", "--output-dir", "alone"] + Job.small).succeed()
     #expect(try folder.digest("alone") == folder.digest("d/widen-factor=2"))
     // --index trains one run in the foreground.
-    let one = try sweep(folder, ["--index", "1", "--seed", "1,2", "--steps", "2"] + Self.small, output: "e").succeed()
+    let indexed = ["--index", "1", "--seed", "1,2", "--steps", "2"] + Job.small
+    let one = try Job.sweep(folder, indexed, output: "e").succeed()
     #expect(one.standardOutput.contains("2 steps of 16 images") && folder.names("e") == ["seed=2", "sweep.yaml"])
   }
 
   @Test func aChangedSweepIsNamed() throws {
     let folder = try TemporaryDirectory()
     try folder.write("grid.yaml", "seed: [0, 1]\nsteps: 1\n")
-    try sweep(folder, ["grid.yaml"] + Self.small).succeed()
+    try Job.sweep(folder, ["grid.yaml"] + Job.small).succeed()
     for (text, message) in [
       ("seed: [0, 2]\nsteps: 1\n", "than grid.yaml gives now: the run seed=1 is missing now"),
       ("seed: [0, 1, 2]\nsteps: 1\n", "the run seed=2 is new"),
       ("seed: [0, 1]\nsteps: 2\n", "steps of the run seed=0 was 1 and is now 2"),
     ] {
       try folder.write("grid.yaml", text)
-      let output = try sweep(folder, ["grid.yaml"] + Self.small).run()
+      let output = try Job.sweep(folder, ["grid.yaml"] + Job.small).run()
       #expect(output.exitCode == 64 && output.errorLines.count == 1, "\(output.standardError)")
       #expect(output.standardError.contains("d holds a sweep with other settings"), "\(output.standardError)")
       #expect(output.standardError.contains(message), "\(output.standardError)")
     }
     try folder.write("grid.yaml", "seed: [0, 1]\nsteps: 1\n")
-    var job = sweep(folder, ["grid.yaml"] + Self.small)
+    var job = Job.sweep(folder, ["grid.yaml"] + Job.small)
     job.environment = ["WRN_LEARNING_RATE": "0.5"]
     #expect(try job.run().standardError.contains("learning-rate of the run seed=0 was 0.01 and is now 0.5"))
     // Threads do not affect results.
-    try sweep(folder, ["grid.yaml", "--threads", "1"] + Self.small).succeed()
+    try Job.sweep(folder, ["grid.yaml", "--threads", "1"] + Job.small).succeed()
     try folder.write("file", "")
-    #expect(try sweep(folder, ["--steps", "1"] + Self.small, output: "file/d").run().exitCode == 73)
+    #expect(try Job.sweep(folder, ["--steps", "1"] + Job.small, output: "file/d").run().exitCode == 73)
   }
 
   @Test func aFailedRunDoesNotStopTheOthers() throws {
     let folder = try TemporaryDirectory()
     // At this learning rate the loss is not finite within some steps.
-    let output = try sweep(folder, ["--learning-rate", "1e30,0.01", "--steps", "6"] + Self.small).run()
+    let output = try Job.sweep(folder, ["--learning-rate", "1e30,0.01", "--steps", "6"] + Job.small).run()
     #expect(output.exitCode == 76, "\(output.standardOutput)\(output.standardError)")
     #expect(output.standardOutput.contains("learning-rate=1e30: failed with exit code 76: the run diverged"))
     #expect(output.standardOutput.contains("learning-rate=0.01: finished"))
     #expect(output.lines.contains("1 of 2 runs failed; the same command tries them again"))
     #expect(folder.read("d/sweep.csv").contains("learning-rate=1e30,1e30,failed,76,"))
-    let missing = try sweep(folder, ["--launcher", "no-such-program", "--steps", "1"] + Self.small, output: "e").run()
+    let launched = ["--launcher", "no-such-program", "--steps", "1"] + Job.small
+    let missing = try Job.sweep(folder, launched, output: "e").run()
     #expect(missing.exitCode == 69, "\(missing.standardError)")
   }
-
-  /// Processes below this one whose command line names a directory.
-  private func processes(naming text: String) -> [pid_t] {
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-    return names.compactMap { pid_t($0) }.filter { process in
-      let line = FileManager.default.contents(atPath: "/proc/\(process)/cmdline") ?? Data()
-      return line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }.contains { $0.contains(text) }
+  /// The reason of a failure is that of this start, and any bytes may precede it.
+  @Test func theReasonOfAFailure() throws {
+    let folder = try TemporaryDirectory()
+    try folder.writeScript(
+      "fail",
+      """
+      #!/bin/bash
+      echo >>starts
+      case $(wc -l <starts) in
+        1) echo 'wrn-dist: error: the first reason'; exit 76 ;;
+        2) exit 65 ;;
+        *) printf '\\xff\\nwrn-dist: error: the third reason\\n'; exit 74 ;;
+      esac
+      """)
+    for (code, reason) in [
+      (76, "76: the first reason"), (65, "65: see d/run/output.log"), (74, "74: the third reason"),
+    ] {
+      let output = try Job.sweep(folder, ["--seed", "1", "--launcher", "\(folder.path)/fail"]).run()
+      #expect(output.exitCode == code, "\(output.standardError)")
+      #expect(output.lines.contains("[1/1] run: failed with exit code \(reason)"), "\(output.standardOutput)")
     }
   }
 
-  @Test(arguments: [nil, 2]) func anInterruptedSweepResumes(ranks: Int?) throws {
+  @Test func aRunDirectoryThatCannotBeWrittenIsNamed() throws {
     let folder = try TemporaryDirectory()
-    let directory = folder.url.appendingPathComponent("d").path
-    let rankWords = ranks.map { ["--ranks", "\($0)"] } ?? []
-    let words = ["--seed", "0,1,2", "--steps", "300", "--checkpoint-every", "100"] + rankWords + Self.small
-    let first = try sweep(folder, words, output: directory).run { child in
-      // The first run has to end before.
-      for _ in 0..<3 { if (try? waitForLines(5, in: "\(directory)/seed=1/metrics.jsonl")) != nil { break } }
-      try waitForLines(5, in: "\(directory)/seed=1/metrics.jsonl")
-      kill(child, SIGINT)
-    }
-    #expect(first.exitCode == 75, "\(first.standardOutput)\(first.standardError)")
-    #expect(first.standardOutput.contains("[2/3] seed=1: stopped"))
-    #expect(first.lines.contains("stopped on request; the same command resumes the sweep"))
-    #expect(!first.standardOutput.contains("seed=2: started"))
-    #expect(processes(naming: directory).isEmpty, "no process outlives the sweep")
-    let finished = try state(folder, "d/seed=0")
-    let second = try sweep(folder, words, output: directory).succeed()
-    #expect(second.standardOutput.contains("[1/3] seed=0: finished already"))
-    #expect(second.standardOutput.contains("[3/3] seed=2: finished, accuracy"))
-    #expect(try state(folder, "d/seed=0") == finished)
-    #expect(folder.read("d/seed=1/output.log").contains("resuming after step"))
-    try Job(folder, ["train", "--seed", "1", "--steps", "300", "--output-dir", "alone"] + Self.small).succeed()
-    #expect(try folder.digest("alone") == folder.digest("d/seed=1"))
-    #expect(folder.metrics("alone") == folder.metrics("d/seed=1"))
+    // root may write to every directory, but not to a file as if it were one.
+    try folder.write("d/seed=2", "")
+    try FileManager.default.createDirectory(
+      atPath: "\(folder.path)/e/run/output.log", withIntermediateDirectories: true)
+    let words = ["--launcher", "true", "--seed"]
+    let output = try Job.sweep(folder, words + ["1,2,3"]).run()
+    #expect(output.exitCode == 73 && output.errorLines.count == 1, "\(output.standardError)")
+    #expect(output.standardError.contains("the directory d/seed=2 of a run cannot be written"))
+    #expect(output.standardOutput.contains("seed=1: finished") && !output.standardOutput.contains("seed=3: started"))
+    let log = try Job.sweep(folder, words + ["1"], output: "e").run()
+    #expect(log.exitCode == 73 && log.errorLines.count == 1, "\(log.standardError)")
+    #expect(log.standardError.contains("e/run/output.log cannot be written"))
   }
 
-  /// If the sweep is killed, its runs write a checkpoint and end.
-  @Test func aKilledSweepLeavesNoOrphans() throws {
+  /// A run alone gets all cores, whatever `--jobs` is; so does the last one that is not finished.
+  @Test func fewRunsLeaveNoCoreIdle() throws {
     let folder = try TemporaryDirectory()
-    let directory = folder.url.appendingPathComponent("d").path
-    let output = try sweep(folder, ["--steps", "100000"] + Self.small, output: directory).run { child in
-      try waitForLines(5, in: "\(directory)/run/metrics.jsonl")
-      kill(child, SIGKILL)
-    }
-    #expect(output.exitCode == 137)
-    for _ in 0..<1000 where !processes(naming: directory).isEmpty { usleep(20_000) }
-    #expect(processes(naming: directory).isEmpty)
-    #expect(folder.names("d/run/checkpoints").contains("latest"))
+    try folder.writeScript("cores", "#!/bin/bash\nexec grep Cpus_allowed_list /proc/self/status\n")
+    let words = ["--seed", "1", "--jobs", "4", "--launcher", "\(folder.path)/cores"]
+    try Job.sweep(folder, words).succeed()
+    let own = try String(contentsOfFile: "/proc/thread-self/status", encoding: .utf8).split(separator: "\n")
+    let cores = try #require(own.first { $0.hasPrefix("Cpus_allowed_list") })
+    #expect(folder.read("d/run/output.log") == "\(cores)\n")
   }
 
-  @Test func twoInterruptionsEndAtOnce() throws {
+  @Test func missingProgramsAreWarnedOfOnce() throws {
     let folder = try TemporaryDirectory()
-    let directory = folder.url.appendingPathComponent("d").path
-    let words = ["--steps", "100000", "--ranks", "2"] + Self.small
-    let output = try sweep(folder, words, output: directory).run { child in
-      try waitForLines(5, in: "\(directory)/run/metrics.jsonl")
-      kill(child, SIGTERM)
-      usleep(1_000)
-      kill(child, SIGINT)
-    }
-    #expect(output.exitCode != 0)
-    #expect(processes(naming: directory).isEmpty)
-  }
-
-  @Test func theStatusOfARun() throws {
-    let folder = try TemporaryDirectory()
-    let log = folder.url.appendingPathComponent("run/metrics.jsonl").path
-    func status(_ run: String = "run") throws -> String { try Job(folder, ["status", run]).succeed().standardOutput }
-    let job = Job.training(folder, output: "run", ["--steps", "100000"])
-    let stopped = try job.run { child in
-      try waitForLines(3, in: log)
-      let text = try status()
-      #expect(text.contains("state       running, process \(child) on "), "\(text)")
-      #expect(text.firstMatch(of: /step +[0-9]+ of 100000 \(0 %\)/) != nil && text.contains("time left"))
-      #expect(text.contains("checkpoint  none"))
-      kill(child, SIGTERM)
-    }
-    #expect(stopped.exitCode == 75)
-    #expect(try status().contains("state       stopped\n") && status().contains("checkpoint  after step "))
-    let killed = try job.run { child in
-      try waitForLines(folder.read("run/metrics.jsonl").split(separator: "\n").count + 3, in: log)
-      kill(child, SIGKILL)
-    }
-    #expect(killed.exitCode == 137)
-    #expect(try status().contains("state       dead, was process "))
-    #expect(try status().contains("the same command with --output-dir run"))
-    try Job.training(folder, output: "short", ["--steps", "2"]).succeed()
-    #expect(try status("short").contains("state       finished\n") && status("short").contains("2 of 2 (100 %)"))
-    let json = try Job(folder, ["status", "--json", "short", "run"]).succeed()
-    #expect(json.standardOutput.contains(#""state":"finished","step":2,"steps":2"#), "\(json.standardOutput)")
-    let missing = try Job(folder, ["status", "nowhere"]).run()
-    #expect(missing.exitCode == 65 && missing.errorLines.count == 1)
-    // Damaged files leave facts out.
-    try folder.write("short/metrics.jsonl", "{\"kind\":\"tr\u{0}")
-    try folder.write("short/config.yaml", "][")
-    #expect(try status("short").contains("state       stopped"))
+    try FileManager.default.createDirectory(atPath: "\(folder.path)/bin", withIntermediateDirectories: true)
+    try FileManager.default.createSymbolicLink(
+      atPath: "\(folder.path)/bin/true", withDestinationPath: BuiltProducts.installed("true"))
+    var job = Job.sweep(folder, ["--seed", "1,2,3", "--jobs", "2", "--launcher", "true"])
+    job.environment = ["PATH": "\(folder.path)/bin"]
+    let warnings = try job.succeed().standardError.split(separator: "\n").filter { $0.contains("warning: ") }
+    #expect(warnings.count == 1, "\(warnings)")
+    let warning = try #require(warnings.first)
+    #expect(warning.contains("without setpriv ") && warning.contains("without taskset "))
   }
 }

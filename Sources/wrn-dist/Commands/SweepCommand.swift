@@ -2,6 +2,7 @@ import ArgumentParser
 import Collectives
 import Foundation
 import Glibc
+import Support
 import Training
 
 /// Trains all combinations of the values of some flags.
@@ -36,23 +37,33 @@ struct SweepCommand: ParsableCommand {
 
   func run() throws {
     try requireValid()
+    let environment = ProcessInfo.processInfo.environment
+    // A run in the foreground prints them itself.
+    if index == nil { ConfigurationVariables.warnings(environment).forEach(StandardError.write) }
     let directory = outputDir.count > 1 && outputDir.hasSuffix("/") ? String(outputDir.dropLast()) : outputDir
     let grid = try SweepGrid(words)
-    let runs = try SweepRun.runs(of: grid, in: directory, environment: ProcessInfo.processInfo.environment)
+    let runs = try SweepRun.runs(of: grid, in: directory, environment: environment)
     if let index, !runs.indices.contains(index) {
       throw UsageError(
         "--index \(index) is not a run of this sweep; it has \(runs.count), from 0 to \(runs.count - 1).")
     }
-    let launcher = SweepLauncher(
-      ranks: ranks, launcher: try SweepLauncher.words(launcher ?? ""), jobs: index == nil ? jobs : 1)
+    let launcher = SweepLauncher(ranks: ranks, launcher: try SweepLauncher.words(launcher ?? ""), jobs: jobs)
     let chosen = index.map { [runs[$0]] } ?? runs
     if list {
-      for run in chosen { print("\(run.index)\t\(run.directory)\t\(SweepLauncher.quoted(launcher.command(run)))") }
+      for run in chosen {
+        let command = launcher.command(run).map(QuotedText.shell).joined(separator: " ")
+        print("\(run.index)\t\(run.directory)\t\(command)")
+      }
       return
     }
     try SweepRecord(runs).confirm(in: directory, file: grid.file)
     SweepSignals.install()
-    if index != nil { return try train(chosen[0], launcher) }
+    if index != nil {
+      let sweep = Sweep(chosen, launcher: launcher, isForeground: true)
+      try sweep.train()
+      if sweep.exitCode != 0 { throw ExitCode(sweep.exitCode) }
+      return
+    }
     // Two sweeps in one directory would start the same runs.
     let lease = try RunLease(directory)
     defer { withExtendedLifetime(lease) {} }
@@ -71,26 +82,6 @@ struct SweepCommand: ParsableCommand {
     if LaunchEnvironment(ProcessInfo.processInfo.environment).isLaunchedByMPI {
       throw UsageError("sweep itself runs without mpirun; give --ranks, or --launcher.")
     }
-  }
-
-  /// Trains one run in the foreground, with its exit code.
-  private func train(_ run: SweepRun, _ launcher: SweepLauncher) throws {
-    if RunStatus(run.directory).state == .finished { return print("\(run.name): finished already") }
-    let child = try ChildProcess(launcher.start(run, slot: 0), log: nil)
-    var (isStopping, terminations, exitCode) = (false, 0, child.exitCode())
-    while exitCode == nil {
-      if SweepSignals.isStopRequested, !isStopping {
-        isStopping = true
-        child.send(SIGUSR1)
-      }
-      if SweepSignals.isEndRequested, terminations < launcher.terminationCount {
-        terminations += 1
-        child.send(SIGTERM)
-      }
-      usleep(100_000)
-      exitCode = child.exitCode()
-    }
-    if let exitCode, exitCode != 0 { throw ExitCode(exitCode > 125 ? ExitCodes.peerFailure : exitCode) }
   }
 
   /// Trains all runs and compares them.
@@ -120,7 +111,7 @@ enum SweepReport {
   /// - Parameters:
   ///   - runs: The runs that have trained a step.
   ///   - directory: The sweep's directory.
-  /// - Throws: `StartupFailure` if the program cannot be started.
+  /// - Throws: `CheckpointError` if its log cannot be written, `StartupFailure` if the program cannot be started.
   static func write(_ runs: [SweepRun], in directory: String) throws {
     let path = "\(directory)/report.html"
     let words = [SweepLauncher.program, "report"] + runs.map(\.directory) + ["--format", "html", "--output", path]

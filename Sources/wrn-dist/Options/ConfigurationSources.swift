@@ -19,6 +19,15 @@ struct ConfigurationSources {
       case .file(let path, let line): "\(path):\(line)"
       }
     }
+
+    /// The source of a setting in messages: `--depth`, `the variable WRN_DEPTH` or `--config run.yaml, line 3`.
+    func place(of name: String) -> String {
+      switch self {
+      case .flag: "--\(name)"
+      case .variable(let variable): "the variable \(variable)"
+      case .file(let path, let line): "--config \(path), line \(line)"
+      }
+    }
   }
 
   /// A given setting.
@@ -87,12 +96,7 @@ struct ConfigurationSources {
     let words = layer.compactMap { TrainingFlag.byName[$0.name]?.words($0.value) }
     if words.count == layer.count, (try? TrainingOptions.parse(words.flatMap { $0 })) != nil { return }
     for setting in layer {
-      let place: String
-      switch setting.origin {
-      case .flag: place = "--\(setting.name)"
-      case .variable(let name): place = "the variable \(name)"
-      case .file(let path, let line): place = "--config \(path), line \(line)"
-      }
+      let place = setting.origin.place(of: setting.name)
       guard let words = TrainingFlag.byName[setting.name]?.words(setting.value) else {
         throw UsageError("\(place): \(setting.name) is \(setting.value) but must be true or false.")
       }

@@ -16,6 +16,7 @@ enum HelpText {
   static let optimizerState = "Adam's state on every rank (replicated) or sharded over the ranks (sharded)"
   static let evaluationRanks = "Ranks that evaluate: all or root."
   static let evaluationStatistics = "Batch norm by batch statistics or by running statistics."
+  static let testFlip = "Also classify by the mean logits of each image and its mirror image."
   static let checkpoint =
     "A checkpoint directory, a run's directory (its latest checkpoint), or a .safetensors file."
   static let weights = "The weights of the last step (raw), or their average, if the run made one (average)."

@@ -163,9 +163,7 @@ struct TrainingOptions: ParsableArguments {
     var evalRanks: TrainingConfiguration.EvaluationRanks?
     @Option(help: "\(HelpText.evaluationStatistics) (default: batch)")
     var evalStatistics: NormalizationStatistics?
-    @Flag(
-      inversion: .prefixedNo,
-      help: "Also classify by the mean logits of each image and its mirror image. (default: --no-test-flip)")
+    @Flag(inversion: .prefixedNo, help: "\(HelpText.testFlip) (default: --no-test-flip)")
     var testFlip: Bool?
   }
 

@@ -1,6 +1,7 @@
 import Collectives
 import Foundation
 import Glibc
+import Training
 
 /// A child process in its own process group, without input, whose output is appended to a file.
 struct ChildProcess {
@@ -14,15 +15,25 @@ struct ChildProcess {
   /// - Parameters:
   ///   - words: The program, found in `PATH`, and its arguments.
   ///   - log: The file of its output and errors. If `nil`, those of this process.
-  /// - Throws: `StartupFailure` if it cannot be started.
+  /// - Throws: `CheckpointError` if the file cannot be written, `StartupFailure` if the program cannot be started.
   init(_ words: [String], log: String?) throws {
+    var output: Int32 = -1
+    defer { if output >= 0 { close(output) } }
+    if let log {
+      output = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
+      guard output >= 0 else {
+        let reason = String(cString: strerror(errno))
+        throw CheckpointError(
+          .cannotCreate, "\(log) cannot be written (\(reason)); remove it, or give another --output-dir.")
+      }
+    }
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
-    if let log {
-      posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log, O_WRONLY | O_CREAT | O_APPEND, 0o644)
-      posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO)
+    if output >= 0 {
+      posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
+      posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO)
     }
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)

@@ -77,13 +77,30 @@ struct SweepGrid {
     }
   }
 
+  /// Refuses the settings of variables and of `--config` that the runs of a sweep cannot have in common.
+  ///
+  /// The output directory of another source has no effect, because the flag of the sweep overrides it.
+  ///
+  /// - Parameter sources: The settings of a run.
+  /// - Throws: ``UsageError`` with the source of the setting.
+  static func requireNoExcluded(in sources: ConfigurationSources) throws {
+    for name in excluded {
+      guard let given = sources.given[name], given.origin != .flag else { continue }
+      // The default, which every config.yaml has.
+      if name == "resume", given.value == "auto" { continue }
+      throw refusal(of: name, "\(given.origin.place(of: name)): ")
+    }
+  }
+
+  private static func refusal(of name: String, _ prefix: String) -> UsageError {
+    UsageError(
+      "\(prefix)--\(name) cannot be a setting of a sweep, whose runs need different ones"
+        + (name == "output-dir" ? "; give --output-dir DIRECTORY on the command line." : "; remove it."))
+  }
+
   private mutating func append(_ name: String, _ values: [String], place: String?) throws {
     let prefix = place.map { "\($0): " } ?? ""
-    if Self.excluded.contains(name) {
-      throw UsageError(
-        "\(prefix)--\(name) cannot be a setting of a sweep, whose runs need different ones"
-          + (name == "output-dir" ? "; give --output-dir DIRECTORY on the command line." : "; remove it."))
-    }
+    if Self.excluded.contains(name) { throw Self.refusal(of: name, prefix) }
     guard !values.isEmpty else {
       throw UsageError("\(prefix)\(name) has no values, so the sweep has no runs; give one.")
     }

@@ -11,7 +11,7 @@ struct SweepLauncher {
   /// The words before the command; empty for none.
   let launcher: [String]
   /// The number of runs at once.
-  let jobs: Int
+  var jobs: Int
 
   /// The path of this program.
   static let program =
@@ -53,6 +53,17 @@ struct SweepLauncher {
       words += ["taskset", "-c", cores.map(String.init).joined(separator: ",")]
     }
     return words + command(run)
+  }
+
+  /// A warning about missing programs, without which runs still train; `nil` if none is missing.
+  var warning: String? {
+    let programs = [
+      ("setpriv", true, "runs go on if the sweep is killed"), ("taskset", jobs > 1, "runs at once use the same cores"),
+    ]
+    let missing = programs.filter { name, isUsed, _ in isUsed && !Self.isInstalled(name) }
+    guard !missing.isEmpty else { return nil }
+    return "warning: " + missing.map { name, _, effect in "without \(name) \(effect)" }.joined(separator: ", ")
+      + "; install util-linux."
   }
 
   /// Returns the cores of one of several runs: equal shares in order; runs that outnumber the cores take one each in rotation.
@@ -100,14 +111,5 @@ struct SweepLauncher {
       throw UsageError("--launcher \(text) ends within a quotation; close it.")
     }
     return words + [word].compactMap { $0 }
-  }
-
-  /// Returns words as a command of the shell.
-  static func quoted(_ words: [String]) -> String {
-    words.map { word in
-      let isSafe =
-        !word.isEmpty && word.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_=+.,/:@%".contains($0)) }
-      return isSafe ? word : "'" + word.replacing("'", with: #"'\''"#) + "'"
-    }.joined(separator: " ")
   }
 }

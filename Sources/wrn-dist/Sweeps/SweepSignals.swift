@@ -10,24 +10,32 @@ enum SweepSignals {
   /// Whether a stop was requested: runs in progress write a checkpoint, and no other run starts.
   static var isStopRequested: Bool { requested.load(ordering: .relaxed) }
 
-  /// Whether a second SIGINT, SIGTERM or SIGHUP requests to end all runs at once.
+  /// Whether a second SIGINT or SIGTERM requests to end all runs at once.
   static var isEndRequested: Bool { interruptions.load(ordering: .relaxed) > 1 }
 
   /// Installs the handlers.
   ///
-  /// SIGUSR1 never ends runs at once, because batch systems repeat it.
+  /// SIGUSR1 never ends runs at once, because batch systems repeat it. Neither does SIGHUP, because a terminal that closes
+  /// sends it twice. SIGHUP stays ignored if it is, as after `nohup`.
   static func install() {
-    for number in [SIGINT, SIGTERM, SIGHUP, SIGUSR1] {
-      var action = sigaction()
-      action.__sigaction_handler.sa_handler = { received in
+    for number in [SIGINT, SIGTERM] {
+      StopSignals.handle(number) { _ in
         SweepSignals.requested.store(true, ordering: .relaxed)
-        if received != SIGUSR1 { SweepSignals.interruptions.wrappingAdd(1, ordering: .relaxed) }
+        SweepSignals.interruptions.wrappingAdd(1, ordering: .relaxed)
       }
-      sigemptyset(&action.sa_mask)
-      action.sa_flags = SA_RESTART
-      sigaction(number, &action, nil)
     }
+    for number in isIgnored(SIGHUP) ? [SIGUSR1] : [SIGUSR1, SIGHUP] {
+      StopSignals.handle(number) { _ in SweepSignals.requested.store(true, ordering: .relaxed) }
+    }
+    // If it is ignored, the system forgets the exit codes of child processes.
+    signal(SIGCHLD, SIG_DFL)
     signal(SIGPIPE, SIG_IGN)
     signal(SIGXFSZ, SIG_IGN)
+  }
+
+  private static func isIgnored(_ number: Int32) -> Bool {
+    var action = sigaction()
+    sigaction(number, nil, &action)
+    return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
   }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Reports
 import Support
 
 /// The comparison of a sweep's runs, for the terminal and as CSV.
@@ -41,7 +42,7 @@ struct SweepSummary {
 
   /// The comparison as CSV (RFC 4180), with a header.
   var csv: String {
-    ([columns] + cells).map { $0.map(Self.quoted).joined(separator: ",") + "\r\n" }.joined()
+    ([columns] + cells).map { $0.map(QuotedText.csv).joined(separator: ",") + "\r\n" }.joined()
   }
 
   /// The comparison in columns, without those that no run has a value for.
@@ -62,10 +63,6 @@ struct SweepSummary {
       return String(text.prefix(max(20, width)))
     }
   }
-
-  private static func quoted(_ text: String) -> String {
-    text.contains { ",\"\r\n".contains($0) } ? "\"\(text.replacing("\"", with: "\"\""))\"" : text
-  }
 }
 
 /// Sums over a run's `metrics.jsonl`.
@@ -77,35 +74,23 @@ struct MetricTotals {
   /// The mean speed of all steps.
   private(set) var imagesPerSecond: Double?
 
-  private struct Line: Decodable {
-    let kind: String
-    let step: Int
-    let loss, imagesPerSecond: Double?
-  }
-
   /// Reads a run's directory.
   ///
   /// - Parameters:
   ///   - directory: The run's directory.
   ///   - window: The steps between reports; 0 means 1,000.
   init(_ directory: String, window: Int) {
-    guard let data = FileManager.default.contents(atPath: "\(directory)/metrics.jsonl") else { return }
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    let batchSize = RunStatus.settings(directory)["batch-size"].flatMap { Double($0) } ?? 0
-    var losses: [(step: Int, loss: Double)] = []
-    var (time, steps) = (0.0, 0)
-    for line in data.split(separator: UInt8(ascii: "\n")) {
-      guard let value = try? decoder.decode(Line.self, from: Data(line)), value.kind == "train" else { continue }
-      if let loss = value.loss { losses.append((value.step, loss)) }
-      if let speed = value.imagesPerSecond, speed > 0 { (time, steps) = (time + batchSize / speed, steps + 1) }
-    }
-    guard let last = losses.last else { return }
+    let steps = MetricsFile("\(directory)/metrics.jsonl").steps
+    let batchSize = RunStatus.settings(directory)["batch-size"].flatMap { Int($0) }.map { Double($0) } ?? 0
+    let speeds = steps.map { Double($0.imagesPerSecond) }.filter { $0.isFinite && $0 > 0 }
+    let time = speeds.reduce(0) { $0 + batchSize / $1 }
+    if time > 0 { (seconds, imagesPerSecond) = (time, Double(speeds.count) * batchSize / time) }
+    let known = steps.filter(\.loss.isFinite)
+    guard let last = known.last else { return }
     // Reports follow step 1 and every multiple of the window.
     let interval = window > 0 ? window : 1000
     let start = max((last.step - 1) / interval * interval, last.step > 1 ? 1 : 0)
-    let recent = losses.filter { $0.step > start }
-    trainLoss = recent.reduce(0) { $0 + $1.loss } / Double(recent.count)
-    if time > 0 { (seconds, imagesPerSecond) = (time, Double(steps) * batchSize / time) }
+    let losses = known.filter { $0.step > start }.compactMap { RunStatus.decimal($0.loss) }
+    if !losses.isEmpty { trainLoss = losses.reduce(0, +) / Double(losses.count) }
   }
 }
