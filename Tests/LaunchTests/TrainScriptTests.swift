@@ -284,4 +284,22 @@ import Testing
     #expect(output.exitCode == 69)
     #expect(output.standardError.contains("mpirun is not in your PATH: run "))
   }
+
+  /// mpirun that waits for a lost host, as Open MPI does for 15 minutes, is ended after its ranks are gone.
+  @Test func mpirunThatOutlivesItsRanks() throws {
+    let fixture = try ScriptFixture()
+    try fixture.replaceProgram("#!/bin/bash\nsleep 6\n")
+    try fixture.stub("mpirun", #""$FIXTURE/.build/release/wrn-dist"; exec sleep 300"#)
+    let output = try fixture.run("train", ["-np", "2"])
+    #expect(output.exitCode == 69)
+    let sentence = "train: mpirun waits for a host that does not answer, though the run has ended; ending mpirun.\n"
+    #expect(output.standardError == sentence)
+  }
+
+  /// mpirun may run on a host without ranks, and then only it knows when they end.
+  @Test func mpirunWithoutRanksHereMayTakeLong() throws {
+    let fixture = try ScriptFixture()
+    try fixture.stub("mpirun", "sleep 25; exit 3")
+    #expect(try fixture.run("train", ["-np", "2"]).exitCode == 3)
+  }
 }
