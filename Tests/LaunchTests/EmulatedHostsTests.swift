@@ -82,11 +82,46 @@ import Testing
     #expect(try namespaces().isEmpty)
   }
 
+  /// A link that loses packets, also of one direction, ends the job, and the run resumes on the host that is left.
+  @Test(.enabled(if: obstacle == nil, Comment(rawValue: obstacle ?? "")), arguments: ["2@5", "2@5:out", "1@5:in"])
+  func aLostLink(cut: String) throws {
+    let folder = try TemporaryDirectory()
+    let flags = Self.training + ["--checkpoint-every", "5", "--stall-timeout", "10", "--output-dir", "run", "--steps"]
+    let output = try run(folder, ["--slots", "1", "--cut", cut, "--"] + flags + ["100000"])
+    #expect(output.exitCode != 0 && !output.timedOut, "\(output.standardError)")
+    #expect(output.standardOutput.contains("emulated\(cut.prefix(1)) has lost its link"))
+    #expect(output.standardError.contains("emulated2"), "the other host is named: \(output.standardError)")
+    #expect(try namespaces().isEmpty)
+    let saved = Int(folder.read("run/checkpoints/latest").filter(\.isNumber)) ?? 0
+    #expect(saved > 0)
+  }
+
+  /// A host that is lost for good is left out, and the result is that of an undisturbed run.
+  @Test(.enabled(if: obstacle == nil, Comment(rawValue: obstacle ?? "")))
+  func aLostHostIsLeftOut() throws {
+    let folder = try TemporaryDirectory()
+    let checkpoints = ["--checkpoint-every", "20", "--stall-timeout", "10"]
+    let flags = Self.training + checkpoints + ["--steps", "1000", "--output-dir"]
+    let output = try run(folder, ["--slots", "1", "--cut", "2@5", "--restarts", "3", "--"] + flags + ["run"])
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    #expect(output.standardOutput.contains("Leaving out the host emulated2"), "\(output.standardOutput)")
+    let program = ScriptFixture.repository.path + "/.build/release/wrn-dist"
+    _ = try ProcessRun(
+      program, flags + ["whole"], environment: MPIRun.environment(adding: [:]), workingFolder: folder.path
+    ).run()
+    let digests = try ["run", "whole"].map { run in
+      try ProcessRun(program, ["inspect", "--digest", run], workingFolder: folder.path).run().standardOutput
+    }
+    #expect(digests[0] == digests[1] && digests[0].count == 65)
+  }
+
   @Test func mistakesAreRefused() throws {
     for (arguments, words) in [
       (["--hosts", "5"], "--hosts 5 must lie between 2 and 4"), (["--hosts", "1"], "--hosts 1"),
       (["--slots", "0"], "--slots must be a positive number"), (["--frobnicate"], "unknown argument"),
       (["--rate"], "needs a value"), (["--rate", "fast"], "--rate fast is not a rate of tc"),
+      (["--cut", "3@5"], "--cut 3@5 is not HOST@SECONDS"), (["--cut", "2@x"], "--cut 2@x is not"),
+      (["--cut", "2@5:up"], "--cut 2@5:up is not"), (["--restarts", "no"], "--restarts must be a positive number"),
       (["--hosts", "99999999999999999999"], "--hosts must be a positive number"),
     ] {
       let output = try run(TemporaryDirectory(), arguments)
