@@ -48,6 +48,18 @@ import Testing
     #expect(starts.count == 1)
   }
 
+  /// A disk that is full when the run is started again; the first start had written to it.
+  @Test func aLaterStartThatCannotWrite() throws {
+    try stub(
+      #"""
+      echo '{"step":7}' >'\#(run)/metrics.jsonl'
+      case $start in 1) exit 137 ;; 2 | 3 | 4 | 5) exit 73 ;; esac
+      """#)
+    let output = try run(10)
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    #expect(starts.count == 6)
+  }
+
   @Test func theSameStepFailsThreeTimes() throws {
     try stub(#"echo '{"step":7}' >'\#(run)/metrics.jsonl'; exit 137"#)
     let output = try run(50)
