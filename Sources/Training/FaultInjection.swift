@@ -20,7 +20,8 @@ import Tensors
 ///
 /// The phases are `data`, `forward`, `backward`, `update`, `checkpoint`, `evaluation`, `average` (before the average is
 /// evaluated) and, with `slow`, `write` (of a checkpoint). Rank 0 alone writes checkpoints. With `until=20` the fault occurs
-/// at all steps from `step` to 20. `bitflip:rank=…` is short for `act=bitflip,rank=…`.
+/// at all steps from `step` to 20. With `once=FILE` it occurs only if the file does not exist, and creates it, so that a
+/// restarted run survives. `bitflip:rank=…` is short for `act=bitflip,rank=…`.
 public struct FaultInjection: Sendable, Hashable {
   /// What happens.
   private enum Act: String {
@@ -54,6 +55,7 @@ public struct FaultInjection: Sendable, Hashable {
   private var element = 0
   private var image = 0
   private var bit = 0
+  private var once: String?
 
   private static let moments: [String: Moment] = [
     "data": .phase(.data), "forward": .phase(.forward), "backward": .phase(.backward), "update": .phase(.update),
@@ -63,7 +65,7 @@ public struct FaultInjection: Sendable, Hashable {
 
   private static let format =
     "rank=2,step=17,act=kill|stop|exit|hang|slow|nan|bitflip|enospc|eio|crash-at=rename[,phase=forward][,until=20]"
-    + "[,milliseconds=500][,tensor=head.bias][,element=0][,image=0][,bit=0]"
+    + "[,milliseconds=500][,tensor=head.bias][,element=0][,image=0][,bit=0][,once=FILE]"
 
   /// Reads the fault from the environment; `nil` if there is none.
   ///
@@ -104,6 +106,7 @@ public struct FaultInjection: Sendable, Hashable {
   private mutating func set(_ name: String, _ value: String) -> Bool {
     switch (name, Int(value)) {
     case ("tensor", _): tensor = value
+    case ("once", _) where !value.isEmpty: once = value
     case ("rank", let number?) where number >= 0: rank = number
     case ("step", let number?) where number >= 1: step = number
     case ("until", let number?): until = number
@@ -125,8 +128,12 @@ public struct FaultInjection: Sendable, Hashable {
     return true
   }
 
+  /// Whether the fault occurs now; the last condition of every check, because it creates the file of `once`.
   private func occurs(rank: Int, step: Int) -> Bool {
-    rank == self.rank && step >= self.step && step <= until ?? self.step
+    guard rank == self.rank && step >= self.step && step <= until ?? self.step else { return false }
+    guard let once else { return true }
+    let file = open(once, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+    return file >= 0 && close(file) == 0
   }
 
   /// Ends, stops or delays this rank if this is the fault's rank, step and phase.
@@ -136,7 +143,7 @@ public struct FaultInjection: Sendable, Hashable {
   func strikeBetweenEvaluations(rank: Int, step: Int) { strike(.betweenEvaluations, rank: rank, step: step) }
 
   private func strike(_ moment: Moment, rank: Int, step: Int) {
-    guard moment == self.moment, occurs(rank: rank, step: step) else { return }
+    guard moment == self.moment, isForPhases, occurs(rank: rank, step: step) else { return }
     switch act {
     case .kill: Glibc.kill(getpid(), SIGKILL)
     case .stop: Glibc.kill(getpid(), SIGSTOP)
@@ -147,23 +154,38 @@ public struct FaultInjection: Sendable, Hashable {
     }
   }
 
+  /// Whether the act is one of those that strike when a phase begins.
+  private var isForPhases: Bool {
+    switch act {
+    case .kill, .stop, .exit, .hang, .slow: true
+    default: false
+    }
+  }
+
   private func sleep() { usleep(UInt32(min(milliseconds, 4_000_000)) * 1000) }
 
   /// Makes the write of a checkpoint fail, or ends the process, if this is the fault's step and point.
   ///
   /// - Throws: ``CheckpointError`` of kind `inputOutput`.
   func strike(at point: CheckpointDirectory.WritePoint, step: Int) throws {
-    guard occurs(rank: 0, step: step) else { return }
+    let place: CheckpointDirectory.WritePoint
+    switch act {
+    case .slow where moment == .writing: place = .write
+    case .enospc: place = .write
+    case .eio: place = .sync
+    case .crash: place = self.point
+    default: return
+    }
+    guard point == place, occurs(rank: 0, step: step) else { return }
     func failure(_ code: Int32) -> CheckpointError {
       CheckpointError(
         .inputOutput, "writing the checkpoint of step \(step) failed: \(String(cString: strerror(code))).")
     }
     switch act {
-    case .slow where moment == .writing && point == .write: sleep()
-    case .enospc where point == .write: throw failure(ENOSPC)
-    case .eio where point == .sync: throw failure(EIO)
-    case .crash where point == self.point: Glibc.kill(getpid(), SIGKILL)
-    default: break
+    case .slow: sleep()
+    case .enospc: throw failure(ENOSPC)
+    case .eio: throw failure(EIO)
+    default: Glibc.kill(getpid(), SIGKILL)
     }
   }
 
@@ -184,7 +206,7 @@ public struct FaultInjection: Sendable, Hashable {
   ///   - rank: This rank.
   ///   - step: The step.
   func poison(_ gradient: ParameterStore, elements: Range<Int>, rank: Int, step: Int) {
-    guard act == .nan, moment == .phase(.backward), occurs(rank: rank, step: step), elements.contains(element) else {
+    guard act == .nan, moment == .phase(.backward), elements.contains(element), occurs(rank: rank, step: step) else {
       return
     }
     gradient.pointer[element] = .nan

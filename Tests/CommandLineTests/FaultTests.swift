@@ -43,6 +43,19 @@ import Testing
     #expect(folder.names("run/checkpoints") == ["latest", "step-00000004", "step-00000006", "step-00000007"])
   }
 
+  /// A fault with `once` does not occur in the run that is started again with the same environment.
+  @Test func aFaultThatOccursOnce() throws {
+    let folder = try TemporaryDirectory()
+    let flags = ["--steps", "5", "--checkpoint-every", "2"]
+    var job = Job.training(folder, ranks: 2, output: "run", flags)
+    job.environment = ["WRN_FAULT": "rank=1,step=4,phase=update,act=exit,once=struck", "WRN_ALLOW_FAULTS": "1"]
+    #expect(try job.run().exitCode == 3)
+    #expect(folder.names("").contains("struck"))
+    try job.succeed()
+    try Job.training(folder, output: "whole", flags).succeed()
+    #expect(try folder.digest("run") == folder.digest("whole"))
+  }
+
   @Test func recordsDamagedDuringARun() throws {
     for ranks in [nil, 3] {
       let folder = try TemporaryDirectory()
