@@ -233,6 +233,16 @@ public final class TrainingStep {
     try integrity.verifyAll(step: step)
   }
 
+  /// Collective: computes the checksums of one step again, for a benchmark.
+  ///
+  /// A step computes them while the blocks are in a cache and on all threads, so this takes at least as long.
+  ///
+  /// - Throws: ``RanksDesynchronized`` on every rank if anything has changed; `CommunicationError` if a message fails.
+  package func repeatIntegrityCheck(step: Int) throws {
+    integrity.recordAll()
+    try integrity.verifyAll(step: step)
+  }
+
   /// Flips a bit of an optimizer state for a test; does nothing if another rank has the element.
   ///
   /// - Parameters:

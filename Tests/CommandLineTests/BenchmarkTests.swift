@@ -23,6 +23,7 @@ import Testing
     let ranks: Int
     let imagesPerSecond: Double
     let stepMilliseconds: Double
+    let integrityCheckMilliseconds: Double
     let gflops: Double
     let evaluationImagesPerSecond: Double
     let peakMemoryBytes: Int
@@ -48,6 +49,7 @@ import Testing
     #expect(line.firstStepSeconds > 0)
     #expect(line.wire == "fp32" && line.bytesSentToOtherHosts == 0)
     #expect((0...line.stepMilliseconds * 10).contains(line.exposedCommunicationMilliseconds))
+    #expect(line.integrityCheckMilliseconds > 0)
     // Half of the gradient and half of the parameters, and the small sums of batch norm, gradient norm and loss.
     let least = ranks == nil ? 0 : 4 * 100_986
     #expect(line.bytesSentPerRank >= least && Double(line.bytesSentPerRank) <= 1.15 * Double(least))

@@ -93,6 +93,7 @@ struct StepReport {
 
   private var median: Double { times.steps.median }
   private var exposed: Double { times.waits.median }
+  private var check: Double { times.integrityChecks.median }
   private var slowest: Double { times.steps[times.steps.count - 1] }
   private var rate: Double { Double(options.batchSize) / median }
   private var evaluationRate: Double {
@@ -115,6 +116,7 @@ struct StepReport {
     slowest \(format(slowest * 1e3))): \(format(rate)) img/s, \(format(gflops)) GFLOP/s
     exposed communication \(format(exposed * 1e3)) ms per step; rank 0 sends \(kibibytes(times.sentByteCount)) KiB, its \
     host \(kibibytes(times.sentToOtherHostsByteCount)) KiB to others
+    integrity check at most \(format(check * 1e3)) ms per step (\(format(100 * check / median)) %)
     evaluation \(format(evaluationRate)) img/s, \(format(evaluationRate / rate)) times the training rate
     first step done \(format(times.first)) s after the start; planned memory \
     \(times.plannedByteCount >> 20) MiB (\(times.activationByteCount >> 20) MiB of activations), peak of rank 0 \
@@ -136,7 +138,8 @@ struct StepReport {
         stepMillisecondsMinimum: times.steps[0] * 1e3, stepMillisecondsMaximum: slowest * 1e3,
         n: times.steps.count, gflops: gflops, evaluationImagesPerSecond: evaluationRate,
         wire: options.wire.rawValue, exposedCommunicationMilliseconds: exposed * 1e3,
-        bytesSentPerRank: times.sentByteCount, bytesSentToOtherHosts: times.sentToOtherHostsByteCount,
+        integrityCheckMilliseconds: check * 1e3, bytesSentPerRank: times.sentByteCount,
+        bytesSentToOtherHosts: times.sentToOtherHostsByteCount,
         plannedMemoryBytes: times.plannedByteCount, keptActivationBytes: times.activationByteCount,
         peakMemoryBytes: times.peakByteCount, firstStepSeconds: times.first, cpu: HostInfo.cpuModel))
   }
@@ -162,6 +165,7 @@ struct StepReport {
     let evaluationImagesPerSecond: Double
     let wire: String
     let exposedCommunicationMilliseconds: Double
+    let integrityCheckMilliseconds: Double
     let bytesSentPerRank: Int
     let bytesSentToOtherHosts: Int
     let plannedMemoryBytes: Int

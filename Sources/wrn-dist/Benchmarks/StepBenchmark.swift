@@ -17,6 +17,8 @@ struct StepBenchmark {
     let steps: [Double]
     /// This rank's wait for messages in every timed step, in ascending order.
     let waits: [Double]
+    /// The time of a step's integrity check at most, repeated outside the steps, in ascending order.
+    let integrityChecks: [Double]
     /// The bytes per step that this rank sends.
     let sentByteCount: Int
     /// The bytes per step that all ranks of this host send to other hosts.
@@ -94,11 +96,17 @@ struct StepBenchmark {
       }
     }
     try step.waitForParameters()
+    let checks = try (0..<steps).map { _ in
+      try communicator.barrier()
+      let start = ContinuousClock.now
+      try step.repeatIntegrityCheck(step: steps + Self.warmUpCount)
+      return (ContinuousClock.now - start).seconds
+    }
     let sent = (sentByteCounts.0 - sentBefore.0, sentByteCounts.1 - sentBefore.1)
     let peak = HostInfo.peakMemory
     return Times(
       threads: pool.workerCount, model: model.graph, first: first, steps: times.sorted(),
-      waits: waits.sorted(), sentByteCount: sent.0 / steps,
+      waits: waits.sorted(), integrityChecks: checks.sorted(), sentByteCount: sent.0 / steps,
       sentToOtherHostsByteCount: try sumOverHost(sent.1) / steps,
       evaluations: try timeEvaluation(count: steps).sorted(), plannedByteCount: step.byteCount,
       activationByteCount: model.graph.savedActivationByteCount(imageCount: plan.localBatchSize),
