@@ -41,7 +41,8 @@ import Testing
   @Test(
     .enabled(if: obstacle == nil, Comment(rawValue: obstacle ?? "")),
     arguments: [
-      (["--runs", "-1"], "a number of runs is negative"), (["--frobnicate"], "unrecognized arguments"),
+      (["--runs", "-1"], "a number of runs is negative"), (["--jobs", "0"], "--jobs is not positive"),
+      (["--frobnicate"], "unrecognized arguments"),
       (["--hosts", "4"], "--hosts"), (["--runs", "many"], "--runs"),
     ])
   func mistakesAreRefused(arguments: [String], words: String) throws {

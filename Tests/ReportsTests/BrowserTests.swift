@@ -9,6 +9,8 @@ import Testing
 @Suite(.serialized) struct BrowserTests {
   private static let browser = ["chromium", "chromium-browser", "google-chrome"].lazy
     .compactMap { try? BuiltProducts.installed($0) }.first
+  private static let isInstalled = ConditionTrait.enabled(
+    if: browser != nil, "Chromium is not installed; run launch/setup --test")
 
   /// Two runs with everything that a page can show.
   private static func page(_ folder: TemporaryDirectory) throws -> String {
@@ -25,11 +27,8 @@ import Testing
   /// Opens a page with a script after its own, and returns what the script leaves in `results`.
   private func results(
     _ folder: TemporaryDirectory, _ page: String, width: Int, script: String
-  ) throws -> (json: [String: Any], log: String)? {
-    guard let browser = Self.browser else {
-      print("skipped, because Chromium is not installed: launch/setup --test installs it.")
-      return nil
-    }
+  ) throws -> (json: [String: Any], log: String) {
+    let browser = try #require(Self.browser)
     // Errors are collected before the page's own scripts run.
     let head = "<head><script>window.problems=[];onerror=(m)=>{problems.push(String(m))};</script>"
     let tail = """
@@ -77,7 +76,7 @@ import Testing
     #expect(!results.log.contains(":CONSOLE"), "\(results.log)")
   }
 
-  @Test(arguments: [390, 1280])
+  @Test(isInstalled, arguments: [390, 1280])
   func valuesUnderThePointerAreThoseOfTheLog(width: Int) throws {
     let folder = try TemporaryDirectory()
     let script = """
@@ -97,7 +96,7 @@ import Testing
         }
       }
       """
-    guard let results = try results(folder, Self.page(folder), width: width, script: script) else { return }
+    let results = try results(folder, Self.page(folder), width: width, script: script)
     expectNoProblems(results, width: width)
     #expect(results.json["tipInside"] as? Bool == true)
     let evaluations: [String: [Int: (Double, Double)]] = [
@@ -126,7 +125,7 @@ import Testing
   }
 
   /// Dragging selects a range of x, which all charts of the comparison then show; a double click shows everything.
-  @Test func draggingZooms() throws {
+  @Test(isInstalled) func draggingZooms() throws {
     let folder = try TemporaryDirectory()
     let script = """
       const labels = (key) => [...document.querySelectorAll(`figure[data-chart=${key}] svg text[text-anchor=middle]`)].map((text) => text.textContent);
@@ -155,7 +154,7 @@ import Testing
       document.querySelector("input[data-run='1']").click(); out.lines.push(lines());
       document.querySelector("input[data-run='0']").click(); out.lines.push(lines());
       """
-    guard let results = try results(folder, Self.page(folder), width: 1280, script: script) else { return }
+    let results = try results(folder, Self.page(folder), width: 1280, script: script)
     expectNoProblems(results, width: 1280)
     func numbers(_ key: String) -> [Double] {
       (results.json[key] as? [String] ?? []).compactMap { Double($0.replacing(",", with: "")) }
@@ -177,10 +176,10 @@ import Testing
   }
 
   /// Screenshots at two widths, light and dark, are images of the expected width.
-  @Test(arguments: [(500, false), (1280, false), (1280, true)])
+  @Test(isInstalled, arguments: [(500, false), (1280, false), (1280, true)])
   func screenshots(width: Int, isDark: Bool) throws {
     let folder = try TemporaryDirectory()
-    guard let browser = Self.browser else { return print("skipped, because Chromium is not installed.") }
+    let browser = try #require(Self.browser)
     try folder.write("page.html", Self.page(folder))
     let name = "report-\(width)\(isDark ? "-dark" : "").png"
     let output = try chromium(

@@ -61,7 +61,7 @@ struct SweepRun {
   }
 
   private static func arguments(_ settings: [(name: String, value: String)], _ directory: String) -> [String] {
-    // A directory that begins with a minus would be taken for a flag.
+    // A directory that begins with a minus would be treated as a flag.
     settings.flatMap { TrainingFlag.byName[$0.name]?.words($0.value) ?? [] } + ["--output-dir=\(directory)"]
   }
 
