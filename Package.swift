@@ -65,7 +65,7 @@ let libraries: [Target] = [
     name: "Training",
     dependencies: [
       "Support", "Tensors", "Collectives", "Tracing", "Models", "Optimizers", "Datasets", "DataParallel", "Digests",
-      protobuf,
+      protobuf, yams,
     ],
     exclude: ["Protos/event.proto", "Protos/generate"], swiftSettings: strict),
   .target(name: "Images", dependencies: ["CPNG", "CTurboJPEG"], swiftSettings: strict),
@@ -75,7 +75,7 @@ let libraries: [Target] = [
   .target(
     name: "Reports",
     dependencies: [
-      "Support", "Tensors", "Collectives", "Charts", "Models", "Datasets", "Training", "Images", mustache, yams,
+      "Support", "Tensors", "Collectives", "Charts", "Models", "Datasets", "Training", "Images", mustache,
     ],
     swiftSettings: strict),
 ]
