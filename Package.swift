@@ -6,6 +6,13 @@ import PackageDescription
 let strict: [SwiftSetting] =
   Context.environment["WRN_WARNINGS_AS_ERRORS"] == nil ? [] : [.treatAllWarnings(as: .error)]
 
+// launch/fuzz counts the edges that inputs reach in the modules of the parsers.
+let isFuzzing = Context.environment["WRN_FUZZ"] != nil
+let parsing: [SwiftSetting] =
+  isFuzzing
+  ? strict + [.unsafeFlags(["-sanitize-coverage=edge,indirect-calls,trace-cmp,inline-8bit-counters,pc-table"])]
+  : strict
+
 let argumentParser = Target.Dependency.product(
   name: "ArgumentParser", package: "swift-argument-parser")
 let mustache = Target.Dependency.product(name: "Mustache", package: "swift-mustache")
@@ -47,7 +54,7 @@ let libraries: [Target] = [
   .target(name: "Charts", swiftSettings: strict),
   .target(name: "Tensors", dependencies: ["Support"], swiftSettings: strict),
   .target(name: "Collectives", dependencies: ["Support"], swiftSettings: strict),
-  .target(name: "Clusters", dependencies: ["Support"], swiftSettings: strict),
+  .target(name: "Clusters", dependencies: ["Support"], swiftSettings: parsing),
   .target(name: "Tracing", dependencies: ["Support"], swiftSettings: strict),
   .target(name: "BLASKernels", dependencies: ["Support", "Tensors", "COpenBLAS"], swiftSettings: strict),
   .target(name: "OpenMPI", dependencies: ["Support", "Collectives", "COpenMPI"], swiftSettings: strict),
@@ -57,7 +64,7 @@ let libraries: [Target] = [
       + kernels,
     swiftSettings: strict),
   .target(name: "Optimizers", dependencies: ["Support", "Tensors"], swiftSettings: strict),
-  .target(name: "Datasets", dependencies: ["Support", "Tensors", "BLASKernels", "Digests"], swiftSettings: strict),
+  .target(name: "Datasets", dependencies: ["Support", "Tensors", "BLASKernels", "Digests"], swiftSettings: parsing),
   .target(
     name: "DataParallel", dependencies: ["Support", "Tensors", "Collectives", "Tracing"], swiftSettings: strict
   ),
@@ -65,19 +72,19 @@ let libraries: [Target] = [
     name: "Training",
     dependencies: [
       "Support", "Tensors", "Collectives", "Tracing", "Models", "Optimizers", "Datasets", "DataParallel", "Digests",
-      protobuf,
+      protobuf, yams,
     ],
-    exclude: ["Protos/event.proto", "Protos/generate"], swiftSettings: strict),
-  .target(name: "Images", dependencies: ["CPNG", "CTurboJPEG"], swiftSettings: strict),
+    exclude: ["Protos/event.proto", "Protos/generate"], swiftSettings: parsing),
+  .target(name: "Images", dependencies: ["CPNG", "CTurboJPEG"], swiftSettings: parsing),
   .target(
     name: "Exporting", dependencies: ["Tensors", "Models", "Datasets", "Training", "CZlib", protobuf],
     exclude: ["Protos/onnx.proto", "Protos/generate"], swiftSettings: strict),
   .target(
     name: "Reports",
     dependencies: [
-      "Support", "Tensors", "Collectives", "Charts", "Models", "Datasets", "Training", "Images", mustache, yams,
+      "Support", "Tensors", "Collectives", "Charts", "Models", "Datasets", "Training", "Images", mustache,
     ],
-    swiftSettings: strict),
+    swiftSettings: parsing),
 ]
 
 // The executable specification, beside the program, and what holds engines against it: training never sees either.
@@ -105,6 +112,16 @@ let countedFunctions = [
 ]
 let defineSymbols = countedFunctions.flatMap { ["-Xlinker", "--defsym=\($0)=counted_\($0)"] }
 
+// Only launch/fuzz builds it: its main function is that of libFuzzer, which an ordinary build does not link.
+let fuzzer: [Target] =
+  !isFuzzing
+  ? []
+  : [
+    .executableTarget(
+      name: "fuzz-input", dependencies: ["FuzzTargets"], path: "Tests/FuzzInput",
+      swiftSettings: [.unsafeFlags(["-parse-as-library"])])
+  ]
+
 let tests: [Target] = [
   .target(name: "TestSupport", dependencies: ["Collectives"], path: "Tests/TestSupport"),
   .target(
@@ -116,6 +133,11 @@ let tests: [Target] = [
       "Collectives", "OpenMPI", "Models", "Datasets", "Training", "AllocationCounter",
     ], path: "Tests/RankWorker",
     swiftSettings: strict),
+  .target(
+    name: "FuzzTargets",
+    dependencies: ["Tensors", "Clusters", "Datasets", "Training", "Images", "Reports", "CZlib"],
+    path: "Tests/FuzzTargets", exclude: ["Corpus", "Dictionaries"], swiftSettings: parsing),
+  .testTarget(name: "FuzzTargetsTests", dependencies: ["FuzzTargets"]),
   .testTarget(name: "SupportTests", dependencies: ["Support"]),
   .testTarget(name: "DigestsTests", dependencies: ["Digests"]),
   .testTarget(name: "CollectivesTests", dependencies: ["Collectives", "TestSupport"]),
@@ -175,4 +197,4 @@ let package = Package(
     .package(url: "https://github.com/hummingbird-project/swift-mustache.git", from: "2.1.1"),
     .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.2"),
   ],
-  targets: kernelBuilds + libraries + program + reference + tests)
+  targets: kernelBuilds + libraries + program + reference + fuzzer + tests)

@@ -33,12 +33,15 @@ public enum ImageDecoder {
   /// - Parameters:
   ///   - bytes: The whole file.
   ///   - name: The file's name in errors.
+  ///   - maximumPixelCount: The most pixels, which is at most ``maximumPixelCount``.
   /// - Returns: The pixels and the EXIF orientation.
   /// - Throws: ``ImageError`` if the file is empty, damaged, too large, or of another format.
-  public static func decode(_ bytes: UnsafeRawBufferPointer, name: String) throws -> Result {
+  public static func decode(
+    _ bytes: UnsafeRawBufferPointer, name: String, maximumPixelCount: Int = maximumPixelCount
+  ) throws -> Result {
     switch format(bytes) {
-    case .png: try PNGDecoder.decode(bytes, name: name)
-    case .jpeg: try JPEGDecoder.decode(bytes, name: name)
+    case .png: try PNGDecoder.decode(bytes, name: name, maximumPixelCount: maximumPixelCount)
+    case .jpeg: try JPEGDecoder.decode(bytes, name: name, maximumPixelCount: maximumPixelCount)
     case nil:
       throw ImageError(
         bytes.isEmpty
@@ -54,8 +57,8 @@ public enum ImageDecoder {
 
   /// Refuses an image by its declared size.
   ///
-  /// - Throws: ``ImageError`` if it has no pixels or more than ``maximumPixelCount``.
-  static func requireSize(height: Int, width: Int, name: String) throws {
+  /// - Throws: ``ImageError`` if it has no pixels or more than `maximumPixelCount`.
+  static func requireSize(height: Int, width: Int, name: String, maximumPixelCount: Int) throws {
     guard height > 0, width > 0 else { throw damaged(name, "it declares no pixels") }
     guard height <= maximumPixelCount / width else {
       throw ImageError(

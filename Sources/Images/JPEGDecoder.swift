@@ -2,7 +2,9 @@ import CTurboJPEG
 
 /// Decodes JPEG files with libjpeg-turbo's TurboJPEG API.
 enum JPEGDecoder {
-  static func decode(_ bytes: UnsafeRawBufferPointer, name: String) throws -> ImageDecoder.Result {
+  static func decode(
+    _ bytes: UnsafeRawBufferPointer, name: String, maximumPixelCount: Int
+  ) throws -> ImageDecoder.Result {
     guard let handle = tjInitDecompress() else { throw ImageDecoder.damaged(name, "no memory for a decoder") }
     defer { tjDestroy(handle) }
     let source = bytes.assumingMemoryBound(to: UInt8.self).baseAddress
@@ -11,7 +13,7 @@ enum JPEGDecoder {
       throw ImageDecoder.damaged(name, reason(handle))
     }
     let (rows, columns) = (Int(height), Int(width))
-    try ImageDecoder.requireSize(height: rows, width: columns, name: name)
+    try ImageDecoder.requireSize(height: rows, width: columns, name: name, maximumPixelCount: maximumPixelCount)
     let isCMYK = [TJCS_CMYK.rawValue, TJCS_YCCK.rawValue].contains(UInt32(bitPattern: colors))
     let valuesPerPixel = isCMYK ? 4 : 3
     var isComplete = false

@@ -2,25 +2,28 @@ import CPNG
 
 /// Decodes PNG files with libpng's simplified API.
 enum PNGDecoder {
-  static func decode(_ bytes: UnsafeRawBufferPointer, name: String) throws -> ImageDecoder.Result {
+  static func decode(
+    _ bytes: UnsafeRawBufferPointer, name: String, maximumPixelCount: Int
+  ) throws -> ImageDecoder.Result {
     var image = png_image()
     image.version = png_uint_32(PNG_IMAGE_VERSION)
     // libpng keeps the address from begin_read to finish_read, for its error handler; `&image` is valid for one call.
     let decoded = try withUnsafeMutablePointer(to: &image) { pointer in
       defer { png_image_free(pointer) }
-      return try decode(bytes, name: name, using: pointer)
+      return try decode(bytes, name: name, maximumPixelCount: maximumPixelCount, using: pointer)
     }
     return ImageDecoder.Result(image: decoded, orientation: orientation(bytes))
   }
 
   private static func decode(
-    _ bytes: UnsafeRawBufferPointer, name: String, using image: UnsafeMutablePointer<png_image>
+    _ bytes: UnsafeRawBufferPointer, name: String, maximumPixelCount: Int,
+    using image: UnsafeMutablePointer<png_image>
   ) throws -> RGBImage {
     guard png_image_begin_read_from_memory(image, bytes.baseAddress, bytes.count) != 0 else {
       throw ImageDecoder.damaged(name, image.pointee.reason)
     }
     let (height, width) = (Int(image.pointee.height), Int(image.pointee.width))
-    try ImageDecoder.requireSize(height: height, width: width, name: name)
+    try ImageDecoder.requireSize(height: height, width: width, name: name, maximumPixelCount: maximumPixelCount)
     image.pointee.format = png_uint_32(PNG_FORMAT_FLAG_COLOR)
     // Without it, 16-bit files would be read as linear, unlike any other program.
     image.pointee.flags |= png_uint_32(PNG_IMAGE_FLAG_16BIT_sRGB)

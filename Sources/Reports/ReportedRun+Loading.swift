@@ -1,6 +1,5 @@
 import Foundation
 import Training
-import Yams
 
 extension ReportedRun {
   /// Reads a run's directory.
@@ -90,12 +89,7 @@ extension ReportedRun {
     _ directory: String, _ checkpoint: Checkpoint?, _ notes: inout [String]
   ) -> [(name: String, value: String)] {
     let text = try? String(contentsOfFile: "\(directory)/config.yaml", encoding: .utf8)
-    if let mapping = text.flatMap({ try? Yams.compose(yaml: $0) })?.mapping {
-      let settings = mapping.compactMap { key, value in
-        key.string.flatMap { name in value.scalar.map { (name: name, value: $0.string) } }
-      }
-      if !settings.isEmpty { return settings }
-    }
+    if let settings = text.flatMap(SettingsFile.settings), !settings.isEmpty { return settings }
     let saved = (checkpoint?.state?.configuration ?? [:]).sorted { $0.key < $1.key }.map {
       (name: $0.key, value: $0.value)
     }

@@ -103,6 +103,14 @@ final class ScriptFixture: Sendable {
       """)
   }
 
+  /// Writes another program of the copy.
+  func replaceProgram(of name: String, _ text: String) throws { try folder.writeScript(name, text) }
+
+  /// Creates a directory in the copy.
+  func makeDirectory(_ name: String) throws {
+    try FileManager.default.createDirectory(atPath: "\(path)/\(name)", withIntermediateDirectories: true)
+  }
+
   /// Writes a file into the copy.
   @discardableResult
   func write(_ name: String, _ text: String) throws -> String { try folder.write(name, text) }

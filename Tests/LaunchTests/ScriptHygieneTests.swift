@@ -5,7 +5,7 @@ import Testing
 @Suite struct ScriptHygieneTests {
   private static let scripts = [
     "setup", "test", "quickstart", "train", "supervise", "fetch-cifar10", "emulate-hosts", "slurm.sbatch", "pbs.sh",
-    "slurm-sweep.sbatch", "emulate-slurm", "install", "package", "docs", "pkg-config-files",
+    "slurm-sweep.sbatch", "emulate-slurm", "install", "package", "docs", "pkg-config-files", "fuzz",
   ]
   private static let shellcheck = try? BuiltProducts.installed("shellcheck")
 

@@ -6,11 +6,17 @@ extension HostFile {
   ///   - isPBSNodeFile: Whether the file is `$PBS_NODEFILE`, where a host named once has one slot. Otherwise a file of bare
   ///     names is treated as one if it names some host twice.
   public init(_ bytes: [UInt8], isPBSNodeFile: Bool = false) {
+    self.init(bytes, isPBSNodeFile: isPBSNodeFile, maximumListCount: SlurmNodeList.maximumCount)
+  }
+
+  /// Reads a host file whose Slurm lists have a limited number of hosts together.
+  package init(_ bytes: [UInt8], isPBSNodeFile: Bool, maximumListCount: Int) {
     guard let lines = readLines(bytes) else { return }
     var entries: [Entry] = []
+    var remaining = maximumListCount
     for (i, line) in lines.enumerated() {
       do {
-        for entry in try HostLine.parse(line, number: i + 1, diagnostics: &diagnostics) {
+        for entry in try HostLine.parse(line, number: i + 1, remaining: &remaining, diagnostics: &diagnostics) {
           entries.append(entry)
           if !formats.contains(entry.format) { formats.append(entry.format) }
           if entry.format != .openMPI { diagnoseFormat(entry, text: line) }
@@ -167,11 +173,12 @@ enum HostLine {
   /// - Parameters:
   ///   - text: The line without its end.
   ///   - number: Its number, from 1.
+  ///   - remaining: The most names that lists may still have.
   ///   - diagnostics: Receives warnings.
   /// - Returns: Its hosts; none if it is blank or a comment.
   /// - Throws: ``Problem`` if the line is invalid in every format.
   static func parse(
-    _ text: String, number: Int, diagnostics: inout [HostFile.Diagnostic]
+    _ text: String, number: Int, remaining: inout Int, diagnostics: inout [HostFile.Diagnostic]
   ) throws(Problem) -> [HostFile.Entry] {
     let words = words(of: text)
     guard let first = words.first else { return [] }
@@ -180,7 +187,7 @@ enum HostLine {
     var slots: Int?
     if SlurmNodeList.isList(first) {
       format = .slurm
-      names = try SlurmNodeList.expand(first)
+      names = try SlurmNodeList.expand(first, remaining: &remaining)
     } else if let (name, count) = try mpichHost(first) {
       format = .mpich
       names = [name]
@@ -261,14 +268,14 @@ enum HostLine {
   /// Refuses names that `mpirun` or `ssh` would misread.
   private static func validate(name: String) throws(Problem) {
     let components = name.split(separator: "@", omittingEmptySubsequences: false)
-    let isAddress = name.contains(":") && name.allSatisfy { $0.isHexDigit || $0 == ":" || $0 == "." || $0 == "%" }
+    let isAddress = name.contains(":") && name.allSatisfy { $0.isASCII && ($0.isHexDigit || ":.%".contains($0)) }
     let isName =
       components.count <= 2
       && components.allSatisfy { component in
         !component.isEmpty && !component.hasPrefix("-") && !component.hasPrefix(".")
           && component.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == ".") || $0 == "_" }
       }
-    guard isAddress || isName, name.count <= 255 else {
+    guard isAddress || isName, name.count <= SlurmNodeList.maximumNameLength else {
       throw Problem("'\(name)' is not a host name; names have letters, digits, '-' and '.'")
     }
     if !isAddress, let host = components.last, host.contains("_") {

@@ -1,7 +1,9 @@
 /// The parser of Slurm's compressed node lists: `node[01-04,07],gpu[1-2]-ib,login`.
 enum SlurmNodeList {
-  /// The maximum number of hosts per list; more is treated as a typing error.
+  /// The usual limit of the hosts in all lists of a file, that of Slurm; more is treated as a typing error.
   static let maximumCount = 65_536
+  /// The most characters of a host name, as in the DNS.
+  static let maximumNameLength = 255
 
   /// Returns whether a word is a list, and not an address in brackets.
   static func isList(_ word: String) -> Bool {
@@ -12,16 +14,24 @@ enum SlurmNodeList {
 
   /// Expands a list.
   ///
-  /// - Parameter list: Names separated by commas, each with any number of `[…]` of numbers and ranges.
+  /// - Parameters:
+  ///   - list: Names separated by commas, each with any number of `[…]` of numbers and ranges.
+  ///   - remaining: The most names that the file may still have, from which those of the list are subtracted.
   /// - Returns: The names, in order, with leading zeros.
-  /// - Throws: `HostLine.Problem` if a bracket or a range is invalid.
-  static func expand(_ list: String) throws(HostLine.Problem) -> [String] {
+  /// - Throws: `HostLine.Problem` if a bracket or a range is invalid, or if there are too many names.
+  static func expand(_ list: String, remaining: inout Int) throws(HostLine.Problem) -> [String] {
     var result: [String] = []
     for item in try split(list) {
-      result += try names(item[...])
-      guard result.count <= maximumCount else {
-        throw HostLine.Problem("\(list) names more than \(maximumCount) hosts; is a range too long?")
+      guard item.count(where: { $0 == "[" }) <= maximumNameLength else {
+        throw HostLine.Problem("\(item.prefix(40))… has too many brackets for a host name; write shorter names")
       }
+      guard let names = try names(item[...], limit: remaining) else {
+        remaining = 0
+        throw HostLine.Problem(
+          "with \(list.prefix(255)), the lists name more hosts than Slurm has; is a range too long?")
+      }
+      remaining -= names.count
+      result += names
     }
     return result
   }
@@ -49,34 +59,36 @@ enum SlurmNodeList {
     return items
   }
 
-  /// Expands the first bracket of a name, then those after it.
-  private static func names(_ item: Substring) throws(HostLine.Problem) -> [String] {
+  /// Expands the first bracket of a name, then those after it; returns `nil` if there are more than `limit` names.
+  private static func names(_ item: Substring, limit: Int) throws(HostLine.Problem) -> [String]? {
+    guard limit > 0 else { return nil }
     guard let open = item.firstIndex(of: "["), let close = item.firstIndex(of: "]"), open < close else {
       return [String(item)]
     }
-    let ends = try names(item[item.index(after: close)...])
+    guard let ends = try names(item[item.index(after: close)...], limit: limit) else { return nil }
     var result: [String] = []
     for range in item[item.index(after: open)..<close].split(separator: ",", omittingEmptySubsequences: false) {
-      for number in try numbers(range, of: item) {
+      guard let numbers = try numbers(range, of: item, limit: (limit - result.count) / ends.count) else { return nil }
+      for number in numbers {
         for end in ends { result.append(item[..<open] + number + end) }
-      }
-      guard result.count <= maximumCount else {
-        throw HostLine.Problem("\(item) names more than \(maximumCount) hosts; is a range too long?")
       }
     }
     return result
   }
 
-  /// Expands `07` or `01-04`.
-  private static func numbers(_ range: Substring, of item: Substring) throws(HostLine.Problem) -> [String] {
+  /// Expands `07` or `01-04`; returns `nil` if there are more than `limit` numbers.
+  private static func numbers(
+    _ range: Substring, of item: Substring, limit: Int
+  ) throws(HostLine.Problem) -> [String]? {
     let bounds = range.split(separator: "-", omittingEmptySubsequences: false)
     guard (1...2).contains(bounds.count), bounds.allSatisfy({ $0.allSatisfy(\.isNumber) }),
       let first = bounds.first.flatMap({ Int($0) }), let last = bounds.last.flatMap({ Int($0) }), first <= last,
-      last - first < maximumCount
+      bounds[0].count <= maximumNameLength
     else {
       throw HostLine.Problem(
         "[\(range)] in \(item) is neither a number nor an ascending range; Slurm writes node[01-04,07]")
     }
+    guard last - first < limit else { return nil }
     let width = bounds[0].count
     return (first...last).map { number in
       let digits = String(number)

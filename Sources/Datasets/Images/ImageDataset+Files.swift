@@ -88,8 +88,14 @@ extension ImageDataset {
   ///
   /// - Throws: ``DatasetError`` if the file cannot be read, is empty, or does not hold whole records.
   static func open(_ path: String, _ kind: DatasetKind) throws -> MappedFile {
-    let file = try MappedFile(path)
-    let byteCount = file.bytes.count
+    try validateSize(MappedFile(path), kind)
+  }
+
+  /// Returns a file after a check of its size.
+  ///
+  /// - Throws: ``DatasetError`` if it is empty or does not hold whole records.
+  package static func validateSize(_ file: MappedFile, _ kind: DatasetKind) throws -> MappedFile {
+    let (path, byteCount) = (file.path, file.bytes.count)
     guard byteCount > 0 else { throw DatasetError("\(path) is empty; fetch it again.") }
     let remainder = byteCount % kind.recordByteCount
     guard remainder == 0 else {
@@ -108,8 +114,12 @@ extension ImageDataset {
   /// - Parameter path: A text file in UTF-8.
   /// - Returns: The names in the order of the lines; `nil` if the file cannot be read.
   package static func readClassNames(_ path: String) -> [String]? {
-    guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { return nil }
-    return text.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }
+    (try? String(contentsOfFile: path, encoding: .utf8)).map(classNames(in:))
+  }
+
+  /// Returns the class names of a text with one name per line.
+  package static func classNames(in text: String) -> [String] {
+    text.split(whereSeparator: \.isNewline).map { $0.trimmingCharacters(in: .whitespaces) }
       .filter { !$0.isEmpty }
   }
 

@@ -27,7 +27,7 @@ extension ImageDataset {
     }
 
     /// Creates the concatenation of files, each of whole records.
-    init(kind: DatasetKind, files: [MappedFile]) {
+    package init(kind: DatasetKind, files: [MappedFile]) {
       var ends: [Int] = []
       for file in files { ends.append((ends.last ?? 0) + file.bytes.count / kind.recordByteCount) }
       self.init(kind, .files(files, ends: ends), first: 0, count: ends.last ?? 0)
@@ -142,7 +142,7 @@ extension ImageDataset {
     /// Takes 0.02 to 0.03 s for the real dataset if it is in the page cache; otherwise it reads the files.
     ///
     /// - Throws: ``DatasetError`` for the first label that is too large.
-    func validateLabels() throws {
+    package func validateLabels() throws {
       guard case .files(let files, _) = storage else { return }
       for file in files {
         for record in 0..<file.bytes.count / kind.recordByteCount {

@@ -1,17 +1,30 @@
 import Glibc
 
 /// A memory-mapped file, of which only the pages that are read are loaded.
-final class MappedFile: @unchecked Sendable {
+package final class MappedFile: @unchecked Sendable {
   /// The path of the file.
   let path: String
   /// The content of the file.
   let bytes: UnsafeRawBufferPointer
+  private let isMapped: Bool
+
+  /// Creates a file from its contents in memory.
+  ///
+  /// - Parameters:
+  ///   - bytes: The contents. The caller must keep them until the file and all that use it are gone.
+  ///   - path: The file in messages.
+  package init(borrowing bytes: UnsafeRawBufferPointer, path: String) {
+    self.bytes = bytes
+    self.path = path
+    isMapped = false
+  }
 
   /// Maps a file.
   ///
   /// - Throws: ``DatasetError`` if the file cannot be read.
   init(_ path: String) throws {
     self.path = path
+    isMapped = true
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     defer { if descriptor >= 0 { close(descriptor) } }
     var information = stat()
@@ -32,7 +45,7 @@ final class MappedFile: @unchecked Sendable {
   }
 
   deinit {
-    if let start = bytes.baseAddress {
+    if isMapped, let start = bytes.baseAddress {
       MappedRegions.remove(bytes)
       munmap(UnsafeMutableRawPointer(mutating: start), bytes.count)
     }

@@ -50,7 +50,13 @@ extension Checkpoint {
   ///
   /// - Throws: ``CheckpointError`` if no supported network has these tensors.
   public func configuration() throws -> WideResNetConfiguration {
-    let file = try SafetensorsFile(modelPath)
+    try Self.configuration(of: SafetensorsFile(modelPath))
+  }
+
+  /// Returns the family and size of the network of a file's tensors.
+  ///
+  /// - Throws: ``CheckpointError`` if no supported network has these tensors.
+  package static func configuration(of file: SafetensorsFile) throws -> WideResNetConfiguration {
     var blocks = 0
     while file["groups.0.blocks.\(blocks).conv1.weight"] != nil { blocks += 1 }
     var kernelSizes: [Int] = []
@@ -68,18 +74,21 @@ extension Checkpoint {
         classCount: head.shape[0])
     else {
       throw CheckpointError(
-        .bad, "\(modelPath) is not a Wide ResNet of Trax or of the paper; its tensors have other names or shapes.")
+        .bad, "\(file.path) is not a Wide ResNet of Trax or of the paper; its tensors have other names or shapes.")
     }
     return configuration
   }
 }
 
 /// Tensors of a model matched with a file's, all checked before any is copied.
-struct TensorMatches {
+package struct TensorMatches {
   private let file: SafetensorsFile
   private let pairs: [(tensor: FileTensor, entry: SafetensorsFile.Entry)]
 
-  init(_ tensors: [FileTensor], in file: SafetensorsFile, optional: Set<String>) throws {
+  /// Matches all tensors.
+  ///
+  /// - Throws: ``CheckpointError`` if one is missing and not `optional`, unknown, or has another shape or type.
+  package init(_ tensors: [FileTensor], in file: SafetensorsFile, optional: Set<String>) throws {
     self.file = file
     let entries = Dictionary(uniqueKeysWithValues: file.entries.map { ($0.name, $0) })
     var pairs: [(FileTensor, SafetensorsFile.Entry)] = []
@@ -106,7 +115,8 @@ struct TensorMatches {
     self.pairs = pairs
   }
 
-  func copy() {
+  /// Copies the file's numbers into the model.
+  package func copy() {
     for (tensor, entry) in pairs { file.withBytes(of: entry) { tensor.copy(from: $0) } }
   }
 

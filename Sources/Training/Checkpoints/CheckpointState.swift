@@ -4,7 +4,7 @@ import Foundation
 ///
 /// The digest is computed over the file's bytes with zeros in its own place, so any other byte that changes is found, also
 /// one that JSON ignores.
-enum CheckpointState {
+package enum CheckpointState {
   /// The layout that this program writes.
   static let formatVersion = 2
 
@@ -18,9 +18,15 @@ enum CheckpointState {
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     var state = state
     state.digest = blankDigest
-    var data = try encoder.encode(state)
-    if let place = data.range(of: key(blankDigest)) { data.replaceSubrange(place, with: key(digest(of: data))) }
-    return data
+    return sealed(try encoder.encode(state))
+  }
+
+  /// Returns the contents of `state.json` with their digest in place of zeros; unchanged if there are no zeros.
+  package static func sealed(_ data: Data) -> Data {
+    guard let place = data.range(of: key(blankDigest)) else { return data }
+    var sealed = data
+    sealed.replaceSubrange(place, with: key(digest(of: data)))
+    return sealed
   }
 
   /// Parses and verifies `state.json`.
@@ -30,7 +36,7 @@ enum CheckpointState {
   ///   - path: The checkpoint's directory.
   /// - Returns: The state.
   /// - Throws: ``CheckpointError`` if it is damaged, of another version, or contradicts itself.
-  static func decode(_ data: Data, of path: String) throws -> Checkpoint.State {
+  package static func decode(_ data: Data, of path: String) throws -> Checkpoint.State {
     func bad(_ what: String) -> CheckpointError {
       CheckpointError(.bad, "\(path)/\(Checkpoint.stateFile) is damaged: \(what); use an older checkpoint.")
     }

@@ -37,14 +37,23 @@ public struct SafetensorsFile {
   ///
   /// - Throws: ``CheckpointError`` with the file and the defect.
   public init(_ path: String) throws {
+    guard let data = try? Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe) else {
+      throw CheckpointError(.bad, "\(path) cannot be read; is the path right?")
+    }
+    try self.init(data, path: path)
+  }
+
+  /// Checks the header of a file's contents.
+  ///
+  /// - Parameters:
+  ///   - data: The contents.
+  ///   - path: The file in messages.
+  /// - Throws: ``CheckpointError`` with the file and the defect.
+  package init(_ data: Data, path: String) throws {
     func bad(_ defect: String) -> CheckpointError {
       CheckpointError(.bad, "\(path) is not a valid safetensors file: \(defect); copy or save it again.")
     }
-    do {
-      data = try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)
-    } catch {
-      throw CheckpointError(.bad, "\(path) cannot be read; is the path right?")
-    }
+    self.data = data
     guard data.count >= 8 else { throw bad("it is shorter than 8 bytes") }
     let length = data.withUnsafeBytes { UInt64(littleEndian: $0.loadUnaligned(as: UInt64.self)) }
     guard length <= Self.maximumHeaderByteCount else {
@@ -55,7 +64,7 @@ public struct SafetensorsFile {
     }
     dataStart = 8 + Int(length)
     do {
-      entries = try Self.entries([UInt8](data[8..<dataStart]), dataCount: data.count - dataStart)
+      entries = try Self.entries([UInt8](data.dropFirst(8).prefix(Int(length))), dataCount: data.count - dataStart)
     } catch let defect as StrictJSON.Defect {
       throw bad(defect.description)
     }
@@ -66,7 +75,7 @@ public struct SafetensorsFile {
   public subscript(name: String) -> Entry? { entries.first { $0.name == name } }
 
   /// Calls `body` with the bytes of a tensor.
-  func withBytes<Result>(
+  package func withBytes<Result>(
     of entry: Entry, _ body: (UnsafeRawBufferPointer) throws -> Result
   ) rethrows -> Result {
     try data.withUnsafeBytes {

@@ -27,8 +27,11 @@ package final class MetricLog {
   /// - Throws: ``CheckpointError`` if the file cannot be written.
   package init(_ path: String, keepingStepsThrough completedSteps: Int, evaluationLineCount: Int = 1) throws {
     if completedSteps > 0 {
-      (evaluatedStep, damagedLineCount) = try Self.truncate(
-        path, afterStep: completedSteps, evaluationLineCount: evaluationLineCount)
+      if let data = FileManager.default.contents(atPath: path) {
+        let repair = Repair(data, keepingStepsThrough: completedSteps, evaluationLineCount: evaluationLineCount)
+        (evaluatedStep, damagedLineCount) = (repair.evaluatedStep, repair.damagedLineCount)
+        try Self.replace(path, with: repair.contents)
+      }
     }
     self.path = path
     file = try LogFile(path, completedSteps > 0 ? .appending : .replacing)
@@ -121,48 +124,56 @@ package final class MetricLog {
     }
   }
 
-  /// Rewrites the file, if it exists, without the lines of later steps and damaged lines.
+  /// Replaces the file.
+  private static func replace(_ path: String, with contents: Data) throws {
+    let temporary = path + ".tmp"
+    let file = try OutputFile(temporary, .new)
+    try contents.withUnsafeBytes { try file.write($0) }
+    try file.close()
+    try OutputFile.rename(temporary, to: path)
+  }
+
+  /// The contents of a log without the lines of later steps and damaged lines.
   ///
   /// It compares bytes, because one that is not UTF-8 must not hide the lines beside it.
-  ///
-  /// - Returns: The last step whose evaluation is kept, or 0; and the number of damaged lines.
-  private static func truncate(
-    _ path: String, afterStep completedSteps: Int, evaluationLineCount: Int
-  ) throws -> (evaluatedStep: Int, damagedLineCount: Int) {
-    guard let data = FileManager.default.contents(atPath: path) else { return (0, 0) }
-    struct Line: Decodable {
+  package struct Repair {
+    /// The lines that remain.
+    package private(set) var contents = Data()
+    /// The last step whose evaluation remains, or 0.
+    package private(set) var evaluatedStep = 0
+    /// The number of damaged lines.
+    package private(set) var damagedLineCount = 0
+
+    private struct Line: Decodable {
       let kind: String?
       let step: Int
     }
-    var (kept, lastEvaluation) = (Data(), [Data]())
-    var (evaluatedStep, damagedLineCount) = (0, 0)
-    let whole = data.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast()
-    for line in whole {
-      guard String(validating: line, as: UTF8.self) != nil,
-        let decoded = try? JSONDecoder().decode(Line.self, from: Data(line))
-      else {
-        damagedLineCount += 1
-        continue
+
+    /// Selects the lines of a file's contents, as ``MetricLog/init(_:keepingStepsThrough:evaluationLineCount:)`` says.
+    package init(_ data: Data, keepingStepsThrough completedSteps: Int, evaluationLineCount: Int) {
+      var lastEvaluation: [Data] = []
+      let whole = data.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast()
+      for line in whole {
+        guard String(validating: line, as: UTF8.self) != nil,
+          let decoded = try? JSONDecoder().decode(Line.self, from: Data(line))
+        else {
+          damagedLineCount += 1
+          continue
+        }
+        guard decoded.step <= completedSteps else { continue }
+        let bytes = line + [UInt8(ascii: "\n")]
+        if decoded.kind == "eval", decoded.step == completedSteps {
+          lastEvaluation.append(bytes)
+          continue
+        }
+        if decoded.kind == "eval" { evaluatedStep = max(evaluatedStep, decoded.step) }
+        contents += bytes
       }
-      guard decoded.step <= completedSteps else { continue }
-      let bytes = line + [UInt8(ascii: "\n")]
-      if decoded.kind == "eval", decoded.step == completedSteps {
-        lastEvaluation.append(bytes)
-        continue
+      // They are the last lines that are kept.
+      if !lastEvaluation.isEmpty, lastEvaluation.count >= evaluationLineCount {
+        evaluatedStep = completedSteps
+        for bytes in lastEvaluation { contents += bytes }
       }
-      if decoded.kind == "eval" { evaluatedStep = max(evaluatedStep, decoded.step) }
-      kept += bytes
     }
-    // They are the last lines that are kept.
-    if !lastEvaluation.isEmpty, lastEvaluation.count >= evaluationLineCount {
-      evaluatedStep = completedSteps
-      for bytes in lastEvaluation { kept += bytes }
-    }
-    let temporary = path + ".tmp"
-    let file = try OutputFile(temporary, .new)
-    try kept.withUnsafeBytes { try file.write($0) }
-    try file.close()
-    try OutputFile.rename(temporary, to: path)
-    return (evaluatedStep, damagedLineCount)
   }
 }

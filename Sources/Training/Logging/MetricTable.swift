@@ -1,7 +1,7 @@
 import Foundation
 
 /// The log `metrics.csv`: the contents of `metrics.jsonl` as a table, one row per step and per evaluation.
-final class MetricTable {
+package final class MetricTable {
   /// The columns, named like the fields of `metrics.jsonl`.
   private static let columns = [
     "kind", "step", "loss", "learning_rate", "images_per_second", "gradient_norm", "compute_seconds",
@@ -36,7 +36,7 @@ final class MetricTable {
   /// Returns the row of a line, with an empty cell for every field that the line has not or is `null`.
   ///
   /// The numbers are those of the log, character by character. No value of the log contains a comma.
-  private static func row(_ line: Data) -> String {
+  package static func row(_ line: Data) -> String {
     let text = String(decoding: line, as: UTF8.self).filter { !"{}\n".contains($0) }
     var values: [Substring: Substring] = [:]
     for member in text.split(separator: ",") {

@@ -31,7 +31,7 @@ struct ConfigurationReport {
       let (value, origin) = valueAndOrigin(flag.name, values)
       let setting: String
       if let value {
-        setting = try ConfigurationFile.render([(flag.name, value)]).split(separator: "\n").joined(separator: "\n")
+        setting = try SettingsFile.render([(flag.name, value)]).split(separator: "\n").joined(separator: "\n")
       } else {
         setting = "\(flag.name): null"
       }

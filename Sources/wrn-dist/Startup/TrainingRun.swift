@@ -229,7 +229,7 @@ struct TrainingRun {
     if !isInside { try tracePath.map(TraceSession.check) }
     let output = try OutputDirectory(creating: configuration.outputDirectory, lease: lease)
     if isInside { try tracePath.map(TraceSession.check) }
-    try output.write(ConfigurationFile.render(configuration.settings), to: "config.yaml")
+    try output.write(SettingsFile.render(configuration.settings), to: "config.yaml")
     if let whitening { try SafetensorsWriter.write(whitening, to: output.path(WhiteningFile.name)) }
     console.write(source.description)
     return try RunLogger(

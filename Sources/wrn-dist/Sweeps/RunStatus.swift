@@ -1,7 +1,6 @@
 import Foundation
 import Reports
 import Training
-import Yams
 
 /// The state of a run, read from its directory, also while another process trains it.
 struct RunStatus: Encodable {
@@ -74,14 +73,9 @@ struct RunStatus: Encodable {
 
   /// The settings in `config.yaml` by name; empty if there is none.
   static func settings(_ directory: String) -> [String: String] {
-    guard let text = try? String(contentsOfFile: "\(directory)/config.yaml", encoding: .utf8),
-      let mapping = (try? Yams.compose(yaml: text))?.mapping
-    else { return [:] }
-    var result: [String: String] = [:]
-    for (key, value) in mapping {
-      if let name = key.scalar?.string, let text = value.scalar?.string { result[name] = text }
-    }
-    return result
+    let text = try? String(contentsOfFile: "\(directory)/config.yaml", encoding: .utf8)
+    let settings = text.flatMap(SettingsFile.settings) ?? []
+    return Dictionary(settings.map { ($0.name, $0.value) }) { _, last in last }
   }
 
   private mutating func readMetrics(batchSize: Int) {
