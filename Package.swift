@@ -106,11 +106,14 @@ let program: [Target] = [
     swiftSettings: strict)
 ]
 
-// Linked under malloc's names, so that a program which depends on it counts its own allocations.
+// Linked under malloc's names, so that a program which depends on it counts its own allocations. A sanitizer has a malloc
+// of its own, so the programs of launch/test --sanitize count none.
 let countedFunctions = [
   "malloc", "calloc", "realloc", "memalign", "aligned_alloc", "posix_memalign",
 ]
-let defineSymbols = countedFunctions.flatMap { ["-Xlinker", "--defsym=\($0)=counted_\($0)"] }
+let defineSymbols =
+  Context.environment["WRN_SANITIZE"] == nil
+  ? countedFunctions.flatMap { ["-Xlinker", "--defsym=\($0)=counted_\($0)"] } : []
 
 // Only launch/fuzz builds it: its main function is that of libFuzzer, which an ordinary build does not link.
 let fuzzer: [Target] =

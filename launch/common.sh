@@ -160,7 +160,7 @@ run_variables() {
   for variable in CIFAR10_DIR CIFAR100_DIR $(compgen -e WRN_ || true) OPENBLAS_CORETYPE; do
     case $variable in
       WRN_FLAGS | WRN_INTERFACE | WRN_RESTARTS | WRN_RESTART_SECONDS | WRN_ROOT | WRN_RUN | WRN_SKIP_BUILD) ;;
-      WRN_WARNINGS_AS_ERRORS | WRN_FUZZ) ;;
+      WRN_FUZZ | WRN_SANITIZE | WRN_WARNINGS_AS_ERRORS) ;;
       *) if [ -n "${!variable:-}" ]; then echo "$variable"; fi ;;
     esac
   done

@@ -1,6 +1,7 @@
 import Foundation
 import Models
 import Support
+import Synchronization
 import Tensors
 import Testing
 
@@ -64,16 +65,21 @@ import Testing
         usleep(1000)
       }
     }
+    // Creates the variable outside of the handler.
+    HeldWorker.state.store(0, ordering: .sequentiallyConsistent)
     signal(SIGUSR2) { _ in
-      HeldWorker.state[0] = HeldWorker.held
-      while HeldWorker.state[0] != HeldWorker.released { usleep(1000) }
+      // The thread may be between a system call and its look at errno, which usleep sets.
+      let code = errno
+      HeldWorker.state.store(HeldWorker.held, ordering: .sequentiallyConsistent)
+      while HeldWorker.state.load(ordering: .sequentiallyConsistent) != HeldWorker.released { usleep(1000) }
+      errno = code
     }
     pthread_kill(threads.pointer[1], SIGUSR2)
-    while HeldWorker.state[0] != HeldWorker.held { usleep(1000) }
+    while HeldWorker.state.load(ordering: .sequentiallyConsistent) != HeldWorker.held { usleep(1000) }
     let workers = AlignedBuffer<Int>(count: 8)
     pool.parallelFor(8, with: workers) { workers, item, worker in workers.pointer[item] = 10 + worker }
     #expect(workers.elements.allSatisfy { $0 == 10 }, "worker 0 computed every item")
-    HeldWorker.state[0] = HeldWorker.released
+    HeldWorker.state.store(HeldWorker.released, ordering: .sequentiallyConsistent)
   }
 
   /// Flush-to-zero is inherited by new threads; a library that was linked with -ffast-math sets it.
@@ -109,9 +115,5 @@ import Testing
 private enum HeldWorker {
   static let held: Int32 = 1
   static let released: Int32 = 2
-  nonisolated(unsafe) static let state: UnsafeMutablePointer<Int32> = {
-    let state = UnsafeMutablePointer<Int32>.allocate(capacity: 1)
-    state.initialize(to: 0)
-    return state
-  }()
+  static let state = Atomic<Int32>(0)
 }

@@ -47,6 +47,7 @@ public struct MPIRun: Sendable {
   public func run(whileRunning: (pid_t) throws -> Void = { _ in }) throws -> ProcessRun.Output {
     let program =
       executable.contains("/") ? executable : try BuiltProducts.executable(executable)
+    let timeout = timeout * Sanitizer.timeFactor
     var words = ["-np", "\(ranks)"] + placement
     words += ["--timeout", "\(timeout.components.seconds)"] + options + [program] + arguments
     let job = ProcessRun(

@@ -67,7 +67,7 @@ public struct ProcessRun: Sendable {
       waitpid(child, &status, 0)
       throw error
     }
-    let deadline = ContinuousClock.now + limit
+    let deadline = ContinuousClock.now + limit * Sanitizer.timeFactor
     while true {
       let ended = waitpid(child, &status, WNOHANG)
       if ended == child { break }

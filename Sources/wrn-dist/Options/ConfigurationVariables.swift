@@ -5,8 +5,8 @@ enum ConfigurationVariables {
   /// The variables with another meaning, which no flag may shadow; `docs/training.md` explains them.
   static let reserved: Set = [
     "WRN_ALLOW_FAULTS", "WRN_CIFAR10", "WRN_END_TIME", "WRN_FAULT", "WRN_FLAGS", "WRN_INTERFACE", "WRN_ISA",
-    "WRN_RANKS_PER_HOST", "WRN_RESTARTS", "WRN_RESTART_SECONDS", "WRN_ROOT", "WRN_RUN", "WRN_SKIP_BUILD",
-    "WRN_TEST_NO_PROGRESS", "WRN_TEST_WRONG_KERNEL", "WRN_WARNINGS_AS_ERRORS", "WRN_FUZZ",
+    "WRN_FUZZ", "WRN_RANKS_PER_HOST", "WRN_RESTARTS", "WRN_RESTART_SECONDS", "WRN_ROOT", "WRN_RUN", "WRN_SANITIZE",
+    "WRN_SKIP_BUILD", "WRN_TEST_NO_PROGRESS", "WRN_TEST_WRONG_KERNEL", "WRN_WARNINGS_AS_ERRORS",
   ]
 
   /// Returns the flags that variables set, in the order of `--help`; an empty variable counts as unset.
