@@ -58,7 +58,8 @@ struct SweepLauncher {
   /// A warning about missing programs, without which runs still train; `nil` if none is missing.
   var warning: String? {
     let programs = [
-      ("setpriv", true, "runs continue if the sweep is killed"), ("taskset", jobs > 1, "runs at once use the same cores"),
+      ("setpriv", true, "runs continue if the sweep is killed"),
+      ("taskset", jobs > 1, "runs at once use the same cores"),
     ]
     let missing = programs.filter { name, isUsed, _ in isUsed && !Self.isInstalled(name) }
     guard !missing.isEmpty else { return nil }
