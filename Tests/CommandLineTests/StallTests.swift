@@ -34,6 +34,23 @@ import Testing
     try Job(folder, ["inspect", "run"]).succeed()
   }
 
+  /// A rank that is stopped before MPI has started, when no watchdog is connected.
+  @Test(arguments: [(2, 0), (3, 1)])
+  func aRankThatDoesNotStart(ranks: Int, stopped: Int) throws {
+    let folder = try TemporaryDirectory()
+    let script = "[ \"$OMPI_COMM_WORLD_RANK\" != \(stopped) ] || kill -STOP $$; exec \"$@\""
+    let program = try BuiltProducts.executable("wrn-dist")
+    let flags = Job.training(folder, output: "run", ["--steps", "3", "--stall-timeout", "3"]).arguments
+    var job = MPIRun(ranks: ranks, "/bin/bash", ["-c", script, "rank", program] + flags)
+    job.workingFolder = folder.path
+    let output = try job.run()
+    #expect(output.exitCode == 69, "\(output.standardError)")
+    #expect(output.errorLines.count == 1)
+    let line = output.errorLines.first ?? ""
+    #expect(line.contains("not all ranks have started after 3 s (--stall-timeout)"), "\(output.standardError)")
+    #expect(line.hasPrefix("[rank \(stopped == 0 ? 1 : 0) on "), "\(line)")
+  }
+
   /// A rank that is stopped for a shorter time than the limit has no effect but a warning.
   @Test func aShortStopIsHarmless() throws {
     let folder = try TemporaryDirectory()

@@ -37,11 +37,13 @@ struct TrainCommand: ParsableCommand {
     }
     let fault = try FaultInjection(environment: ProcessInfo.processInfo.environment)
     let stop = StopSignals.install()
+    let start = try StartLimit(seconds: configuration.stallTimeout)
     try RankSession.run(progress: configuration.progress) { communicator in
       try RunConsistency.requireEqualPrograms(on: communicator)
       try RunConsistency.requireEqualFlags(configuration, options, on: communicator)
       let watchdog = try StallWatch.start(configuration, communicator)
       defer { watchdog?.stop() }
+      start.reach()
       let threads = try ThreadBudget(communicator)
       let selection = try EngineSelection(configuration.engine, communicator)
       let threadCount = try RankSession.collectively(communicator) {
