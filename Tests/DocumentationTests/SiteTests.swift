@@ -74,7 +74,7 @@ import Testing
   @Test(arguments: ["absent.md", "training.md#no-such-heading", "../Sources/Absent.swift"])
   func aWrongLinkIsAnError(target: String) throws {
     let folder = try Self.copy()
-    try folder.write("docs/recipes.md", "# Recipes\n\nSee [this](\(target)).\n")
+    try folder.write("docs/recipes.md", folder.read("docs/recipes.md") + "\nSee [this](\(target)).\n")
     let output = try ProcessRun(
       "\(folder.path)/docs/site/catalog", ["\(folder.path)/catalog", "\(folder.path)/reference"]
     ).run()
@@ -85,12 +85,13 @@ import Testing
   @Test func codeIsNotRewritten() throws {
     let folder = try Self.copy()
     let code = "```swift\nlet x = [a](absent.md)\n```\n"
-    try folder.write("docs/recipes.md", "# Recipes\n\nSee [that](training.md#exit-codes).\n\n\(code)")
+    let text = folder.read("docs/recipes.md") + "\nSee [that](training.md#exit-codes).\n\n\(code)"
+    try folder.write("docs/recipes.md", text)
     let output = try ProcessRun(
       "\(folder.path)/docs/site/catalog", ["\(folder.path)/catalog", "\(folder.path)/reference"]
     ).run()
     #expect(output.exitCode == 0, "\(output.standardError)")
-    #expect(folder.read("catalog/recipes.md") == "# Recipes\n\nSee [that](doc:training#Exit-codes).\n\n\(code)")
+    #expect(folder.read("catalog/recipes.md").hasSuffix("\nSee [that](doc:training#Exit-codes).\n\n\(code)"))
   }
 
   /// Nor is a file.
