@@ -33,7 +33,7 @@ import Testing
   func theTimeToTheEndIsReported() throws {
     let output = try chaos(["--runs", "0", "--flips", "0", "--ends", "1", "--hosts", "no"])
     #expect(output.exitCode == 0, "\(output.standardError)")
-    for fault in ["kill rank", "stop rank", "kill mpirun"] {
+    for fault in ["dead rank", "stopped rank", "dead mpirun"] {
       #expect(output.standardOutput.contains("| \(fault) | "), "\(output.standardOutput)")
     }
   }
