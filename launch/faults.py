@@ -101,15 +101,14 @@ class Disk:
 
     def fill(self, seconds: float) -> None:
         filler = self.path / "filler"
-        with open(filler, "wb") as file:
-            try:
+        try:
+            with open(filler, "wb", buffering=0) as file:
                 while True:
                     file.write(bytes(1 << 16))
-                    file.flush()
-            except OSError:
-                pass
+        except OSError:
+            pass  # The disk is full.
         time.sleep(seconds)
-        filler.unlink()
+        filler.unlink(missing_ok=True)
 
 
 def strike(kind: str, job: Job, disk: Disk, dice: random.Random) -> bool:
