@@ -28,10 +28,12 @@ class Job:
 
     @property
     def has_ended(self) -> bool:
+        """Whether the command itself has ended."""
         return self.process.poll() is not None
 
     @property
     def text(self) -> str:
+        """What the command and its processes have printed so far."""
         return self.output.read_text(errors="replace")
 
     def processes(self, role: str | None = None) -> list[int]:
@@ -62,6 +64,7 @@ class Job:
             return TIMED_OUT
 
     def kill_all(self) -> None:
+        """Kills every process of the job."""
         for process in self.processes():
             send(process, signal.SIGKILL)
 
@@ -75,6 +78,7 @@ class Job:
 
 
 def send(process: int, number: signal.Signals) -> bool:
+    """Sends a signal; returns False if the process has ended."""
     try:
         os.kill(process, number)
         return True
@@ -90,16 +94,19 @@ class Disk:
     is_mounted: bool = False
 
     def mount(self) -> None:
+        """Makes the directory, and mounts 24 MiB of memory there if this process may."""
         self.path.mkdir()
         if os.geteuid() == 0:
             words = ["mount", "-t", "tmpfs", "-o", "size=24m", "chaos", str(self.path)]
             self.is_mounted = subprocess.run(words, capture_output=True).returncode == 0
 
     def unmount(self) -> None:
+        """Unmounts it, also while files are open."""
         if os.path.ismount(self.path):
             subprocess.run(["umount", "--lazy", str(self.path)], capture_output=True)
 
     def fill(self, seconds: float) -> None:
+        """Leaves no byte free for some seconds."""
         filler = self.path / "filler"
         try:
             with open(filler, "wb", buffering=0) as file:

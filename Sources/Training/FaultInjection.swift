@@ -91,6 +91,12 @@ public struct FaultInjection: Sendable, Hashable {
     guard rank == 0 || moment != .writing && ![.enospc, .eio, .crash].contains(act) else {
       throw Refused("WRN_FAULT=\(text) would never occur, because rank 0 writes all checkpoints; use rank=0.")
     }
+    let directory = once.map { file in file.lastIndex(of: "/").map { String(file[...$0]) } ?? "." }
+    guard directory.map({ access($0, W_OK) == 0 }) ?? true else {
+      throw Refused(
+        "WRN_FAULT=\(text) would never occur, because the file of once cannot be created; name one in a directory that "
+          + "can be written.")
+    }
   }
 
   private static func pair(_ setting: Substring) -> (name: String, value: String)? {

@@ -45,8 +45,10 @@ import Testing
     job.workingFolder = folder.path
     let output = try job.run()
     #expect(output.exitCode == 69, "\(output.standardError)")
-    #expect(output.errorLines.count == 1)
-    let line = output.errorLines.first ?? ""
+    // Open MPI may print an error of the rank that it continues to end it.
+    let lines = output.errorLines.filter { $0.hasPrefix("[rank ") || $0.hasPrefix("wrn-dist: ") }
+    #expect(lines.count == 1, "\(output.standardError)")
+    let line = lines.first ?? ""
     #expect(line.contains("not all ranks have started after 3 s (--stall-timeout)"), "\(output.standardError)")
     #expect(line.hasPrefix("[rank \(stopped == 0 ? 1 : 0) on "), "\(line)")
   }

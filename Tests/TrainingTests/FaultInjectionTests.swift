@@ -16,6 +16,7 @@ import Training
     ("rank=1,step=1,act=enospc", "rank 0 writes all checkpoints"),
     ("rank=2,step=1,act=eio", "rank 0 writes all checkpoints"),
     ("rank=1,step=1,act=crash-at=rename", "rank 0 writes all checkpoints"),
+    ("step=1,act=kill,once=/no/such/directory/struck", "the file of once cannot be created"),
   ])
   func thoseThatWouldNeverOccur(text: String, words: String) {
     let error = #expect(throws: FaultInjection.Refused.self) { try fault(text) }
@@ -25,6 +26,7 @@ import Training
 
   @Test(arguments: [
     "step=1,phase=write,act=slow", "step=1,act=enospc", "rank=0,step=1,act=eio", "step=1,act=crash-at=rename",
+    "step=1,act=kill,once=struck", "step=1,act=kill,once=/tmp/struck",
     "rank=1,step=1,act=kill", "rank=1,step=1,phase=checkpoint,act=slow",
   ])
   func allOthers(text: String) throws {

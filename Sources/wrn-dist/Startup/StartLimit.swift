@@ -23,8 +23,8 @@ final class StartLimit: Sendable {
     let host = CPUAffinity.current().hostName
     try SystemThread.start("wrn-start", stackSize: 512 << 10) { [weak self] in
       for _ in 0..<10 * (seconds + min(rank, 20)) {
-        guard let self, !self.isReached.load(ordering: .relaxed) else { return }
         usleep(100_000)
+        guard let self, !self.isReached.load(ordering: .relaxed) else { return }
       }
       StandardError.write(
         "[rank \(rank) on \(host)] error: not all ranks have started after \(seconds) s (--stall-timeout), so a rank is "
