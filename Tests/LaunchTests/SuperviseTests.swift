@@ -117,6 +117,26 @@ import Testing
     #expect(starts.count == 1 && starts[0].hasPrefix("mpirun -np 2 "), "\(starts)")
   }
 
+  /// Several hosts that are lost together are found one by one, and none of these starts has trained a step.
+  @Test func severalHostsAreLostAtTheSameStep() throws {
+    let hosts = try fixture.write("hosts", "a slots=1\nb slots=1\nc slots=1\nd slots=1\n")
+    try stub(#"echo '{"step":7}' >'\#(run)/metrics.jsonl'; [ $start -gt 1 ] || { : >"$FIXTURE/cut"; exit 205; }"#)
+    try fixture.replaceProgram(
+      """
+      #!/bin/bash
+      [ -e "$FIXTURE/cut" ] || exit 0
+      for host in b c d; do
+        grep -q "^$host" "$3" || continue
+        echo "wrn-dist: error: the host file $3, line 2: the host $host cannot be reached (ssh: timeout)." >&2
+        exit 69
+      done
+
+      """)
+    let output = try run(9, ["--hostfile", hosts])
+    #expect(output.exitCode == 0, "\(output.standardOutput)\(output.standardError)")
+    #expect(starts.count == 2 && starts[1].hasPrefix("mpirun -np 1 "), "\(starts)")
+  }
+
   @Test(arguments: [SIGINT, SIGTERM, SIGUSR1])
   func aSignalIsPassedOnAndEndsTheRun(signal: Int32) throws {
     try fixture.stub("mpirun", ScriptFixture.stoppable)

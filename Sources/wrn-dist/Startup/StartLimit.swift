@@ -12,7 +12,8 @@ final class StartLimit: Sendable {
 
   /// Starts a thread that ends the process with exit code 69 after the limit; `mpirun` then ends the other ranks.
   ///
-  /// Rank 0 reports first, and the others only if rank 0 itself does not.
+  /// Rank 0 reports first. The others follow 5 s later, one a second, if rank 0 itself does not: `mpirun` takes more than a
+  /// second to end them, because `SIGTERM` is a stop request for them.
   ///
   /// - Parameter seconds: The limit; 0 for none.
   /// - Throws: `SystemThread.StartError` if the thread cannot be started.
@@ -21,8 +22,9 @@ final class StartLimit: Sendable {
     guard seconds > 0, environment.isLaunchedByMPI else { return }
     let rank = environment.rank ?? 0
     let host = CPUAffinity.current().hostName
+    let delay = rank == 0 ? 0 : 4 + min(rank, 20)
     try SystemThread.start("wrn-start", stackSize: 512 << 10) { [weak self] in
-      for _ in 0..<10 * (seconds + min(rank, 20)) {
+      for _ in 0..<10 * (seconds + delay) {
         usleep(100_000)
         guard let self, !self.isReached.load(ordering: .relaxed) else { return }
       }
