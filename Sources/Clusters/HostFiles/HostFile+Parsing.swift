@@ -124,10 +124,16 @@ extension HostFile {
       // Open MPI adds slots up; a bare line in addition to one with slots adds none.
       if isPBS || entry.slots != nil { hosts[i].slots = (hosts[i].slots ?? 0) + (entry.slots ?? 1) }
       if let maximum = entry.maximumSlots { hosts[i].maximumSlots = max(maximum, hosts[i].maximumSlots ?? 0) }
-      if !isPBS {
-        let total = hosts[i].slots.map { "their slots add up to \($0)" } ?? "the second line has no effect"
+      guard !isPBS else { continue }
+      let twice = "\(entry.name) is also in line \(hosts[i].line); "
+      if let slots = hosts[i].slots, let maximum = hosts[i].maximumSlots, maximum < slots {
         diagnostics.append(
-          Diagnostic(.warning, line: entry.line, "\(entry.name) is also in line \(hosts[i].line); \(total)"))
+          Diagnostic(
+            .fatal, line: entry.line,
+            twice + "their slots add up to \(slots), more than max_slots=\(maximum); raise it or leave a line out"))
+      } else {
+        let total = hosts[i].slots.map { "their slots add up to \($0)" } ?? "the second line has no effect"
+        diagnostics.append(Diagnostic(.warning, line: entry.line, twice + total))
       }
     }
     guard isPBS, let single = hosts.first(where: { $0.slots == 1 }) else { return }

@@ -63,11 +63,13 @@ package enum SettingsFile {
 
   /// Returns the settings of a run's `config.yaml` in the file's order.
   ///
-  /// - Returns: Names and values as they are written; `nil` if the text is not a mapping.
+  /// - Returns: Names and values as they are written; `nil` if the text is not a mapping, or if tags distinguish equal names.
   package static func settings(_ text: String) -> [(name: String, value: String)]? {
-    (try? compose(text))?.mapping?.compactMap { key, value in
+    let settings = (try? compose(text))?.mapping?.compactMap { key, value in
       key.scalar.flatMap { name in value.scalar.map { (name: name.string, value: $0.string) } }
     }
+    guard let settings, Set(settings.map(\.name)).count == settings.count else { return nil }
+    return settings
   }
 
   /// Returns settings as YAML, one per line.
