@@ -14,7 +14,7 @@ public final class ConvolutionTiming {
     public let backward: Double
   }
 
-  private let geometry: ConvolutionGeometry
+  let geometry: ConvolutionGeometry
   private let batchSize: Int
   private let imagesPerMicrobatch: Int
   private let isStem: Bool
@@ -22,7 +22,7 @@ public final class ConvolutionTiming {
   private let y: AlignedBuffer<Float>
   private let gradient: AlignedBuffer<Float>
   private let inputGradient: AlignedBuffer<Float>
-  private let weight: AlignedBuffer<Float>
+  let weight: AlignedBuffer<Float>
   private let coefficients: AlignedBuffer<Float>
   private let parameterGradient: AlignedBuffer<Float>
   private let sums: AlignedBuffer<Double>
@@ -100,7 +100,7 @@ public final class ConvolutionTiming {
   }
 
   /// The microbatches per work item.
-  private func microbatches(_ engine: any ConvolutionEngine) -> MicrobatchRange {
+  func microbatches(_ engine: any ConvolutionEngine) -> MicrobatchRange {
     let count = engine.microbatchesPerWorkItem(
       geometry, imagesPerMicrobatch: imagesPerMicrobatch,
       microbatchCount: batchSize / imagesPerMicrobatch, workerCount: 1)
@@ -120,7 +120,7 @@ public final class ConvolutionTiming {
     }
   }
 
-  private func forward(
+  func forward(
     _ engine: any ConvolutionEngine, _ packed: AlignedBuffer<Float>,
     _ scratch: AlignedBuffer<Float>
   ) {
@@ -134,7 +134,7 @@ public final class ConvolutionTiming {
     }
   }
 
-  private func backward(
+  func backward(
     _ engine: any ConvolutionEngine, _ packed: AlignedBuffer<Float>,
     _ scratch: AlignedBuffer<Float>
   ) {

@@ -238,8 +238,8 @@ public struct KernelMismatch: Error, CustomStringConvertible {
 extension ConvolutionKernelTable {
   /// Returns these kernels with one wrong value in every forward pass, to show that a check finds it.
   public func corruptingOneValue() -> ConvolutionKernelTable {
-    replacing(forward: { [forward] geometry, microbatches, input, packed, bias, output, scratch in
-      forward(geometry, microbatches, input, packed, bias, output, scratch)
+    replacing(forward: { [forward] geometry, microbatches, input, packed, bias, output, scratch, ticks in
+      forward(geometry, microbatches, input, packed, bias, output, scratch, ticks)
       output.activation[0] += 0.01
     })
   }

@@ -11,8 +11,8 @@ public enum KernelBuild {
     ConvolutionKernelTable(
       algorithm: { Algorithm($0).rawValue }, packedWeightCount: packedWeightCount,
       packingTaskCount: packingTaskCount, packWeight: packWeight,
-      preferredImageCount: preferredImageCount, scratchCount: scratchCount, forward: forward, backward: backward,
-      fillDropoutMask: fillDropoutMask)
+      preferredImageCount: preferredImageCount, scratchCount: scratchCount,
+      forward: forward, backward: backward, fillDropoutMask: fillDropoutMask)
   }
 }
 
@@ -35,13 +35,18 @@ private enum Algorithm: String {
 
 private func packedWeightCount(_ g: ConvolutionGeometry) -> Int {
   switch Algorithm(g) {
-  case .winograd: return Winograd.weightMatrixCount * g.inputChannels * g.outputChannels
-  case .polyphase: return Polyphase.weightMatrixCount * g.inputChannels * g.outputChannels
+  case .winograd: return Winograd.weightMatrixCount * matrixStride(g)
+  case .polyphase: return Polyphase.weightMatrixCount * matrixStride(g)
   case .pointwise: return g.weightCount
   case .direct:
     let plan = DirectPlan(g)
     return max(plan.forwardWeightCount, plan.backwardWeightCount)
   }
+}
+
+/// Returns the floats from one matrix of a transformed weight to the next, the same for both directions.
+private func matrixStride(_ g: ConvolutionGeometry) -> Int {
+  PackedWeightLayout(rows: g.inputChannels, columns: g.outputChannels).matrixStride
 }
 
 private func packingTaskCount(_ g: ConvolutionGeometry) -> Int {
@@ -89,24 +94,27 @@ private func scratchCount(_ g: ConvolutionGeometry, _ microbatches: MicrobatchRa
 private func forward(
   _ g: ConvolutionGeometry, _ microbatches: MicrobatchRange, input: ConvolutionInput,
   packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?, output: ConvolutionOutput,
-  scratch: UnsafeMutablePointer<Float>
+  scratch: UnsafeMutablePointer<Float>, ticks: PhaseTicks?
 ) {
   switch Algorithm(g) {
   case .winograd:
     tiledForward(
       by: Winograd.self, g, microbatches, input: input, packed: packed, bias: bias, output: output,
-      scratch: scratch)
+      scratch: scratch, ticks: ticks)
   case .polyphase:
     tiledForward(
       by: Polyphase.self, g, microbatches, input: input, packed: packed, bias: bias, output: output,
-      scratch: scratch)
+      scratch: scratch, ticks: ticks)
   case .pointwise:
-    pointwiseForward(g, microbatches, input: input, packed: packed, bias: bias, output: output, scratch: scratch)
+    pointwiseForward(
+      g, microbatches, input: input, packed: packed, bias: bias, output: output, scratch: scratch,
+      ticks: ticks)
   case .direct:
     for m in 0..<microbatches.microbatchCount {
       directForward(
         g, imageCount: microbatches.images(of: m).count, input: input.microbatch(m, of: microbatches, g),
-        packed: packed, bias: bias, output: output.microbatch(m, of: microbatches, g), scratch: scratch)
+        packed: packed, bias: bias, output: output.microbatch(m, of: microbatches, g), scratch: scratch,
+        ticks: ticks)
     }
   }
 }
@@ -115,28 +123,28 @@ private func backward(
   _ g: ConvolutionGeometry, _ microbatches: MicrobatchRange, input: ConvolutionInput,
   packed: UnsafePointer<Float>, outputGradient: ConvolutionOutputGradient,
   parameterGradient: ConvolutionParameterGradient, inputGradient: ConvolutionInputGradient?,
-  scratch: UnsafeMutablePointer<Float>
+  scratch: UnsafeMutablePointer<Float>, ticks: PhaseTicks?
 ) {
   switch Algorithm(g) {
   case .winograd:
     tiledBackward(
       by: Winograd.self, g, microbatches, input: input, packed: packed, outputGradient: outputGradient,
-      parameterGradient: parameterGradient, inputGradient: inputGradient, scratch: scratch)
+      parameterGradient: parameterGradient, inputGradient: inputGradient, scratch: scratch, ticks: ticks)
   case .polyphase:
     tiledBackward(
       by: Polyphase.self, g, microbatches, input: input, packed: packed, outputGradient: outputGradient,
-      parameterGradient: parameterGradient, inputGradient: inputGradient, scratch: scratch)
+      parameterGradient: parameterGradient, inputGradient: inputGradient, scratch: scratch, ticks: ticks)
   case .pointwise:
     pointwiseBackward(
       g, microbatches, input: input, packed: packed, outputGradient: outputGradient,
-      parameterGradient: parameterGradient, inputGradient: inputGradient, scratch: scratch)
+      parameterGradient: parameterGradient, inputGradient: inputGradient, scratch: scratch, ticks: ticks)
   case .direct:
     for m in 0..<microbatches.microbatchCount {
       directBackward(
         g, imageCount: microbatches.images(of: m).count, input: input.microbatch(m, of: microbatches, g),
         packed: packed, outputGradient: outputGradient.microbatch(m, of: microbatches, g),
         weightGradient: parameterGradient.weight(m), biasGradient: parameterGradient.bias(m, g),
-        inputGradient: inputGradient?.microbatch(m, of: microbatches, g), scratch: scratch)
+        inputGradient: inputGradient?.microbatch(m, of: microbatches, g), scratch: scratch, ticks: ticks)
     }
   }
 }

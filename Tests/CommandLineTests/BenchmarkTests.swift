@@ -1,4 +1,5 @@
 import Foundation
+import Models
 import TestSupport
 import Testing
 
@@ -157,6 +158,68 @@ import Testing
     #expect(abs(last.gflops * last.milliseconds / 1e3 - 4 * 64 * 9 * 128 * 128 * 4 / 1e9) < 1e-9)
   }
 
+  private struct Phases: Decodable {
+    struct Limits: Decodable {
+      let threads: Int
+      let fmaPeakGflops: Double
+      let cacheGigabytesPerSecond: Double
+      let memoryGigabytesPerSecond: Double
+    }
+    struct Phase: Decodable {
+      let shape: String
+      let pass: String
+      let phase: String
+      let threads: Int
+      let occurrences: Int
+      let milliseconds: Double
+      let limit: String
+      let boundShare: Double
+    }
+    let isa: String
+    let limits: [Limits]
+    let phases: [Phase]
+  }
+
+  @Test(.enabled(if: InstructionSet.allCases.contains(where: \.isSupported), "no native kernels on this CPU"))
+  func phases() throws {
+    let report = try lastLine(
+      Phases.self,
+      [
+        "convolution", "--phases", "--depth", "10", "--batch-size", "4", "--microbatches", "2", "--repetitions", "1",
+        "--threads", "2",
+      ])
+    #expect(report.limits.map(\.threads) == [1, 2])
+    let tiled: Set = [
+      "forward packing", "forward input prologue", "forward input transform", "forward products",
+      "forward output transform", "forward epilogue", "backward packing", "backward input prologue",
+      "backward gradient prologue", "backward input transform", "backward gradient transform",
+      "backward window transform",
+      "backward products", "backward weight gradient products", "backward weight gradient transform",
+      "backward output transform", "backward epilogue",
+    ]
+    let winograd = report.phases.filter { $0.shape == "16×16, 32→32" }
+    #expect(Set(winograd.map { "\($0.pass) \($0.phase)" }) == tiled && winograd.count == 2 * tiled.count)
+    // Six distinct shapes and their sum.
+    #expect(Set(report.phases.map(\.shape)).count == 7)
+    for limits in report.limits {
+      #expect(limits.memoryGigabytesPerSecond > 0 && limits.cacheGigabytesPerSecond > 0)
+      let products = try #require(winograd.first { $0.phase == "products" && $0.threads == limits.threads })
+      // 36 products for each of 16 tiles of 4 images, 32 · 32 channels, at 2 operations each.
+      #expect(products.limit == "FMA")
+      let operations = products.milliseconds * products.boundShare * limits.fmaPeakGflops * 1e6
+      #expect(abs(operations / (2 * 36 * 16 * 4 * 32 * 32) - 1) < 1e-9)
+      // x is read from memory once: 4 images of 16 × 16 pixels and 32 channels.
+      let prologue = try #require(winograd.first { $0.phase == "input prologue" && $0.threads == limits.threads })
+      #expect(prologue.limit == "memory")
+      let bytes = prologue.milliseconds * prologue.boundShare * limits.memoryGigabytesPerSecond * 1e6
+      #expect(abs(bytes / (4 * 4 * 16 * 16 * 32) - 1) < 1e-9)
+    }
+    let total = try #require(report.phases.first { $0.shape == "all of a step" && $0.phase == "window transform" })
+    let parts = report.phases.filter { $0.phase == "window transform" && $0.threads == 1 && $0.shape != total.shape }
+    let sum = parts.reduce(0) { $0 + Double($1.occurrences) * $1.milliseconds }
+    #expect(parts.contains { $0.occurrences > 1 } && abs(total.milliseconds / sum - 1) < 1e-9)
+  }
+
   @Test func blasAlone() throws {
     let report = try lastLine(
       Convolutions.self,
@@ -198,6 +261,9 @@ import Testing
     (["convolution", "--widen-factor", "0"], "--widen-factor 0"),
     (["convolution", "--batch-size", "9", "--microbatches", "2"], "--batch-size 9"),
     (["convolution", "--repetitions", "0"], "--repetitions"),
+    (["convolution", "--threads", "2"], "--threads is only for --phases"),
+    (["convolution", "--phases", "--threads", "0"], "--threads must lie between 1 and 1024"),
+    (["convolution", "--phases", "--engine", "blas"], "--phases are those of the native kernels"),
     (["accuracy", "--images", "0"], "--images 0"), (["step", "--steps", "0"], "--steps"),
     (["step", "--bucket-size", "1"], "--bucket-size 1 must lie between 4KiB and 1GiB"),
     (["allreduce"], "mpirun -np 2"),

@@ -45,6 +45,9 @@ struct ConvolutionCase: CustomTestStringConvertible, Sendable {
     // Tile blocks: some rows of an image, several images and a rest, one block in all; channel blocks of 64 + 32 + 16.
     ConvolutionCase(1, size: 32, 16, 32), ConvolutionCase(9, size: 8, 32, 16), ConvolutionCase(3, size: 8, 48, 112),
     ConvolutionCase(3, size: 16, 64, 32), ConvolutionCase(1, size: 4, 80, 16), ConvolutionCase(2, size: 12, 16, 48),
+    // Microkernels of sixteen rows at each distance that has its own, and at another one.
+    ConvolutionCase(5, size: 8, 48, 16), ConvolutionCase(5, size: 8, 64, 16), ConvolutionCase(5, size: 8, 80, 48),
+    ConvolutionCase(5, size: 8, 96, 16), ConvolutionCase(5, size: 8, 112, 16),
     // Polyphase, also with padding on both sides.
     ConvolutionCase(3, size: 16, 32, 64, stride: 2), ConvolutionCase(9, size: 8, 48, 112, stride: 2),
     ConvolutionCase(1, size: 64, 16, 16, stride: 2), ConvolutionCase(2, size: 32, 16, 32, stride: 2, padding: 1),

@@ -28,14 +28,25 @@ import Testing
     }
   }
 
+  @Test func recordingPhasesChangesNoResult() throws {
+    for set in Self.sets {
+      let counts = AlignedBuffer<UInt64>(count: ConvolutionPhase.allCases.count)
+      counts.elements.update(repeating: 0)
+      let recording = NativeConvolutionEngine(set, recording: PhaseTicks(counts.pointer))
+      try KernelSelfCheck.verifyBitwiseEqual(
+        ("plain", try Self.check(NativeConvolutionEngine(set))), ("recording", try Self.check(recording)))
+      for phase in ConvolutionPhase.allCases { #expect(counts.pointer[phase.rawValue] > 0, "\(set), \(phase)") }
+    }
+  }
+
   /// A wrong value among the results of a pass.
   enum Defect: CaseIterable, Sendable { case forward, weightGradient, inputGradient, biasGradient, sums, nan }
 
   /// Returns a table whose functions call the real ones and then corrupt one value.
   private static func broken(_ good: ConvolutionKernelTable, _ defect: Defect) -> ConvolutionKernelTable {
     good.replacing(
-      forward: { geometry, microbatches, input, packed, bias, output, scratch in
-        good.forward(geometry, microbatches, input, packed, bias, output, scratch)
+      forward: { geometry, microbatches, input, packed, bias, output, scratch, ticks in
+        good.forward(geometry, microbatches, input, packed, bias, output, scratch, ticks)
         switch defect {
         case .forward: output.activation[17] += 0.01
         case .nan: output.activation[3] = .nan
@@ -43,8 +54,8 @@ import Testing
         default: break
         }
       },
-      backward: { geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch in
-        good.backward(geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch)
+      backward: { geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch, ticks in
+        good.backward(geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch, ticks)
         switch defect {
         case .weightGradient: parameters.weight(0)[5] *= 1.01
         case .inputGradient: inputGradient?.gradient[9] += 0.01
@@ -91,7 +102,7 @@ import Testing
   /// Returns a table whose functions call the real ones with operands changed as a defect would.
   private static func broken(_ good: ConvolutionKernelTable, _ defect: OperandDefect) -> ConvolutionKernelTable {
     good.replacing(
-      forward: { geometry, microbatches, input, packed, bias, output, scratch in
+      forward: { geometry, microbatches, input, packed, bias, output, scratch, ticks in
         var (input, range) = (input, microbatches)
         switch defect {
         case .coefficientsOfTheFirstMicrobatch:
@@ -103,13 +114,13 @@ import Testing
           output.activation.update(repeating: 0, count: microbatches.imageCount * geometry.outputCount)
         case .dropoutIgnored, .dropoutScaleIgnored, .dropoutOfTheFirstMicrobatch:
           return withDropout(of: input, defect, microbatches, geometry) {
-            good.forward(geometry, range, $0, packed, bias, output, scratch)
+            good.forward(geometry, range, $0, packed, bias, output, scratch, ticks)
           }
         default: break
         }
-        good.forward(geometry, range, input, packed, bias, output, scratch)
+        good.forward(geometry, range, input, packed, bias, output, scratch, ticks)
       },
-      backward: { geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch in
+      backward: { geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch, ticks in
         var (gradient, inputGradient, map) = (gradient, inputGradient, gradient.normalization)
         var (addend, stored) = (gradient.addend, gradient.savedGradient)
         var input = input
@@ -142,7 +153,7 @@ import Testing
         gradient = ConvolutionOutputGradient(
           gradient: gradient.gradient, normalization: map, addend: addend, savedGradient: stored)
         guard defect == .oneDestinationForAllMicrobatches else {
-          good.backward(geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch)
+          good.backward(geometry, microbatches, input, packed, gradient, parameters, inputGradient, scratch, ticks)
           guard defect == .firstReaderIsMasked, let inputGradient, inputGradient.sums == nil else { return }
           return mask(inputGradient.gradient, input, microbatches, geometry)
         }
@@ -152,7 +163,7 @@ import Testing
           good.backward(
             geometry, microbatches, input, packed, gradient,
             ConvolutionParameterGradient(destinations: destinations, hasBias: parameters.hasBias), inputGradient,
-            scratch)
+            scratch, ticks)
         }
       })
   }

@@ -13,11 +13,13 @@ import Tensors
 ///   - bias: K numbers. If `nil`, there is no bias.
 ///   - output: y, `NPQK`; the addend may be y itself.
 ///   - scratch: ``DirectScratch/count`` floats, overwritten.
+///   - ticks: Where the time of each phase is added. If `nil`, it is not measured.
 func directForward(
   _ geometry: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
   packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?, output: ConvolutionOutput,
-  scratch: UnsafeMutablePointer<Float>
+  scratch: UnsafeMutablePointer<Float>, ticks: PhaseTicks?
 ) {
+  var clock = PhaseClock(ticks)
   let g = geometry
   let plan = DirectPlan(g)
   let memory = DirectScratch(plan, at: scratch)
@@ -32,6 +34,7 @@ func directForward(
   for n in 0..<imageCount {
     applyInputPrologue(
       input, offset: n * g.inputCount, into: memory.input, channels: g.inputChannels)
+    clock.lap(.inputPrologue)
     for p in 0..<g.outputHeight {
       PackedGEMM.multiply(
         shape, rows: g.outputWidth, columns: plan.filters,
@@ -41,9 +44,11 @@ func directForward(
     removeChannelPadding(
       memory.product, rows: g.outputHeight * g.outputWidth, from: plan.filters,
       to: g.outputChannels)
+    clock.lap(.products)
     applyOutputEpilogue(
       output, bias: bias, product: memory.product, productRowStride: g.outputWidth * g.outputChannels,
       offset: n * g.outputCount, rows: g.outputHeight, width: g.outputWidth, channels: g.outputChannels)
+    clock.lap(.epilogue)
   }
 }
 
@@ -59,12 +64,14 @@ func directForward(
 ///   - biasGradient: The sum of dY per channel, overwritten. If `nil`, there is no bias.
 ///   - inputGradient: The destination of the input gradient, overwritten. If `nil`, it is not computed.
 ///   - scratch: ``DirectScratch/count`` floats, overwritten.
+///   - ticks: Where the time of each phase is added. If `nil`, it is not measured.
 func directBackward(
   _ geometry: ConvolutionGeometry, imageCount: Int, input: ConvolutionInput,
   packed: UnsafePointer<Float>, outputGradient: ConvolutionOutputGradient,
   weightGradient: UnsafeMutablePointer<Float>, biasGradient: UnsafeMutablePointer<Float>?,
-  inputGradient: ConvolutionInputGradient?, scratch: UnsafeMutablePointer<Float>
+  inputGradient: ConvolutionInputGradient?, scratch: UnsafeMutablePointer<Float>, ticks: PhaseTicks?
 ) {
+  var clock = PhaseClock(ticks)
   let g = geometry
   let plan = DirectPlan(g)
   let memory = DirectScratch(plan, at: scratch)
@@ -77,20 +84,25 @@ func directBackward(
   for n in 0..<imageCount {
     applyInputPrologue(
       input, offset: n * g.inputCount, into: memory.input, channels: g.inputChannels)
+    clock.lap(.inputPrologue)
     applyOutputGradientPrologue(
       outputGradient, offset: n * g.outputCount, into: memory.outputGradient,
       channels: g.outputChannels, biasGradient: biasGradient)
+    clock.lap(.outputGradientPrologue)
     multiplyWeightGradient(plan, memory, into: target, accumulates: n > 0)
+    clock.lap(.weightGradientProducts)
     guard let inputGradient else { continue }
     let isWhole = plan.channels == g.inputChannels
     let offset = n * g.inputCount
     let dZ = isWhole && isPlain(inputGradient, input) ? inputGradient.gradient + offset : memory.product
     multiplyPhases(plan, memory, packed, into: dZ)
     removeChannelPadding(dZ, rows: g.inputHeight * g.inputWidth, from: plan.channels, to: g.inputChannels)
+    clock.lap(.products)
     applyInputGradientEpilogue(
       inputGradient, input: input,
       product: InputGradientProduct(start: dZ, rowStride: g.inputWidth * g.inputChannels), offset: offset,
       rows: g.inputHeight, width: g.inputWidth, channels: g.inputChannels)
+    clock.lap(.epilogue)
   }
   if isPadded {
     removeChannelPadding(target, rows: plan.depth, from: plan.filters, to: g.outputChannels)

@@ -12,11 +12,13 @@ import Tensors
 ///   - bias: K numbers. If `nil`, there is no bias.
 ///   - output: y, `NPQK`; the addend may be y itself.
 ///   - scratch: ``PointwiseScratch/count`` floats, overwritten.
+///   - ticks: Where the time of each phase is added. If `nil`, it is not measured.
 func pointwiseForward(
   _ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange, input: ConvolutionInput,
   packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?, output: ConvolutionOutput,
-  scratch: UnsafeMutablePointer<Float>
+  scratch: UnsafeMutablePointer<Float>, ticks: PhaseTicks?
 ) {
+  var clock = PhaseClock(ticks)
   let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
   let plan = PointwisePlan(geometry, microbatches)
   let memory = PointwiseScratch(plan, at: scratch)
@@ -24,6 +26,7 @@ func pointwiseForward(
   plan.blocking.forEachImageBlock { images in
     plan.blocking.forEachTileBlock(imageCount: images.images.count) { pixels in
       let z = inputMatrix(plan, images, pixels, input, memory)
+      clock.lap(.inputPrologue)
       let rowCount = geometry.outputWidth * filters
       let target =
         output.activation + (images.images.lowerBound * geometry.outputCount + pixels.firstTileRow * rowCount)
@@ -31,6 +34,7 @@ func pointwiseForward(
       // channels took 14 % longer.
       let product = output.addend == UnsafePointer(output.activation) ? memory.product : target
       multiply(pixels: pixels.tiles, z, packed, rows: channels, columns: filters, into: product, pixelStride: filters)
+      clock.lap(.products)
       images.forEachImage { m, n, index in
         applyOutputEpilogue(
           output.microbatch(m, of: microbatches, geometry), bias: bias,
@@ -38,6 +42,7 @@ func pointwiseForward(
           offset: n * geometry.outputCount + pixels.firstTileRow * rowCount, rows: pixels.tileRows,
           width: geometry.outputWidth, channels: filters)
       }
+      clock.lap(.epilogue)
     }
   }
 }
@@ -53,12 +58,14 @@ func pointwiseForward(
 ///   - parameterGradient: The destinations of dW and dB of each microbatch, overwritten.
 ///   - inputGradient: The destination of the input gradient, overwritten. If `nil`, it is not computed.
 ///   - scratch: ``PointwiseScratch/count`` floats, overwritten.
+///   - ticks: Where the time of each phase is added. If `nil`, it is not measured.
 func pointwiseBackward(
   _ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange, input: ConvolutionInput,
   packed: UnsafePointer<Float>, outputGradient: ConvolutionOutputGradient,
   parameterGradient: ConvolutionParameterGradient, inputGradient: ConvolutionInputGradient?,
-  scratch: UnsafeMutablePointer<Float>
+  scratch: UnsafeMutablePointer<Float>, ticks: PhaseTicks?
 ) {
+  var clock = PhaseClock(ticks)
   let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
   let plan = PointwisePlan(geometry, microbatches)
   let memory = PointwiseScratch(plan, at: scratch)
@@ -74,7 +81,9 @@ func pointwiseBackward(
   plan.blocking.forEachImageBlock { images in
     plan.blocking.forEachTileBlock(imageCount: images.images.count) { pixels in
       let z = inputMatrix(plan, images, pixels, input, memory)
+      clock.lap(.inputPrologue)
       let dY = outputGradientMatrix(plan, images, pixels, outputGradient, parameterGradient, memory)
+      clock.lap(.outputGradientPrologue)
       for m in images.microbatchIndices {
         let range = images.images(of: m)
         let first = (range.lowerBound - images.images.lowerBound) * pixels.tileRows * pixels.tileColumns
@@ -83,6 +92,7 @@ func pointwiseBackward(
           channels: channels, filters: filters, into: parameterGradient.weight(m),
           accumulates: range.lowerBound != microbatches.images(of: m).lowerBound || pixels.firstTileRow > 0)
       }
+      clock.lap(.weightGradientProducts)
       guard let inputGradient else { return }
       let start = pixels.firstTileRow * plan.source.rowStride
       let isInPlace = geometry.stride == 1 && inputGradient.addend != UnsafePointer(inputGradient.gradient)
@@ -92,7 +102,9 @@ func pointwiseBackward(
       multiply(
         pixels: pixels.tiles, dY, packed, rows: filters, columns: channels, into: dZ,
         pixelStride: geometry.stride * channels)
+      clock.lap(.products)
       applyInputGradientEpilogue(plan, images, pixels, inputGradient, input, product: dZ, zeros: memory.zeros)
+      clock.lap(.epilogue)
     }
   }
 }

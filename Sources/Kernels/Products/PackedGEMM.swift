@@ -61,7 +61,9 @@ enum PackedGEMM {
       sweep.shape.depth = range.count
       sweep.shape.accumulates = range.lowerBound > 0
       // After the last panel comes the next depth block, or the matrix that follows in memory; a prefetch never faults.
-      let following = range.upperBound < depth ? range.upperBound * width : depth * columns
+      let following =
+        range.upperBound < depth
+        ? range.upperBound * width : PackedWeightLayout(rows: depth, columns: columns).matrixStride
       var (panel, target) = (b + range.lowerBound * width, c)
       for column in stride(from: width, through: columns, by: width) {
         let next = column < columns ? panel + panelStride : b + following
@@ -95,8 +97,8 @@ struct PackedWeightLayout {
     panel = PackedGEMM.panelWidth(columns: columns)
   }
 
-  /// The floats from one matrix to the next.
-  var matrixStride: Int { rows * columns }
+  /// The floats from one matrix to the next, no power of two: transforms write a vector of every matrix.
+  var matrixStride: Int { TileBlock.positionStride(rows: rows, columns: columns) }
   /// The floats from one panel to the next.
   var panelStride: Int { rows * panel }
 

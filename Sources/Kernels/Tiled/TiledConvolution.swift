@@ -13,11 +13,13 @@ import Tensors
 ///   - bias: K numbers. If `nil`, there is no bias.
 ///   - output: y, `NPQK`; the addend may be y itself.
 ///   - scratch: ``TiledScratch/count`` floats, overwritten.
+///   - ticks: Where the time of each phase is added. If `nil`, it is not measured.
 func tiledForward<Algorithm: TiledAlgorithm>(
   by algorithm: Algorithm.Type, _ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange,
   input: ConvolutionInput, packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
-  output: ConvolutionOutput, scratch: UnsafeMutablePointer<Float>
+  output: ConvolutionOutput, scratch: UnsafeMutablePointer<Float>, ticks: PhaseTicks?
 ) {
+  var clock = PhaseClock(ticks)
   let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
   let plan = TiledPlan<Algorithm>(geometry, microbatches)
   let memory = TiledScratch(plan, at: scratch)
@@ -27,16 +29,21 @@ func tiledForward<Algorithm: TiledAlgorithm>(
   output.sums?.update(repeating: 0, count: microbatches.microbatchCount * 2 * filters)
   plan.blocking.forEachImageBlock { images in
     applyInputPrologue(input, geometry, images, memory)
+    clock.lap(.inputPrologue)
     var prefetcher = Prefetcher(
       geometry, input, output, images,
       steps: plan.blocking.tileBlocksPerImageBlock * Algorithm.weightMatrixCount)
     plan.blocking.forEachTileBlock(imageCount: images.images.count) { tiles in
       Algorithm.transformInput(tiles, memory.input, into: memory.stagingA)
+      clock.lap(.inputTransform)
       multiplyPositions(
         plan, tiles, memory.stagingA, packed, rows: channels, columns: filters,
         into: memory.stagingB, &prefetcher)
+      clock.lap(.products)
       Algorithm.transformOutput(tiles, memory.stagingB, channels: filters, into: memory.stagingA)
+      clock.lap(.outputTransform)
       applyOutputEpilogue(output, bias: bias, geometry, images, tiles, product: memory.stagingA)
+      clock.lap(.epilogue)
     }
   }
 }
@@ -53,12 +60,14 @@ func tiledForward<Algorithm: TiledAlgorithm>(
 ///   - parameterGradient: The destinations of dW and dB of each microbatch, overwritten.
 ///   - inputGradient: The destination of the input gradient, overwritten. If `nil`, it is not computed.
 ///   - scratch: ``TiledScratch/count`` floats, overwritten.
+///   - ticks: Where the time of each phase is added. If `nil`, it is not measured.
 func tiledBackward<Algorithm: TiledAlgorithm>(
   by algorithm: Algorithm.Type, _ geometry: ConvolutionGeometry, _ microbatches: MicrobatchRange,
   input: ConvolutionInput, packed: UnsafePointer<Float>,
   outputGradient: ConvolutionOutputGradient, parameterGradient: ConvolutionParameterGradient,
-  inputGradient: ConvolutionInputGradient?, scratch: UnsafeMutablePointer<Float>
+  inputGradient: ConvolutionInputGradient?, scratch: UnsafeMutablePointer<Float>, ticks: PhaseTicks?
 ) {
+  var clock = PhaseClock(ticks)
   let (channels, filters) = (geometry.inputChannels, geometry.outputChannels)
   let plan = TiledPlan<Algorithm>(geometry, microbatches)
   let memory = TiledScratch(plan, at: scratch)
@@ -72,7 +81,9 @@ func tiledBackward<Algorithm: TiledAlgorithm>(
   inputGradient?.sums?.update(repeating: 0, count: microbatches.microbatchCount * 2 * channels)
   plan.blocking.forEachImageBlock { images in
     applyInputPrologue(input, geometry, images, memory)
+    clock.lap(.inputPrologue)
     applyOutputGradientPrologue(outputGradient, parameterGradient, geometry, images, memory)
+    clock.lap(.outputGradientPrologue)
     var prefetcher = Prefetcher(
       geometry, input, outputGradient, inputGradient, images,
       steps: plan.blocking.tileBlocksPerImageBlock * Algorithm.weightMatrixCount * (inputGradient == nil ? 1 : 2))
@@ -83,37 +94,46 @@ func tiledBackward<Algorithm: TiledAlgorithm>(
         let block = tiles.prefix(imageCount: range.count)
         let offset = range.lowerBound - images.images.lowerBound
         Algorithm.transformInput(block, memory.input.advanced(by: offset), into: memory.stagingA)
+        clock.lap(.inputTransform)
         Algorithm.transformOutputGradient(
           block, memory.outputGradient.advanced(by: offset), into: memory.stagingB)
+        clock.lap(.outputGradientTransform)
         plan.weightGradientBlocking.forEachBlock { weights in
           multiplyWeightGradient(
             block, memory, weights, geometry,
             accumulates: !images.beginsMicrobatch || tiles.firstTileRow > 0, &prefetcher)
+          clock.lap(.weightGradientProducts)
           if plan.blocking.coversMicrobatch {
             Algorithm.inverseTransformWeightGradient(
               memory.transformedWeightGradient, weights, into: parameterGradient.weight(m), geometry)
+            clock.lap(.weightGradientTransform)
           }
         }
       }
       guard let inputGradient else { return }
       Algorithm.transformOutputGradientWindow(tiles, memory.outputGradient, into: memory.stagingB)
+      clock.lap(.windowTransform)
       multiplyPositions(
         plan, tiles, memory.stagingB, packed, rows: filters, columns: channels,
         into: memory.stagingA, &prefetcher)
+      clock.lap(.products)
       let firstRow = Algorithm.stride * tiles.firstRow
       let offset = images.images.lowerBound * geometry.inputCount + firstRow * geometry.inputWidth * channels
       let dZ =
         plan.hasWholeTiles && isPlain(inputGradient, input) ? inputGradient.gradient + offset : memory.stagingB
       Algorithm.transformInputGradient(
         tiles, memory.stagingA, channels: channels, geometry, into: dZ)
+      clock.lap(.outputTransform)
       applyInputGradientEpilogue(
         inputGradient, input, geometry, images, product: dZ, tiles, step: 4 * Algorithm.stride)
+      clock.lap(.epilogue)
     }
     guard !plan.blocking.coversMicrobatch, images.endsMicrobatch else { return }
     let weightGradient = parameterGradient.weight(images.microbatchIndices.lowerBound)
     plan.weightGradientBlocking.forEachBlock {
       Algorithm.inverseTransformWeightGradient(memory.transformedWeightGradient, $0, into: weightGradient, geometry)
     }
+    clock.lap(.weightGradientTransform)
   }
 }
 

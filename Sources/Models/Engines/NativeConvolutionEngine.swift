@@ -8,6 +8,7 @@ public struct NativeConvolutionEngine: ConvolutionEngine {
   /// The instruction set that the kernels are compiled for.
   public let instructionSet: InstructionSet
   private let kernels: ConvolutionKernelTable
+  private let ticks: PhaseTicks?
 
   /// Creates the engine.
   ///
@@ -20,6 +21,16 @@ public struct NativeConvolutionEngine: ConvolutionEngine {
   package init(_ instructionSet: InstructionSet, kernels: ConvolutionKernelTable) {
     self.instructionSet = instructionSet
     self.kernels = kernels
+    ticks = nil
+  }
+
+  /// Creates the engine, which adds the time of every phase to `ticks`; one thread at a time may use it.
+  ///
+  /// - Precondition: This CPU supports the instruction set.
+  package init(_ instructionSet: InstructionSet, recording ticks: PhaseTicks) {
+    self.instructionSet = instructionSet
+    kernels = instructionSet.kernels
+    self.ticks = ticks
   }
 
   /// `native`.
@@ -63,7 +74,7 @@ public struct NativeConvolutionEngine: ConvolutionEngine {
     weight: UnsafePointer<Float>, packed: UnsafePointer<Float>, bias: UnsafePointer<Float>?,
     output: ConvolutionOutput, scratch: UnsafeMutablePointer<Float>
   ) {
-    kernels.forward(geometry, microbatches, input, packed, bias, output, scratch)
+    kernels.forward(geometry, microbatches, input, packed, bias, output, scratch, ticks)
   }
 
   /// Calls the kernels, with operands as in ``ConvolutionEngine``.
@@ -74,7 +85,7 @@ public struct NativeConvolutionEngine: ConvolutionEngine {
     inputGradient: ConvolutionInputGradient?, scratch: UnsafeMutablePointer<Float>
   ) {
     kernels.backward(
-      geometry, microbatches, input, packed, outputGradient, parameterGradient, inputGradient, scratch)
+      geometry, microbatches, input, packed, outputGradient, parameterGradient, inputGradient, scratch, ticks)
   }
 
   /// Calls the vectorized kernel.

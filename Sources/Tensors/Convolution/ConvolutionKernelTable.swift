@@ -9,19 +9,19 @@ public struct ConvolutionKernelTable: Sendable {
       ConvolutionGeometry, ConvolutionDirection, Int, UnsafePointer<Float>,
       UnsafeMutablePointer<Float>
     ) -> Void
-  /// The forward pass: geometry, microbatches, input, packed weight, bias (K values), output, scratch.
+  /// The forward pass: geometry, microbatches, input, packed weight, bias (K values), output, scratch, ticks of the phases.
   public typealias Forward =
     @Sendable (
       ConvolutionGeometry, MicrobatchRange, ConvolutionInput, UnsafePointer<Float>, UnsafePointer<Float>?,
-      ConvolutionOutput, UnsafeMutablePointer<Float>
+      ConvolutionOutput, UnsafeMutablePointer<Float>, PhaseTicks?
     ) -> Void
   /// The backward pass: geometry, microbatches, input, packed weight, output gradient, parameter gradients, input
-  /// gradient, scratch.
+  /// gradient, scratch, ticks of the phases.
   public typealias Backward =
     @Sendable (
       ConvolutionGeometry, MicrobatchRange, ConvolutionInput, UnsafePointer<Float>,
       ConvolutionOutputGradient, ConvolutionParameterGradient, ConvolutionInputGradient?,
-      UnsafeMutablePointer<Float>
+      UnsafeMutablePointer<Float>, PhaseTicks?
     ) -> Void
 
   /// Writes the dropout mask of one sample: stream, words, their number, step, sample.

@@ -16,6 +16,9 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
       Medians for one thread and a whole batch in microbatches, with the adjacent batch norms fused. GFLOP/s count 2 \
       operations per multiply-add of the direct convolution, so an algorithm with fewer may exceed the peak. The same run \
       measures the peaks of multiply-adds and of memory. Backward computes both gradients.
+
+      With --phases, the native kernels' time is divided into phases, each beside its bound: the peak of multiply-adds, or \
+      the bytes that it must move through the L2 cache or memory.
       """)
 
   @Option(help: "\(HelpText.architecture)") var architecture = WideResNetConfiguration.Architecture.trax
@@ -25,10 +28,14 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
   @Option(help: "\(HelpText.microbatches).") var microbatches = 8
   @Option(help: "native (with blas for comparison) or blas.") var engine = TrainingConfiguration.Engine.native
   @Option(help: "Timed batches, after one for warm-up.") var repetitions = 7
+  @Flag(help: "Divide the time into phases.") var phases = false
+  @Option(help: "With --phases: also times this number of threads at once, each with a batch.") var threads = 1
   @Flag(help: "\(HelpText.json)") var json = false
 
   func run() throws {
     guard repetitions > 0 else { throw UsageError("--repetitions must be at least 1.") }
+    guard (1...1024).contains(threads) else { throw UsageError("--threads must lie between 1 and 1024.") }
+    guard threads == 1 || phases else { throw UsageError("--threads is only for --phases.") }
     _ = try MicrobatchPlan(
       globalBatchSize: batchSize, microbatchCount: microbatches, rank: 0, worldSize: 1)
     let models = try widenFactor.factors.map {
@@ -39,6 +46,13 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
     let engines = selected.name == "native" ? [selected, BLASConvolutionEngine()] : [selected]
     // The loops that measure the peaks are native kernels as well.
     let set = try InstructionSet.select(requested: environment["WRN_ISA"])
+    if phases {
+      guard let set, engine == .native else {
+        throw UsageError("--phases are those of the native kernels, which this CPU or --engine excludes.")
+      }
+      try printPhases(models, set)
+      return
+    }
     let peak = set.map { MachineRoofline($0.peakKernels) }
     let report = ConvolutionReport(
       batchSize: batchSize, microbatches: microbatches, repetitions: repetitions,
@@ -54,6 +68,22 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
       }
     }
     if json { print(try report.json(layers)) }
+  }
+
+  private func printPhases(_ models: [ModelGraph], _ set: InstructionSet) throws {
+    let limits = try Set([1, threads]).sorted().map { count in
+      let pool = try WorkerPool(workerCount: count)
+      return (pool: pool, roofline: MachineRoofline.mean(set.peakKernels, over: pool))
+    }
+    for model in models {
+      let report = ConvolutionPhaseReport(
+        batchSize: batchSize, microbatches: microbatches, repetitions: repetitions, instructionSet: set, model: model,
+        threads: limits)
+      for line in report.heading { print(line) }
+      let phases = report.measure()
+      for line in report.lines(phases) { print(line) }
+      if json { print(try report.json(phases)) }
+    }
   }
 }
 
