@@ -106,6 +106,8 @@ import Testing
           sums: normalizes ? sums.pointer : nil),
         scratch: scratch.pointer)
     }
+    for buffer in [input, weight, scratch, packed, scale, zeros, gradient, parameters] { #expect(buffer.isIntact) }
+    #expect(sums.isIntact)
     return dX.elements
   }
 }

@@ -88,6 +88,7 @@ import Testing
         normalization: NormalizedReLU(scale: scale.pointer, shift: shift.pointer)),
       weight: weight.pointer, packed: packed.pointer, bias: nil,
       output: ConvolutionOutput(activation: y.pointer, addend: nil, sums: nil), scratch: scratch.pointer)
+    for buffer in [input, scratch, scale, shift, weight, packed] { #expect(buffer.isIntact) }
     #expect(y.elements.contains { $0.isNaN }, "a run that has diverged must show it")
   }
 }

@@ -54,6 +54,8 @@ import Testing
     let channels = g.inputChannels
     let name = operands.testDescription
     let (x, weight, scratch) = (GuardedBuffer(shape.x), GuardedBuffer(shape.weight), engine.scratch(shape))
+    let packedWeight = engine.packed(shape, weight, for: .forward)
+    let flippedWeight = engine.packed(shape, weight, for: .backward)
     let (scale, shift) = (
       GuardedBuffer(shape.numbers("scale", channels)), GuardedBuffer(shape.numbers("shift", channels))
     )
@@ -66,7 +68,7 @@ import Testing
     let y = GuardedBuffer([Float](repeating: .nan, count: shape.outputCount))
     engine.engine.forward(
       g, MicrobatchRange(imageCount: shape.images), input: input, weight: weight.pointer,
-      packed: engine.packed(shape, weight, for: .forward).pointer, bias: nil,
+      packed: packedWeight.pointer, bias: nil,
       output: ConvolutionOutput(activation: y.pointer, addend: nil, sums: nil), scratch: scratch.pointer)
 
     let gradient = GuardedBuffer(shape.numbers("g", shape.outputCount))
@@ -77,7 +79,7 @@ import Testing
     withUnsafePointer(to: parameters.pointer) { addresses in
       engine.engine.backward(
         g, MicrobatchRange(imageCount: shape.images), input: input, weight: weight.pointer,
-        packed: engine.packed(shape, weight, for: .backward).pointer,
+        packed: flippedWeight.pointer,
         outputGradient: ConvolutionOutputGradient(gradient: gradient.pointer),
         parameterGradient: ConvolutionParameterGradient(destinations: addresses, hasBias: false),
         inputGradient: ConvolutionInputGradient(
@@ -87,7 +89,10 @@ import Testing
             ? nil : UnsafePointer(operands.addend == .other ? other.pointer : dX.pointer)),
         scratch: scratch.pointer)
     }
-    for buffer in [x, weight, scratch, y, gradient, other, dX, parameters] { #expect(buffer.isIntact) }
+    // Swift releases a buffer after its last use, which must follow the calls that have its address.
+    for buffer in [
+      x, weight, packedWeight, flippedWeight, scratch, scale, shift, mean, y, gradient, other, dX, parameters,
+    ] { #expect(buffer.isIntact) }
     #expect(sums.isIntact && mask.isIntact && x.elements == shape.x)
     #expect(operands.isMasked || sums.elements.allSatisfy(\.isNaN))
 
@@ -137,12 +142,14 @@ import Testing
           dropout: mask.operand),
         weight: weight.pointer, packed: packed.pointer, bias: nil,
         output: ConvolutionOutput(activation: y.pointer, addend: nil, sums: nil), scratch: scratch.pointer)
+      #expect(x.isIntact)
       return y.elements
     }
     let finite = output(shape.x)
     #expect(finite.allSatisfy { $0.isFinite })
     #expect(output(shape.x.enumerated().map { mask.keeps($0) ? $1 : .infinity }) == finite)
     #expect(output(shape.x.enumerated().map { mask.keeps($0) ? $1 : .nan }) == finite)
+    for buffer in [ones, weight, scratch, packed] { #expect(buffer.isIntact) }
   }
 }
 
