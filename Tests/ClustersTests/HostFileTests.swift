@@ -85,6 +85,7 @@ import Testing
     ("a slots=\n", 1, "'' in slots="), ("a 4\n", 1, "write a slots=4"), ("a b\n", 1, "one host per line"),
     ("a slot=4\n", 1, "slot= is not a setting"), ("a SLOTS=4\n", 1, "SLOTS= is not a setting"),
     ("a slots=4 max_slots=2\n", 1, "less than slots=4"), ("a slots=1 slots=2\n", 1, "slots= twice"),
+    ("[1:]:4\n", 1, "'1:' is not a host name"),
     ("a slots=4 max_slots=6\nb\na slots=4\n", 3, "their slots add up to 8, more than max_slots=6"),
     ("a:b\n", 1, "'b' in a:b"), ("a:0\n", 1, "'0' in a:0"), ("a slots=2,\n", 1, "'2,'"),
     ("-oProxyCommand=x\n", 1, "not a host name"), ("a;b\n", 1, "'a;b' is not a host name"),

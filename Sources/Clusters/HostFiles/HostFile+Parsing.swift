@@ -274,7 +274,9 @@ enum HostLine {
   /// Refuses names that `mpirun` or `ssh` would misread.
   private static func validate(name: String) throws(Problem) {
     let components = name.split(separator: "@", omittingEmptySubsequences: false)
-    let isAddress = name.contains(":") && name.allSatisfy { $0.isASCII && ($0.isHexDigit || ":.%".contains($0)) }
+    // An IPv6 address has two colons or more; with one, it would be read as a host and its slots.
+    let isAddress =
+      name.count { $0 == ":" } > 1 && name.allSatisfy { $0.isASCII && ($0.isHexDigit || ":.%".contains($0)) }
     let isName =
       components.count <= 2
       && components.allSatisfy { component in
