@@ -21,8 +21,8 @@ let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
 // Whole-vector arithmetic for the kernels: see Sources/Kernels/Vectors/Vector.swift.
 //
-// ThreadSanitizer leaves their accesses out: with them, a training step takes 3,000 times as long. Kernels start no threads and
-// share nothing but what the code around them, which is instrumented, passes to them.
+// ThreadSanitizer leaves their accesses out: with them, a training step of two ranks takes 15 to 30 seconds. Kernels start no
+// threads and share nothing but what the code around them, which is instrumented, passes to them.
 let kernelSettings =
   strict + [.enableExperimentalFeature("BuiltinModule")]
   + (Context.environment["WRN_SANITIZE"] == "thread"

@@ -26,7 +26,8 @@ extension ConvolutionTiming {
   /// - Returns: The median of each phase.
   public func measurePhases(_ instructionSet: InstructionSet, repetitions: Int) -> Phases {
     let counts = AlignedBuffer<UInt64>(count: ConvolutionPhase.allCases.count)
-    let engine = NativeConvolutionEngine(instructionSet, recording: PhaseTicks(counts.pointer))
+    let engine = NativeConvolutionEngine(
+      instructionSet, kernels: instructionSet.kernels, recording: PhaseTicks(counts.pointer))
     let packed = AlignedBuffer<Float>(count: engine.packedWeightCount(geometry))
     let scratch = AlignedBuffer<Float>(count: engine.scratchCount(geometry, microbatches(engine)))
     func once(_ direction: ConvolutionDirection) -> PassPhases {
@@ -66,7 +67,7 @@ extension ConvolutionTiming {
     _ geometry: ConvolutionGeometry, batchSize: Int, microbatches: Int, _ instructionSet: InstructionSet,
     repetitions: Int, over pool: WorkerPool
   ) -> Phases {
-    let all = pool.map {
+    let all = pool.measureTogether {
       ConvolutionTiming(geometry, batchSize: batchSize, microbatches: microbatches)
         .measurePhases(instructionSet, repetitions: repetitions)
     }

@@ -1,5 +1,7 @@
+import Foundation
 import Models
 import Support
+import Synchronization
 import Tensors
 
 /// The measured limits of one core: peak multiply-adds, and the bandwidths of its L2 cache and of memory.
@@ -10,7 +12,7 @@ public struct MachineRoofline: Sendable {
   ///
   /// Three streams are counted; most CPUs also read each line before they overwrite it.
   public let bytesPerSecond: Double
-  /// The same in buffers that only the L2 cache holds.
+  /// The same in buffers that the L2 cache holds and the L1 cache does not.
   public let cacheBytesPerSecond: Double
 
   private static let repetitions = 7
@@ -38,9 +40,9 @@ public struct MachineRoofline: Sendable {
   /// - Parameters:
   ///   - kernels: The loops of an instruction set that this CPU supports.
   ///   - pool: Its workers measure.
-  /// - Returns: The means of the threads: each has this share of the limits of all.
+  /// - Returns: The means of the threads: what each has of the limits that all of them share.
   public static func mean(_ kernels: RooflineKernels, over pool: WorkerPool) -> MachineRoofline {
-    let all = pool.map { MachineRoofline(kernels) }
+    let all = pool.measureTogether { MachineRoofline(kernels) }
     func mean(_ value: (MachineRoofline) -> Double) -> Double { all.reduce(0) { $0 + value($1) } / Double(all.count) }
     return MachineRoofline(
       flops: mean(\.flops), bytesPerSecond: mean(\.bytesPerSecond), cacheBytesPerSecond: mean(\.cacheBytesPerSecond))
@@ -72,14 +74,29 @@ public struct MachineRoofline: Sendable {
 }
 
 extension WorkerPool {
-  /// Calls `body` once on every worker at the same time, and returns the results.
-  func map<Value>(_ body: @escaping () -> Value) -> [Value] {
+  /// Calls `body` once on every worker, starting when all of them are ready, and returns the results.
+  func measureTogether<Value>(_ body: @escaping () -> Value) -> [Value] {
     let slots = UnsafeMutableBufferPointer<Value?>.allocate(capacity: workerCount)
     slots.initialize(repeating: nil)
     defer { slots.deinitialize().deallocate() }
-    parallelFor(workerCount, with: (slots: slots, body: body)) { context, item, _ in
+    let start = StartLine(workerCount: workerCount)
+    parallelFor(workerCount, with: (slots: slots, body: body, start: start)) { context, item, _ in
+      // Otherwise a worker that is early could take the call of one that sleeps, and make both alone.
+      context.start.wait()
       context.slots[item] = context.body()
     }
     return slots.compactMap { $0 }
+  }
+}
+
+/// Where workers wait until all of them have arrived.
+private final class StartLine: Sendable {
+  private let missingCount: Atomic<Int>
+
+  init(workerCount: Int) { missingCount = Atomic(workerCount) }
+
+  func wait() {
+    missingCount.wrappingSubtract(1, ordering: .releasing)
+    while missingCount.load(ordering: .acquiring) > 0 { sched_yield() }
   }
 }

@@ -1,10 +1,11 @@
-import Models
 import Tensors
 
 /// The least time that a phase of a convolution can take on one core.
 ///
-/// Products are bound by the peak of multiply-adds. Transforms read and write arrays that stay in the L2 cache. Prologues and
-/// epilogues read or write the tensors of the batch in memory. Each count is the least that the algorithm needs.
+/// It is that of the roofline model (Williams, Waterman and Patterson, CACM 52, 2009). Products are bound by the peak of
+/// multiply-adds. Transforms read and write arrays that stay in the L2 cache. Prologues and epilogues read or write the tensors
+/// of the batch in memory. Each count is the least that the algorithm needs. A phase can be faster than its bound of memory
+/// where a cache holds the batch, or where products have prefetched it.
 public struct PhaseBound: Sendable {
   /// What bounds a phase.
   public enum Limit: String, Encodable, Sendable {
@@ -36,6 +37,7 @@ public struct PhaseBound: Sendable {
     let tiles = batch * Double(((g.outputHeight + 3) / 4) * ((g.outputWidth + 3) / 4))
     // A transformed tile has 36 or 81 positions.
     let positions: Double? = algorithm == "winograd" ? 36 : algorithm == "polyphase" ? 81 : nil
+    if positions == nil && phase.isTransform { return nil }
     func transformed(_ channels: Int) -> Double { 4 * (positions ?? 0) * tiles * Double(channels) }
     let products =
       2 * (positions.map { $0 * tiles * Double(g.inputChannels * g.outputChannels) } ?? batch * Double(g.multiplyAdds))
@@ -52,11 +54,6 @@ public struct PhaseBound: Sendable {
     case .weightGradientTransform:
       (limit, work) = (.cache, 4 * Double(microbatches * (36 + 9) * g.inputChannels * g.outputChannels))
     case .epilogue: (limit, work) = (.memory, isForward ? output : 2 * input)
-    }
-    switch phase {
-    case .inputTransform, .outputGradientTransform, .windowTransform, .outputTransform, .weightGradientTransform:
-      if positions == nil { return nil }
-    default: break
     }
   }
 

@@ -32,7 +32,8 @@ import Testing
     for set in Self.sets {
       let counts = AlignedBuffer<UInt64>(count: ConvolutionPhase.allCases.count)
       counts.elements.update(repeating: 0)
-      let recording = NativeConvolutionEngine(set, recording: PhaseTicks(counts.pointer))
+      let recording = NativeConvolutionEngine(
+        set, kernels: set.kernels, recording: PhaseTicks(counts.pointer))
       try KernelSelfCheck.verifyBitwiseEqual(
         ("plain", try Self.check(NativeConvolutionEngine(set))), ("recording", try Self.check(recording)))
       for phase in ConvolutionPhase.allCases { #expect(counts.pointer[phase.rawValue] > 0, "\(set), \(phase)") }

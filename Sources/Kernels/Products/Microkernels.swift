@@ -79,25 +79,25 @@ private func zeros<let R: Int, let N: Int>() -> InlineArray<R, InlineArray<N, Ve
   InlineArray { _ in InlineArray { _ in Vector() } }
 }
 
-/// Microkernels of R rows of A at a distance of S floats, and 16 columns.
-///
-/// Rows at a constant distance are constant displacements of one address. For others, the compiler steps an address from row
-/// to row: sixteen dependent additions per k, which kept products of 16 columns at 43 % of the peak with AVX-512. Each
-/// distance has a function: the compiler joins loops that differ in a constant only.
-private enum Rows<let R: Int, let S: Int> {
-  @inline(never) static func multiply(
-    _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
-  ) {
-    let zero: InlineArray<R, InlineArray<1, Vector>> = zeros()
-    if s.rowStrideC == 16 {
-      microkernel(zero, s, rowStrideA: S, rowStrideC: 16, a, b, c)
-    } else {
-      microkernel(zero, s, rowStrideA: S, rowStrideC: s.rowStrideC, a, b, c)
+#if WRN_AVX512
+  /// Microkernels of R rows of A at a distance of S floats, and 16 columns.
+  ///
+  /// Rows at a constant distance are constant displacements of one address. For others, the compiler steps an address from row
+  /// to row: sixteen dependent additions per k, which kept products of 16 columns at 43 % of the peak with AVX-512. Each
+  /// distance has a function: the compiler joins loops that differ in a constant only.
+  private enum Rows<let R: Int, let S: Int> {
+    @inline(never) static func multiply(
+      _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+    ) {
+      let zero: InlineArray<R, InlineArray<1, Vector>> = zeros()
+      if s.rowStrideC == 16 {
+        microkernel(zero, s, rowStrideA: S, rowStrideC: 16, a, b, c)
+      } else {
+        microkernel(zero, s, rowStrideA: S, rowStrideC: s.rowStrideC, a, b, c)
+      }
     }
   }
-}
 
-#if WRN_AVX512
   // AVX-512 has 32 registers of 16 lanes: 16 to 24 sums hide the latency of two FMA units and leave room for a row of B.
   @inline(never) func microkernel6x64(
     _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
@@ -139,20 +139,20 @@ private enum Rows<let R: Int, let S: Int> {
     default: microkernel(zeros() as InlineArray<16, InlineArray<1, Vector>>, s, a, b, c)
     }
   }
-#endif
-@inline(never) func microkernel9x16(
-  _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
-) {
-  switch s.rowStrideA {
-  case 1: Rows<9, 1>.multiply(s, a, b, c)
-  default: microkernel(zeros() as InlineArray<9, InlineArray<1, Vector>>, s, a, b, c)
+  @inline(never) func microkernel9x16(
+    _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  ) {
+    switch s.rowStrideA {
+    case 1: Rows<9, 1>.multiply(s, a, b, c)
+    default: microkernel(zeros() as InlineArray<9, InlineArray<1, Vector>>, s, a, b, c)
+    }
   }
-}
-@inline(never) func microkernel8x16(
-  _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
-) {
-  microkernel(zeros() as InlineArray<8, InlineArray<1, Vector>>, s, a, b, c)
-}
+  @inline(never) func microkernel8x16(
+    _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+  ) {
+    microkernel(zeros() as InlineArray<8, InlineArray<1, Vector>>, s, a, b, c)
+  }
+#endif
 // AVX2 has 16 registers, two per vector of 16 lanes: six sums leave room for a row of B. NEON has 32, four per vector.
 @inline(never) func microkernel6x16(
   _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>

@@ -18,18 +18,15 @@ public struct NativeConvolutionEngine: ConvolutionEngine {
   }
 
   /// Creates the engine of any table of kernels.
-  package init(_ instructionSet: InstructionSet, kernels: ConvolutionKernelTable) {
+  ///
+  /// - Parameters:
+  ///   - instructionSet: The instruction set that the kernels are compiled for.
+  ///   - kernels: The kernels.
+  ///   - ticks: Where the time of each phase is added; then one thread at a time may use the engine. If `nil`, it is not
+  ///     measured.
+  package init(_ instructionSet: InstructionSet, kernels: ConvolutionKernelTable, recording ticks: PhaseTicks? = nil) {
     self.instructionSet = instructionSet
     self.kernels = kernels
-    ticks = nil
-  }
-
-  /// Creates the engine, which adds the time of every phase to `ticks`; one thread at a time may use it.
-  ///
-  /// - Precondition: This CPU supports the instruction set.
-  package init(_ instructionSet: InstructionSet, recording ticks: PhaseTicks) {
-    self.instructionSet = instructionSet
-    kernels = instructionSet.kernels
     self.ticks = ticks
   }
 

@@ -20,6 +20,14 @@ public enum ConvolutionPhase: Int, CaseIterable, Sendable {
   case weightGradientTransform
   /// Bias, addend and sums of the output, or masks and sums of the input gradient.
   case epilogue
+
+  /// Whether only algorithms with tiles have the phase.
+  public var isTransform: Bool {
+    switch self {
+    case .inputTransform, .outputGradientTransform, .windowTransform, .outputTransform, .weightGradientTransform: true
+    case .inputPrologue, .outputGradientPrologue, .products, .weightGradientProducts, .epilogue: false
+    }
+  }
 }
 
 /// The time that passes have spent in each phase, in ticks of the CPU's counter.

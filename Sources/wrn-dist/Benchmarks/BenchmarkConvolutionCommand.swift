@@ -18,7 +18,7 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
       measures the peaks of multiply-adds and of memory. Backward computes both gradients.
 
       With --phases, the native kernels' time is divided into phases, each beside its bound: the peak of multiply-adds, or \
-      the bytes that it must move through the L2 cache or memory.
+      the bytes that it must move through the L2 cache or memory. Where a cache holds the batch, memory is no bound.
       """)
 
   @Option(help: "\(HelpText.architecture)") var architecture = WideResNetConfiguration.Architecture.trax
