@@ -51,6 +51,13 @@ def spread(values: list[float], digits: int = 0) -> str:
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
+def cpu_kind(model: str) -> str:
+    """Returns the CPU's model with its family and number on x86, because servers of several generations have one name."""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        fields = dict(re.findall(r"^(cpu family|model)\s*: (\d+)$", file.read(), re.MULTILINE))
+    return f"{model}, family {fields['cpu family']}, model {fields['model']}" if len(fields) == 2 else model
+
+
 def footing(found: dict) -> str:
     """Returns the date, machine and program versions of a measurement."""
     mpirun = run(["mpirun", "--version"]).splitlines()[0].replace("mpirun (Open MPI)", "Open MPI").strip()
