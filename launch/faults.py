@@ -18,9 +18,10 @@ class Job:
 
     def __init__(self, words: list[str], directory: pathlib.Path, environment: dict[str, str] | None = None):
         self.mark = str(directory)
+        # Faults name ranks, so all ranks compute, however few cores there are.
         variables = {
             **os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "WRN_RESTART_SECONDS": "1",
-            "CHAOS_JOB": self.mark, **(environment or {})}
+            "WRN_SHARED_CORES": "compute", "CHAOS_JOB": self.mark, **(environment or {})}
         self.output = directory / "output"
         with open(self.output, "w") as output:
             self.process = subprocess.Popen(

@@ -16,6 +16,7 @@ static inline MPI_Info COpenMPI_INFO_NULL(void) { return MPI_INFO_NULL; }
 static inline void *COpenMPI_IN_PLACE(void) { return MPI_IN_PLACE; }
 static inline MPI_Op COpenMPI_SUM(void) { return MPI_SUM; }
 static inline MPI_Request COpenMPI_REQUEST_NULL(void) { return MPI_REQUEST_NULL; }
+static inline MPI_Status *COpenMPI_STATUS_IGNORE(void) { return MPI_STATUS_IGNORE; }
 
 // glibc declares sched_getaffinity only under _GNU_SOURCE, which Swift's Glibc module does not
 // set. The mask has any whole number of 8-byte words. Returns 0, or -1 for an error.

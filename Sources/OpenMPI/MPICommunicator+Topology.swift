@@ -1,7 +1,34 @@
 import COpenMPI
 import Collectives
+import Glibc
 
 extension MPICommunicator {
+  /// Collective: returns a communicator of the ranks that compute, and `nil` on the others (`MPI_Comm_split`).
+  ///
+  /// At least one rank of every host computes, so hosts keep their numbers.
+  func split(_ computes: [Bool]) throws -> MPICommunicator? {
+    var part = COpenMPI_COMM_NULL()
+    let color = computes[rank] ? 0 : Int32(MPI_UNDEFINED)
+    try MPIError.check(MPI_Comm_split(handle, color, Int32(rank), &part), in: "MPI_Comm_split", rank: rank)
+    guard computes[rank] else { return nil }
+    let hosts = hostOfRank.indices.filter { computes[$0] }.map { hostOfRank[$0] }
+    return try MPICommunicator(part, hostOfRank: hosts, progressMode)
+  }
+
+  /// Collective: blocks until every rank has called it, for minutes or days without using a core (`MPI_Ibarrier`).
+  ///
+  /// - Throws: `CommunicationError` if communication fails.
+  public func waitForAllRanks() throws {
+    var request = COpenMPI_REQUEST_NULL()
+    try MPIError.check(MPI_Ibarrier(handle, &request), in: "MPI_Ibarrier", rank: rank)
+    while true {
+      var isComplete: Int32 = 0
+      try MPIError.check(MPI_Test(&request, &isComplete, COpenMPI_STATUS_IGNORE()), in: "MPI_Test", rank: rank)
+      if isComplete != 0 { return }
+      usleep(20_000)
+    }
+  }
+
   /// Returns the calling process's rank in a communicator, and the communicator's size.
   static func rankAndSize(in communicator: MPI_Comm?) throws -> (rank: Int, size: Int) {
     var rank: Int32 = 0

@@ -3,10 +3,10 @@ import Collectives
 import Foundation
 import Glibc
 
-/// All ranks of an MPI job.
+/// All ranks of an MPI job, or those that compute.
 ///
 /// It uses a duplicate of `MPI_COMM_WORLD`, so that messages cannot match those of another user of MPI in this process.
-/// Errors are thrown as `CommunicationError` and do not end the job. The duplicate lives until
+/// Errors are thrown as `CommunicationError` and do not end the job. The duplicate and its parts live until
 /// ``MPIEnvironment/finalize()``.
 ///
 /// One thread calls the methods. With `ProgressMode.thread` a second thread polls for progress. A lock lets one thread
@@ -44,21 +44,28 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   private let receiveTable: MPICounts
 
   /// Collective: duplicates `MPI_COMM_WORLD`; call it after `MPI_Init_thread`.
-  init(_ progressMode: ProgressMode?) throws {
-    self.progressMode = progressMode
+  convenience init(_ progressMode: ProgressMode?) throws {
     var communicator = COpenMPI_COMM_WORLD()
     try MPIError.check(
       MPI_Comm_set_errhandler(communicator, COpenMPI_ERRORS_RETURN()), in: "MPI_Comm_set_errhandler",
       rank: nil)
     try MPIError.check(MPI_Comm_dup(communicator, &communicator), in: "MPI_Comm_dup", rank: nil)
+    let (rank, worldSize) = try Self.rankAndSize(in: communicator)
+    let launch = LaunchEnvironment(ProcessInfo.processInfo.environment)
+    let hosts = try Self.hostOfRank(
+      in: communicator, rank: rank, size: worldSize, emulatedRanksPerHost: launch.emulatedRanksPerHost)
+    try self.init(communicator, hostOfRank: hosts, progressMode)
+  }
+
+  /// Collective over the ranks of `communicator`: allocates tables, and starts the progress thread if there is one.
+  init(_ communicator: MPI_Comm?, hostOfRank: [Int], _ progressMode: ProgressMode?) throws {
+    self.progressMode = progressMode
+    self.hostOfRank = hostOfRank
     handle = communicator
     maximumTag = try Self.maximumTag()
     (rank, worldSize) = try Self.rankAndSize(in: communicator)
     (localRank, localSize) = try Self.localRankAndSize(in: communicator, rank: rank)
     processorName = try Self.processorName(rank: rank)
-    let launch = LaunchEnvironment(ProcessInfo.processInfo.environment)
-    hostOfRank = try Self.hostOfRank(
-      in: communicator, rank: rank, size: worldSize, emulatedRanksPerHost: launch.emulatedRanksPerHost)
     isOversubscribed = localSize > max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     if progressMode == .thread {
       let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)

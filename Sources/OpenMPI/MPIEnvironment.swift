@@ -43,6 +43,23 @@ public enum MPIEnvironment {
     return communicator
   }
 
+  /// Collective: returns the communicator of the ranks that compute, in the same order.
+  ///
+  /// Afterwards the ranks use `world` only to end together, with ``MPICommunicator/waitForAllRanks()``.
+  ///
+  /// - Parameters:
+  ///   - world: All ranks of the job.
+  ///   - computes: Whether each rank computes; the same table on every rank.
+  /// - Returns: `nil` on a rank that does not compute.
+  /// - Throws: `CommunicationError` if communication fails.
+  public static func communicator(of world: MPICommunicator, computes: [Bool]) throws -> MPICommunicator? {
+    // Only one thread at a time may be inside MPI, and each communicator has a lock.
+    world.stopProgressThread()
+    let part = try world.split(computes)
+    active.withLock { $0 = part ?? world }
+    return part
+  }
+
   /// The longest time for which a rank may wait in `MPI_Finalize` for the others, which may still write files.
   public static let finalizeSeconds: UInt32 = 600
 

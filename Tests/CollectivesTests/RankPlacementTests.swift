@@ -22,6 +22,23 @@ import Testing
     #expect(threads([("a", 0..<100), ("a", 64..<70), ("b", 0..<100)]) == [50, 3, 100])
   }
 
+  @Test func oneRankPerCoreComputes() {
+    func computing(_ ranks: [(host: String, cores: [Int])]) -> [Bool] {
+      let names = ranks.map(\.host)
+      return RankPlacement.computingRanks(
+        ranks.map { RankPlacement(hostName: $0.host, cores: CPUSet($0.cores)) },
+        hostOfRank: names.map { name in name == names[0] ? 0 : 1 })
+    }
+    let both = [0, 1]
+    #expect(computing([("a", [0])]) == [true])
+    #expect(computing([("a", both), ("a", both)]) == [true, true])
+    #expect(computing([("a", both), ("a", both), ("a", both), ("a", both)]) == [true, true, false, false])
+    #expect(computing([("a", [0]), ("a", [1]), ("a", [0]), ("a", [1])]) == [true, true, false, false])
+    #expect(computing([("a", [0]), ("b", [0]), ("a", [0]), ("b", [0])]) == [true, true, false, false])
+    #expect(computing([("a", [70, 3]), ("a", [70]), ("a", [3, 70, 200])]) == [true, true, true])
+    #expect(computing([("a", both), ("b", both), ("b", both), ("b", both)]) == [true, true, true, false])
+  }
+
   @Test func cpuSetsCountAndIntersect() {
     #expect(CPUSet([]).count == 0)
     #expect(CPUSet([0, 63, 64, 200]).count == 4)

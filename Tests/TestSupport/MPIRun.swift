@@ -14,6 +14,8 @@ public struct MPIRun: Sendable {
   public var arguments: [String]
   /// Environment variables in addition to those of this process.
   public var environment: [String: String] = [:]
+  /// Whether training runs compute on all ranks, also where a host has fewer cores than ranks.
+  public var computesOnAllRanks = true
   /// Its working directory; `nil` for that of this process.
   public var workingFolder: String?
   /// The time after which `mpirun` ends the job.
@@ -50,9 +52,11 @@ public struct MPIRun: Sendable {
     let timeout = timeout * Sanitizer.timeFactor
     var words = ["-np", "\(ranks)"] + placement
     words += ["--timeout", "\(timeout.components.seconds)"] + options + [program] + arguments
+    var variables = environment
+    if computesOnAllRanks { variables["WRN_SHARED_CORES"] = "compute" }
     let job = ProcessRun(
       try BuiltProducts.installed("mpirun"), words,
-      environment: Self.environment(adding: environment), workingFolder: workingFolder,
+      environment: Self.environment(adding: variables), workingFolder: workingFolder,
       limit: timeout + .seconds(30))
     return try Self.jobLock.withLock { try job.run(whileRunning: whileRunning) }
   }

@@ -12,7 +12,7 @@ extension TrainingConfiguration {
     let others: [(String, String?)] = [
       ("steps", schedule.dependsOnSteps || resolution.isProgressive ? nil : String(steps)),
       ("data", data), ("output-dir", outputDirectory),
-      ("threads", threads.map(String.init)), ("engine", engine.rawValue),
+      ("threads", threads.map(String.init)), ("shared-cores", sharedCores.rawValue), ("engine", engine.rawValue),
       ("bucket-size", String(bucketByteCount)), ("progress", progress.rawValue),
       ("optimizer-state", optimizerState.rawValue), ("on-nonfinite", onNonfinite.rawValue),
       ("stall-timeout", String(stallTimeout)),

@@ -99,6 +99,8 @@ public struct TrainingConfiguration: Sendable, Hashable {
   ///
   /// If `nil`, its cores divided by the number of ranks that share them.
   public var threads: Int?
+  /// What ranks do that share a core; affects speed alone.
+  public var sharedCores = SharedCores.join
   /// The convolution engine.
   public var engine = Engine.native
   /// The bytes of a gradient bucket; affects speed alone.

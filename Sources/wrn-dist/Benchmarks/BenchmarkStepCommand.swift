@@ -28,6 +28,7 @@ struct BenchmarkStepCommand: ParsableCommand {
   @Option(help: "\(HelpText.microbatches).") var microbatches = 8
   @Option(help: "\(HelpText.threads)")
   var threads: Int?
+  @Option(help: "\(HelpText.sharedCores).") var sharedCores = SharedCores.join
   @Option(help: "\(HelpText.engine).") var engine = TrainingConfiguration.Engine.native
   @Option(help: "\(HelpText.batchNorm)")
   var batchNorm = BatchNormalizationScope.global
@@ -43,7 +44,7 @@ struct BenchmarkStepCommand: ParsableCommand {
   @Flag(help: "\(HelpText.json)") var json = false
 
   func run() throws {
-    try RankSession.run(progress: progress) { communicator in
+    try RankSession.run(progress: progress, sharedCores: sharedCores) { communicator in
       let threads = try ThreadBudget(communicator)
       let selection = try EngineSelection(engine, communicator)
       let (threadCount, plan) = try RankSession.collectively(communicator) {

@@ -38,7 +38,9 @@ struct TrainCommand: ParsableCommand {
     let fault = try FaultInjection(environment: ProcessInfo.processInfo.environment)
     let stop = StopSignals.install()
     let start = try StartLimit(seconds: configuration.stallTimeout)
-    try RankSession.run(progress: configuration.progress) { communicator in
+    try RankSession.run(
+      progress: configuration.progress, sharedCores: configuration.sharedCores, onWaiting: start.reach
+    ) { communicator in
       try RunConsistency.requireEqualPrograms(on: communicator)
       try RunConsistency.requireEqualFlags(configuration, options, on: communicator)
       let watchdog = try StallWatch.start(configuration, communicator)

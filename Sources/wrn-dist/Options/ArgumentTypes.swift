@@ -93,6 +93,7 @@ extension TrainingConfiguration.EvaluationBatches: ExpressibleByArgument {
   public init?(argument: String) { self.init(argument) }
 }
 extension ProgressMode: ExpressibleByArgument {}
+extension SharedCores: ExpressibleByArgument {}
 extension OptimizerStateMode: ExpressibleByArgument {}
 extension CheckpointMode: ExpressibleByArgument {}
 extension NonfinitePolicy: ExpressibleByArgument {}

@@ -7,6 +7,8 @@ enum HelpText {
   static let batchSize = "Images per step over all ranks."
   static let microbatches = "Microbatches per batch"
   static let threads = "Threads per rank. (default: its usable cores / the ranks that share them)"
+  static let sharedCores =
+    "Where a host has fewer cores than ranks: join (one rank per core computes, the others wait) or compute (all do)"
   static let engine = "Convolution engine"
   static let batchNorm = "Batch statistics of the global batch (SyncBN) or of each microbatch (ghost batch norm)."
   static let bucketSize = "Bytes per bucket of gradients, such as 512KiB or 4MiB"

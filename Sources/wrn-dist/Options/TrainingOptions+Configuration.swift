@@ -16,6 +16,7 @@ extension TrainingOptions {
     try setNetwork(&result)
     try setData(&result)
     try setUpdate(&result)
+    set(&result.sharedCores, machine.sharedCores)
     set(&result.engine, machine.engine)
     set(&result.bucketByteCount, try machine.bucketSize?.bucketByteCount())
     set(&result.progress, machine.progress)

@@ -133,6 +133,7 @@ struct TrainingOptions: ParsableArguments {
   struct MachineOptions: ParsableArguments {
     @Option(help: "\(HelpText.threads)")
     var threads: Int?
+    @Option(help: "\(HelpText.sharedCores); does not affect results. (default: join)") var sharedCores: SharedCores?
     @Option(help: "\(HelpText.engine): native or blas. (default: native)")
     var engine: TrainingConfiguration.Engine?
     @Option(help: "\(HelpText.bucketSize); does not affect results. (default: 4MiB)")

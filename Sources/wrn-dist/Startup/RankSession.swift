@@ -12,10 +12,13 @@ enum RankSession {
   ///
   /// - Parameters:
   ///   - progress: How messages progress while a rank computes.
-  ///   - body: The command; every rank runs it.
+  ///   - sharedCores: What ranks do if a host has fewer cores than ranks; that of rank 0 is used.
+  ///   - onWaiting: Called on a rank that does not run the command, before it waits for the end of the others.
+  ///   - body: The command; every rank that computes runs it, with the communicator of these ranks.
   /// - Throws: The error of `body`, or `ExitCode` if it has been printed already.
   static func run(
-    progress: ProgressMode = .poll, _ body: (any Communicator) throws -> Void
+    progress: ProgressMode = .poll, sharedCores: SharedCores = .compute, onWaiting: () -> Void = {},
+    _ body: (any Communicator) throws -> Void
   ) throws {
     let environment = LaunchEnvironment(ProcessInfo.processInfo.environment)
     guard environment.isLaunchedByMPI else {
@@ -29,7 +32,7 @@ enum RankSession {
     MappedFileFault.install(prefix: communicator.worldSize == 1 ? "wrn-dist: error: " : "[\(rank)] error: ")
     do {
       try rejectSilentSingleton(environment, worldSize: communicator.worldSize)
-      try body(communicator)
+      try run(sharedCores, onComputingRanksOf: communicator, onWaiting: onWaiting, body)
     } catch {
       let failure = CommandFailure(error)
       if failure.isCollective || communicator.worldSize == 1 {
@@ -41,6 +44,37 @@ enum RankSession {
       communicator.abort(exitCode: failure.exitCode)
     }
     try MPIEnvironment.finalize()
+  }
+
+  /// Runs a command on all ranks, or on one rank per core while the others wait.
+  ///
+  /// Collective. Gathers the cores of all ranks.
+  private static func run(
+    _ sharedCores: SharedCores, onComputingRanksOf world: MPICommunicator, onWaiting: () -> Void,
+    _ body: (any Communicator) throws -> Void
+  ) throws {
+    var joins = sharedCores == .join
+    try withUnsafeMutableBytes(of: &joins) { try world.broadcast($0, root: 0) }
+    guard joins else { return try body(world) }
+    let placements = try RankPlacement.allGather(CPUAffinity.current().placement, communicator: world)
+    let computes = RankPlacement.computingRanks(placements, hostOfRank: world.hostOfRank)
+    let count = computes.count { $0 }
+    guard count < computes.count else { return try body(world) }
+    if world.rank == 0 {
+      StandardError.write(
+        "note: \(count) of \(computes.count) ranks compute and \(computes.count - count) wait, because a host has fewer "
+          + "cores than ranks; --shared-cores compute lets all compute.")
+    }
+    guard let communicator = try MPIEnvironment.communicator(of: world, computes: computes) else {
+      onWaiting()
+      return try world.waitForAllRanks()
+    }
+    do { try body(communicator) } catch {
+      // Any other error aborts the job, with the ranks that wait.
+      if CommandFailure(error).isCollective { try world.waitForAllRanks() }
+      throw error
+    }
+    try world.waitForAllRanks()
   }
 
   /// Runs a part of the startup that may fail on some ranks, and then fails on all ranks.
