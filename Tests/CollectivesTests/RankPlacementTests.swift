@@ -48,6 +48,24 @@ import Testing
     #expect(!CPUSet([]).intersects(CPUSet([3])))
   }
 
+  @Test func coresOfASetAreAscending() {
+    #expect(CPUSet([200, 0, 64, 63]).cores == [0, 63, 64, 200])
+    #expect(CPUSet([]).cores.isEmpty)
+  }
+
+  @Test func moreThreadsThanCoresAreAWarning() {
+    let placements = [4, 2, 1].map { RankPlacement(hostName: "a", cores: CPUSet(0..<$0)) }
+    func warning(_ threads: Int) -> String? {
+      RankPlacement.threadWarning(threadCount: threads, placements: placements)
+    }
+    #expect(warning(1) == nil)
+    #expect(
+      warning(2)
+        == "rank 2 has 2 threads on 1 core, which is slower than one thread per core; lower --threads to 1.")
+    #expect(warning(3)?.hasPrefix("rank 1 has 3 threads on 2 cores, ") == true)
+    #expect(warning(5)?.hasSuffix("; lower --threads to 4.") == true)
+  }
+
   @Test func placementsReachEveryRank() throws {
     let gathered = try ThreadCommunicator.run(worldSize: 3) { communicator in
       try RankPlacement.allGather(

@@ -124,6 +124,27 @@ import Testing
   }
 
   @Test(
+    .enabled(
+      if: ProcessInfo.processInfo.activeProcessorCount == sysconf(Int32(_SC_NPROCESSORS_ONLN)),
+      "these tests may use some of the cores only, to which threads are limited"),
+    arguments: [nil, 2])
+  func moreThreadsThanCoresAreAWarningOnly(ranks: Int?) throws {
+    let folder = try TemporaryDirectory()
+    let cores = ProcessInfo.processInfo.activeProcessorCount
+    func warnings(_ output: String, threads: Int) throws -> [Substring] {
+      let job = Job.training(folder, ranks: ranks, output: output, ["--steps", "2", "--threads", "\(threads)"])
+      return try job.succeed().standardError.split(separator: "\n").filter { $0.hasPrefix("warning: ") }
+    }
+    #expect(try warnings("fitting", threads: 1).isEmpty)
+    #expect(
+      try warnings("more", threads: cores + 2) == [
+        "warning: rank 0 has \(cores + 2) threads on \(cores) core\(cores == 1 ? "" : "s"), which is slower than one "
+          + "thread per core; lower --threads to \(cores)."
+      ])
+    #expect(try folder.digest("more") == folder.digest("fitting"))
+  }
+
+  @Test(
     .enabled(if: InstructionSet.allCases.contains(where: \.isSupported), "this CPU runs no native kernels"),
     arguments: [nil, 3])
   func doctorFindsAWrongKernel(ranks: Int?) throws {

@@ -101,6 +101,22 @@ extension RankPlacement {
       + "for more: start it with mpirun --bind-to none or mpirun --map-by slot:PE=\(threadCount) "
       + "--bind-to core, or lower --threads to \(usableCoreCount)."
   }
+
+  /// Detects ranks with more threads than cores.
+  ///
+  /// Results do not depend on it, so it is no error.
+  ///
+  /// - Parameters:
+  ///   - threadCount: The number of threads requested, per rank.
+  ///   - placements: The placements of all ranks, in rank order.
+  /// - Returns: One sentence about the first such rank, or `nil`.
+  public static func threadWarning(threadCount: Int, placements: [RankPlacement]) -> String? {
+    guard let rank = placements.firstIndex(where: { threadCount > $0.cores.count }) else { return nil }
+    let count = max(1, placements[rank].cores.count)
+    return
+      "rank \(rank) has \(threadCount) threads on \(count) core\(count == 1 ? "" : "s"), which is slower than one thread "
+      + "per core; lower --threads to \(count)."
+  }
 }
 
 /// A set of processor cores (hardware threads), numbered as in Linux.
@@ -126,6 +142,9 @@ public struct CPUSet: Equatable, Sendable {
     while words.count <= core / 64 { words.append(0) }
     words[core / 64] |= 1 << UInt64(core % 64)
   }
+
+  /// The numbers of the cores in the set, ascending.
+  public var cores: [Int] { (0..<64 * words.count).filter { words[$0 / 64] >> UInt64($0 % 64) & 1 == 1 } }
 
   /// The number of cores in the set.
   public var count: Int { words.reduce(0) { $0 + $1.nonzeroBitCount } }

@@ -128,6 +128,8 @@ struct ThreadBudget {
 
   /// Returns the requested number, or this rank's usable cores divided by the ranks that share them.
   ///
+  /// Rank 0 writes a warning if a rank has fewer cores than the requested number.
+  ///
   /// - Parameter requested: `--threads`, if given.
   /// - Returns: At least 1.
   /// - Throws: ``UsageError`` if the number is not positive; `StartupFailure` if the rank is bound to fewer cores.
@@ -140,6 +142,9 @@ struct ThreadBudget {
       rank: rank, threadCount: requested, usableCoreCount: affinity.usableCores.count,
       onlineCoreCount: affinity.onlineCoreCount)
     if let problem { throw StartupFailure(exitCode: ExitCodes.usage, message: problem) }
+    if rank == 0, let warning = RankPlacement.threadWarning(threadCount: requested, placements: placements) {
+      StandardError.write("warning: \(warning)")
+    }
     return requested
   }
 }

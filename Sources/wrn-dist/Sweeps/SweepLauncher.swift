@@ -48,7 +48,7 @@ struct SweepLauncher {
   func start(_ run: SweepRun, slot: Int) -> [String] {
     var words: [String] = []
     if Self.isInstalled("setpriv") { words += ["setpriv", "--pdeathsig", "USR1"] }
-    let cores = Self.share(slot: slot, of: jobs, cores: Self.usableCores)
+    let cores = Self.share(slot: slot, of: jobs, cores: CPUAffinity.current().usableCores.cores)
     if jobs > 1, Self.isInstalled("taskset") {
       words += ["taskset", "-c", cores.map(String.init).joined(separator: ",")]
     }
@@ -71,11 +71,6 @@ struct SweepLauncher {
   static func share(slot: Int, of jobs: Int, cores: [Int]) -> [Int] {
     guard jobs <= cores.count else { return [cores[slot % cores.count]] }
     return Array(cores[slot * cores.count / jobs..<(slot + 1) * cores.count / jobs])
-  }
-
-  private static var usableCores: [Int] {
-    let words = CPUAffinity.current().usableCores.words
-    return (0..<64 * words.count).filter { words[$0 / 64] >> UInt64($0 % 64) & 1 == 1 }
   }
 
   private static func isInstalled(_ program: String) -> Bool {
