@@ -56,6 +56,9 @@ import Testing
           "wrn-dist: error: WRN_ISA=avx512 is not supported by this CPU; unset it or set it to avx2."
         ])
       #expect(folder.names("out").isEmpty)
+      let doctor = try run(Job(folder, ["doctor"]), on: "Haswell", environment: ["WRN_ISA": "avx512"])
+      #expect(doctor.exitCode == 64 && doctor.standardOutput.isEmpty)
+      #expect(doctor.errorLines == output.errorLines)
     }
 
     @Test func withoutAVX2TheEngineIsBLAS() throws {
