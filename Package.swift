@@ -161,7 +161,7 @@ let tests: [Target] = [
   .testTarget(name: "LaunchTests", dependencies: ["Clusters", "TestSupport", "wrn-dist"]),
   .testTarget(
     name: "CommandLineTests",
-    dependencies: ["TestSupport", "Models", "Training", "Images", "wrn-dist", "rank-worker"],
+    dependencies: ["TestSupport", "Clusters", "Models", "Training", "Images", "wrn-dist", "rank-worker"],
     exclude: ["Snapshots"]),
   .testTarget(name: "DocumentationTests", dependencies: ["TestSupport", "wrn-dist"]),
   .testTarget(name: "TensorsTests", dependencies: ["Tensors"]),

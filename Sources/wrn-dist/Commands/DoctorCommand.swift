@@ -33,7 +33,8 @@ struct DoctorCommand: ParsableCommand {
       let threads = placements.indices.map {
         RankPlacement.defaultThreadCount(rank: $0, placements: placements)
       }
-      if communicator.rank == 0 { print(render(affinity, placements, threads, engine)) }
+      let caches = CacheReport(affinity, engine)
+      if communicator.rank == 0 { print(render(affinity, caches, placements, threads, engine)) }
       // The ranks of a host share its CPU. The report above is printed even if a kernel then fails.
       let isHostLeader =
         placements.firstIndex { $0.hostHash == affinity.placement.hostHash } == communicator.rank
@@ -42,21 +43,25 @@ struct DoctorCommand: ParsableCommand {
       }
       guard communicator.rank == 0 else { return }
       for line in kernels?.lines ?? [] { print(Self.row("kernels", line)) }
-      let advice = advice(affinity, placements) + interfaceAdvice
+      let advice = advice(affinity, placements) + caches.advice + interfaceAdvice
       print(advice.isEmpty ? "no problems found" : advice.map { "advice: \($0)" }.joined(separator: "\n"))
     }
   }
 
   private func render(
-    _ affinity: CPUAffinity, _ placements: [RankPlacement], _ threads: [Int], _ engine: EngineSelection
+    _ affinity: CPUAffinity, _ caches: CacheReport, _ placements: [RankPlacement], _ threads: [Int],
+    _ engine: EngineSelection
   ) -> String {
     let hosts = Dictionary(grouping: placements.indices) { placements[$0].hostHash }.values
     let perHost = hosts.map(\.count).sorted().map(String.init).joined(separator: ", ")
-    let rows = [
+    var rows = [
       ("host", affinity.hostName),
       ("CPU", HostInfo.cpuModel),
       ("vector units", HostInfo.vectorUnits.isEmpty ? "none known" : HostInfo.vectorUnits),
       ("cores", "\(affinity.onlineCoreCount) online, rank 0 may use \(affinity.usableCores.count)"),
+    ]
+    rows += caches.lines.map { ("caches", $0) }
+    rows += [
       ("memory", HostInfo.memory),
       ("BLAS", "\(BLASLibrary.configuration), kernels for \(BLASLibrary.microarchitecture)"),
       ("ISA", KernelReport.selection),
@@ -116,6 +121,22 @@ extension DoctorCommand {
       sentences += [InterfaceCheck.bridges(local.interfaces)].compactMap { $0 }
     }
     return sentences.map { $0 + "." }
+  }
+}
+
+/// The caches of this rank's cores, and the L2 that its kernels use.
+struct CacheReport {
+  /// The caches; then a sentence if those of L2 are unusual.
+  let lines: [String]
+  /// Sentences with full stops.
+  let advice: [String]
+
+  /// Reads the caches of the cores that this rank may use.
+  init(_ affinity: CPUAffinity, _ engine: EngineSelection) {
+    let caches = CPUCaches(cores: affinity.usableCores.cores)
+    let workingSet = (engine.engine as? NativeConvolutionEngine).map { TileBlockWorkingSet($0).byteCount }
+    lines = [caches.summary] + [caches.note(workingSet: workingSet)].compactMap { $0 }
+    advice = [caches.advice(workingSet: workingSet)].compactMap { $0 }
   }
 }
 
