@@ -4,8 +4,8 @@ import Tensors
 /// The memory of a tile block that should stay in the L2 cache of a core while the `native` kernels compute.
 ///
 /// It is that of the transformed input and the transformed output or output gradient together, for 3×3 convolutions of
-/// stride 1 with 64 channels: the last layers of the narrowest model, k = 1. With k times the channels it is k times as
-/// large. It depends on no property of the CPU.
+/// stride 1 with 64 channels: the last layers of the narrowest model, k = 1. With k times the channels it is at least
+/// k times as large. It depends on no property of the CPU.
 public struct TileBlockWorkingSet: Sendable {
   /// Bytes.
   public let byteCount: Int
