@@ -59,16 +59,17 @@ extension ConvolutionTiming {
   ///   - geometry: The convolution.
   ///   - batchSize: Images per thread.
   ///   - microbatches: Microbatches per thread.
+  ///   - workerCount: Each thread's work items are those of a rank with that many threads.
   ///   - instructionSet: The kernels to time; this CPU must support them.
   ///   - repetitions: The batches, after one for warm-up.
   ///   - pool: Its workers compute.
   /// - Returns: The medians of all threads' medians.
   public static func measurePhases(
-    _ geometry: ConvolutionGeometry, batchSize: Int, microbatches: Int, _ instructionSet: InstructionSet,
-    repetitions: Int, over pool: WorkerPool
+    _ geometry: ConvolutionGeometry, batchSize: Int, microbatches: Int, workerCount: Int = 1,
+    _ instructionSet: InstructionSet, repetitions: Int, over pool: WorkerPool
   ) -> Phases {
     let all = pool.measureTogether {
-      ConvolutionTiming(geometry, batchSize: batchSize, microbatches: microbatches)
+      ConvolutionTiming(geometry, batchSize: batchSize, microbatches: microbatches, workerCount: workerCount)
         .measurePhases(instructionSet, repetitions: repetitions)
     }
     return Phases(

@@ -17,6 +17,7 @@ public final class ConvolutionTiming {
   let geometry: ConvolutionGeometry
   private let batchSize: Int
   private let imagesPerMicrobatch: Int
+  private let workerCount: Int
   private let isStem: Bool
   private let x: AlignedBuffer<Float>
   private let y: AlignedBuffer<Float>
@@ -28,10 +29,17 @@ public final class ConvolutionTiming {
   private let sums: AlignedBuffer<Double>
 
   /// Allocates a batch and fills it with numbers in −0.5 … 0.5.
-  public init(_ geometry: ConvolutionGeometry, batchSize: Int, microbatches: Int) {
+  ///
+  /// - Parameters:
+  ///   - geometry: The convolution.
+  ///   - batchSize: Images per batch.
+  ///   - microbatches: Microbatches per batch.
+  ///   - workerCount: The work items are those of a rank with that many threads; one thread computes all of them.
+  public init(_ geometry: ConvolutionGeometry, batchSize: Int, microbatches: Int, workerCount: Int = 1) {
     self.geometry = geometry
     self.batchSize = batchSize
     imagesPerMicrobatch = batchSize / microbatches
+    self.workerCount = workerCount
     isStem = geometry.inputChannels == 3
     let channels = max(geometry.inputChannels, geometry.outputChannels)
     x = AlignedBuffer(count: batchSize * geometry.inputCount)
@@ -103,7 +111,7 @@ public final class ConvolutionTiming {
   func microbatches(_ engine: any ConvolutionEngine) -> MicrobatchRange {
     let count = engine.microbatchesPerWorkItem(
       geometry, imagesPerMicrobatch: imagesPerMicrobatch,
-      microbatchCount: batchSize / imagesPerMicrobatch, workerCount: 1)
+      microbatchCount: batchSize / imagesPerMicrobatch, workerCount: workerCount)
     return MicrobatchRange(
       imageCount: count * imagesPerMicrobatch, imagesPerMicrobatch: imagesPerMicrobatch)
   }

@@ -164,6 +164,17 @@ import Testing
       let fmaPeakGflops: Double
       let cacheGigabytesPerSecond: Double
       let memoryGigabytesPerSecond: Double
+      let dispatchMicroseconds: Double
+      let claimMicroseconds: Double
+    }
+    struct Layer: Decodable {
+      let name: String
+      let shape: String
+      let parameters: Int
+      let packedWeights: Int
+      let packingTasks: Int
+      let workItems: Int
+      let preferredImages: Int
     }
     struct Phase: Decodable {
       let shape: String
@@ -177,6 +188,7 @@ import Testing
     }
     let isa: String
     let limits: [Limits]
+    let layers: [Layer]
     let phases: [Phase]
   }
 
@@ -218,6 +230,25 @@ import Testing
     let parts = report.phases.filter { $0.phase == "window transform" && $0.threads == 1 && $0.shape != total.shape }
     let sum = parts.reduce(0) { $0 + Double($1.occurrences) * $1.milliseconds }
     #expect(parts.contains { $0.occurrences > 1 } && abs(total.milliseconds / sum - 1) < 1e-9)
+  }
+
+  /// A tile block of 8×8 images has 8 of them: one thread computes them in one item, four threads in four.
+  @Test(
+    .enabled(if: InstructionSet.allCases.contains(where: \.isSupported), "no native kernels on this CPU"),
+    arguments: [("1", 1), ("4", 4)])
+  func workItems(threads: String, count: Int) throws {
+    let report = try lastLine(
+      Phases.self,
+      [
+        "convolution", "--phases", "--depth", "10", "--batch-size", "8", "--microbatches", "8", "--repetitions", "1",
+        "--threads", "2", "--items-for", threads,
+      ])
+    #expect(report.layers.count == 10 && report.layers[0].name == "stem" && report.layers[0].workItems == 8)
+    let layer = try #require(report.layers.first { $0.name == "groups.2.blocks.0.conv2" })
+    #expect(layer.shape == "8×8, 64→64" && layer.preferredImages == 8 && layer.workItems == count)
+    #expect(layer.parameters == 9 * 64 * 64 + 64 && layer.packedWeights >= 36 * 64 * 64 && layer.packingTasks == 4)
+    let two = try #require(report.limits.first { $0.threads == 2 })
+    #expect(two.dispatchMicroseconds > 0 && two.claimMicroseconds > 0)
   }
 
   @Test func blasAlone() throws {
@@ -263,6 +294,8 @@ import Testing
     (["convolution", "--repetitions", "0"], "--repetitions"),
     (["convolution", "--threads", "2"], "--threads is only for --phases"),
     (["convolution", "--phases", "--threads", "0"], "--threads must lie between 1 and 1024"),
+    (["convolution", "--items-for", "2"], "--items-for is only for --phases"),
+    (["convolution", "--phases", "--items-for", "0"], "--items-for must lie between 1 and 1024"),
     (["convolution", "--phases", "--engine", "blas"], "--phases are those of the native kernels"),
     (["accuracy", "--images", "0"], "--images 0"), (["step", "--steps", "0"], "--steps"),
     (["step", "--bucket-size", "1"], "--bucket-size 1 must lie between 4KiB and 1GiB"),

@@ -18,7 +18,8 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
       measures the peaks of multiply-adds and of memory. Backward computes both gradients.
 
       With --phases, the native kernels' time is divided into phases, each beside its bound: the peak of multiply-adds, or \
-      the bytes that it must move through the L2 cache or memory. Where a cache holds the batch, memory is no bound.
+      the bytes that it must move through the L2 cache or memory. Where a cache holds the batch, memory is no bound. The \
+      cost of a parallel loop is that of one item per thread, all of which wait for each other.
       """)
 
   @Option(help: "\(HelpText.architecture)") var architecture = WideResNetConfiguration.Architecture.trax
@@ -30,12 +31,15 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
   @Option(help: "Timed batches, after one for warm-up.") var repetitions = 7
   @Flag(help: "Divide the time into phases.") var phases = false
   @Option(help: "With --phases: also times this number of threads at once, each with a batch.") var threads = 1
+  @Option(help: "With --phases: the work items are those of a rank with this number of threads.") var itemsFor = 1
   @Flag(help: "\(HelpText.json)") var json = false
 
   func run() throws {
     guard repetitions > 0 else { throw UsageError("--repetitions must be at least 1.") }
     guard (1...1024).contains(threads) else { throw UsageError("--threads must lie between 1 and 1024.") }
     guard threads == 1 || phases else { throw UsageError("--threads is only for --phases.") }
+    guard (1...1024).contains(itemsFor) else { throw UsageError("--items-for must lie between 1 and 1024.") }
+    guard itemsFor == 1 || phases else { throw UsageError("--items-for is only for --phases.") }
     _ = try MicrobatchPlan(
       globalBatchSize: batchSize, microbatchCount: microbatches, rank: 0, worldSize: 1)
     let models = try widenFactor.factors.map {
@@ -73,12 +77,13 @@ struct BenchmarkConvolutionCommand: ParsableCommand {
   private func printPhases(_ models: [ModelGraph], _ set: InstructionSet) throws {
     let limits = try Set([1, threads]).sorted().map { count in
       let pool = try WorkerPool(workerCount: count)
-      return (pool: pool, roofline: MachineRoofline.mean(set.peakKernels, over: pool))
+      return ConvolutionPhaseReport.Threads(
+        pool: pool, roofline: MachineRoofline.mean(set.peakKernels, over: pool), dispatch: DispatchTiming(pool))
     }
     for model in models {
       let report = ConvolutionPhaseReport(
         batchSize: batchSize, microbatches: microbatches, repetitions: repetitions, instructionSet: set, model: model,
-        threads: limits)
+        itemsFor: itemsFor, threads: limits)
       for line in report.heading { print(line) }
       let phases = report.measure()
       for line in report.lines(phases) { print(line) }

@@ -11,8 +11,18 @@ struct ConvolutionPhaseReport {
   let repetitions: Int
   let instructionSet: InstructionSet
   let model: ModelGraph
-  /// The threads that run at the same time, each with a batch, and the limits of each.
-  let threads: [(pool: WorkerPool, roofline: MachineRoofline)]
+  /// The threads of the rank whose work items are timed.
+  let itemsFor: Int
+  /// The numbers of threads, in ascending order.
+  let threads: [Threads]
+
+  /// Threads that run at the same time, each with a batch.
+  struct Threads {
+    let pool: WorkerPool
+    /// The limits of each thread.
+    let roofline: MachineRoofline
+    let dispatch: DispatchTiming
+  }
 
   // Property names of the following structures are those of `--json`.
 
@@ -36,14 +46,31 @@ struct ConvolutionPhaseReport {
       let fmaPeakGflops: Double
       let cacheGigabytesPerSecond: Double
       let memoryGigabytesPerSecond: Double
+      let dispatchMicroseconds: Double
+      let claimMicroseconds: Double
+    }
+    struct Layer: Encodable {
+      let name: String
+      let shape: String
+      /// The elements of weight and bias.
+      let parameters: Int
+      /// The floats of the packed weight.
+      let packedWeights: Int
+      let packingTasks: Int
+      /// The work items per batch and pass.
+      let workItems: Int
+      /// The images with which a work item is fastest.
+      let preferredImages: Int
     }
     let network: String
     let batchSize: Int
     let microbatches: Int
+    let itemsFor: Int
     let n: Int
     let cpu: String
     let isa: String
     let limits: [Limits]
+    let layers: [Layer]
     let phases: [Phase]
   }
 
@@ -59,8 +86,8 @@ struct ConvolutionPhaseReport {
       let algorithm = engine.algorithm(geometry)
       let times = threads.map {
         ConvolutionTiming.measurePhases(
-          geometry, batchSize: batchSize, microbatches: microbatches, instructionSet, repetitions: repetitions,
-          over: $0.pool)
+          geometry, batchSize: batchSize, microbatches: microbatches, workerCount: itemsFor, instructionSet,
+          repetitions: repetitions, over: $0.pool)
       }
       for key in PhaseKey.all {
         guard let bound = key.bound(geometry, algorithm: algorithm, batchSize: batchSize, microbatches: microbatches)
@@ -95,16 +122,21 @@ struct ConvolutionPhaseReport {
 
   /// The network, the sizes and the limits of this machine.
   var heading: [String] {
-    [
+    let sizes =
       "\(model.name) on \(HostInfo.cpuModel), \(instructionSet.rawValue); batch \(batchSize) in \(microbatches) "
-        + "microbatches per thread, medians of n = \(repetitions)"
-    ]
-      + threads.map {
-        String(
-          format: "%d thread(s): per thread %.1f GFLOP/s of multiply-adds, L2 cache %.1f GB/s, memory %.1f GB/s",
-          $0.pool.workerCount, $0.roofline.flops / 1e9, $0.roofline.cacheBytesPerSecond / 1e9,
-          $0.roofline.bytesPerSecond / 1e9)
-      }
+      + "microbatches per thread, medians of n = \(repetitions)"
+    let limits = threads.map {
+      String(
+        format: "%d thread(s): per thread %.1f GFLOP/s of multiply-adds, L2 cache %.1f GB/s, memory %.1f GB/s",
+        $0.pool.workerCount, $0.roofline.flops / 1e9, $0.roofline.cacheBytesPerSecond / 1e9,
+        $0.roofline.bytesPerSecond / 1e9)
+    }
+    let costs = threads.filter { $0.pool.workerCount > 1 }.map {
+      String(
+        format: "%d threads: a parallel loop costs %.2f µs, a claim %.3f µs", $0.pool.workerCount,
+        $0.dispatch.dispatch * 1e6, $0.dispatch.claim * 1e6)
+    }
+    return [sizes] + limits + costs
   }
 
   /// One line per phase, with the columns of all numbers of threads.
@@ -127,20 +159,36 @@ struct ConvolutionPhaseReport {
     return lines
   }
 
+  /// The model's convolutions in forward order, and their division into packing tasks and work items.
+  private var layers: [Object.Layer] {
+    let engine = NativeConvolutionEngine(instructionSet)
+    return model.convolutionLayers.map { layer in
+      let perItem = engine.microbatchesPerWorkItem(
+        layer.geometry, imagesPerMicrobatch: batchSize / microbatches, microbatchCount: microbatches,
+        workerCount: itemsFor)
+      return Object.Layer(
+        name: layer.name, shape: layer.geometry.summary, parameters: layer.range.count,
+        packedWeights: engine.packedWeightCount(layer.geometry), packingTasks: engine.packingTaskCount(layer.geometry),
+        workItems: microbatches.dividedRoundingUp(by: perItem),
+        preferredImages: engine.preferredImageCount(layer.geometry))
+    }
+  }
+
   /// The machine-readable report.
   ///
   /// - Throws: `EncodingError` for a number that JSON lacks.
   func json(_ phases: [Phase]) throws -> String {
     try JSONLine.render(
       Object(
-        network: model.name, batchSize: batchSize, microbatches: microbatches, n: repetitions, cpu: HostInfo.cpuModel,
-        isa: instructionSet.rawValue,
+        network: model.name, batchSize: batchSize, microbatches: microbatches, itemsFor: itemsFor, n: repetitions,
+        cpu: HostInfo.cpuModel, isa: instructionSet.rawValue,
         limits: threads.map {
           Object.Limits(
             threads: $0.pool.workerCount, fmaPeakGflops: $0.roofline.flops / 1e9,
             cacheGigabytesPerSecond: $0.roofline.cacheBytesPerSecond / 1e9,
-            memoryGigabytesPerSecond: $0.roofline.bytesPerSecond / 1e9)
-        }, phases: phases))
+            memoryGigabytesPerSecond: $0.roofline.bytesPerSecond / 1e9,
+            dispatchMicroseconds: $0.dispatch.dispatch * 1e6, claimMicroseconds: $0.dispatch.claim * 1e6)
+        }, layers: layers, phases: phases))
   }
 }
 
