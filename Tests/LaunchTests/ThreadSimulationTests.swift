@@ -7,8 +7,8 @@ import Testing
   .enabled(
     if: (try? BuiltProducts.installed("python3")) != nil, "python3 is not installed; run launch/setup --test"))
 struct ThreadSimulationTests {
-  /// Evaluates an expression with the names of the model and of the measurements.
-  private func evaluate(_ expression: String) throws -> String {
+  /// Evaluates an expression, after statements, with the names of the model and of the measurements.
+  private func evaluate(_ expression: String, after statements: String = "") throws -> String {
     let program = """
       import sys
       sys.dont_write_bytecode = True
@@ -18,6 +18,7 @@ struct ThreadSimulationTests {
       machine = Machine(bandwidth=4e9, dispatch=0.1, claim=0.01, jitter=0, latency=0.5)
       def step(count, byte_count=0, kind=MICROBATCHES, serial=0, **others):
           return Step([Loop(kind, count, 1.0, byte_count)], serial, **others)
+      \(statements)
       print(\(expression))
       """
     let output = try ProcessRun(BuiltProducts.installed("python3"), ["-c", program]).run()
@@ -98,5 +99,45 @@ struct ThreadSimulationTests {
     // 450 − 100 − 30 − 5 − 200 − 20 − 7 µs.
     let other = try #require(found.firstMatch(of: /'other': ([\d.e-]+)/).flatMap { Double($0.1) })
     #expect(abs(other - 88e-6) < 1e-12 && found.contains("'spread': 0.0"), "\(found)")
+  }
+
+  /// One layer, measured with 8 microbatches of 8 images: two items on one thread, four as on four threads.
+  private static let measured = """
+    def report(work_items, seconds):
+        layer = {'name': 'a.conv1', 'shape': 's', 'parameters': 20000, 'packed_weights': 100, 'packing_tasks': 2,
+                 'work_items': work_items, 'preferred_images': 32}
+        one = {'seconds': seconds, 'packing': 0.02, 'bytes': 8e6}
+        return {'layers': [layer], 'passes': {('s', 'forward'): one, ('s', 'backward'): one}}
+    model = MeasuredModel('1', 1, 1)
+    model.phase_reports = {(8, 1): report(2, 1.0), (8, 4): report(4, 1.1)}
+    loops = {'forward a.conv1': 0.8, 'backward a.conv1': 1.6, 'forward head': 0.08, 'backward head': 0.08}
+    model.traces = {8: {'loops': loops, 'sums': {'a.conv1': 0.7, 'head': 0.07}, 'updates': [0.1], 'other': 0.05}}
+    def loops_of(step):
+        return [(loop.count, round(loop.seconds, 6), round(loop.bytes)) for loop in step.loops]
+    """
+
+  @Test func loopsHaveTheItemsOfTheLayout() throws {
+    let found = try evaluate(
+      "loops_of(model.step(64, 8, 4)), round(model.step(64, 8, 4).serial, 6)", after: Self.measured)
+    let items = [
+      // Two microbatches per item, which are 1.1 times as slow as in items of four; the weight is packed in two tasks.
+      "(4, 0.22, 2000000), (2, 0.01, 40000)",
+      // Each microbatch writes 20,000 numbers of its gradient.
+      "(4, 0.44, 2160000), (2, 0.01, 40000)",
+      // Two items of sums, which read eight gradients and write one; the head's sums have one item.
+      "(2, 0.35, 360000), (1, 0.07, 0)",
+      // The head, and the update.
+      "(8, 0.01, 0), (8, 0.01, 0), (2, 0.05, 280000)",
+    ]
+    // The rest of the step without the packing.
+    #expect(found == "[" + items.joined(separator: ", ") + "] 0.01")
+  }
+
+  @Test func aRankHasItsMicrobatchesAndItsShard() throws {
+    // Two ranks with two threads: items of two of the four microbatches, three of seven additions, half of the update.
+    let found = try evaluate("loops_of(model.step(64, 8, 2, 2))", after: Self.measured)
+    #expect(
+      found == "[(2, 0.22, 2000000), (2, 0.01, 40000), (2, 0.44, 2160000), (2, 0.01, 40000), (2, 0.15, 200000), "
+        + "(1, 0.03, 0), (4, 0.01, 0), (4, 0.01, 0), (1, 0.05, 280000)]")
   }
 }
