@@ -131,14 +131,14 @@ import Testing
         == "rank 0 has 256 KiB of L2 per core, but kernels use 576 KiB with 64 channels; compare the speed of "
         + "--engine blas with wrn-dist benchmark step.")
     #expect(small.advice(workingSet: nil) == nil, "OpenBLAS computes")
-    let divided = cores([("1024K", "0-1"), ("1024K", "0-1")])
+    let divided = cores([("512K", "0-1"), ("512K", "0-1")])
     #expect(
       try read(divided).advice(workingSet: Self.workingSet)
-        == "rank 0 has 512 KiB of L2 per core, but kernels use 576 KiB with 64 channels; compare the speed of "
+        == "rank 0 has 256 KiB of L2 per core, but kernels use 576 KiB with 64 channels; compare the speed of "
         + "fewer --threads with wrn-dist benchmark step.")
     #expect(try read(divided, usable: [1]).advice(workingSet: Self.workingSet) == nil, "one of two hardware threads")
-    #expect(try read(cores([("576K", "0")])).advice(workingSet: Self.workingSet) == nil)
-    #expect(try read(cores([("575K", "0")])).advice(workingSet: Self.workingSet) != nil)
+    #expect(try read(cores([("288K", "0")])).advice(workingSet: Self.workingSet) == nil)
+    #expect(try read(cores([("287K", "0")])).advice(workingSet: Self.workingSet) != nil)
   }
 
   @Test(arguments: [

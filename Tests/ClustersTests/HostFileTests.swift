@@ -87,6 +87,7 @@ import Testing
     ("a slots=4 max_slots=2\n", 1, "less than slots=4"), ("a slots=1 slots=2\n", 1, "slots= twice"),
     ("[1:]:4\n", 1, "'1:' is not a host name"),
     ("a slots=4 max_slots=6\nb\na slots=4\n", 3, "their slots add up to 8, more than max_slots=6"),
+    ("a slots=1000000\nb\na slots=1\n", 3, "their slots add up to 1000001, more than 1000000"),
     ("a:b\n", 1, "'b' in a:b"), ("a:0\n", 1, "'0' in a:0"), ("a slots=2,\n", 1, "'2,'"),
     ("-oProxyCommand=x\n", 1, "not a host name"), ("a;b\n", 1, "'a;b' is not a host name"),
     ("my_node slots=2\n", 1, "underscore"), ("node[01-04\n", 1, "bracket"), ("node[4-1]\n", 1, "ascending range"),

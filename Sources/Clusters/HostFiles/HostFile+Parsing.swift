@@ -126,7 +126,12 @@ extension HostFile {
       if let maximum = entry.maximumSlots { hosts[i].maximumSlots = max(maximum, hosts[i].maximumSlots ?? 0) }
       guard !isPBS else { continue }
       let twice = "\(entry.name) is also in line \(hosts[i].line); "
-      if let slots = hosts[i].slots, let maximum = hosts[i].maximumSlots, maximum < slots {
+      if let slots = hosts[i].slots, slots > HostLine.maximumCount {
+        diagnostics.append(
+          Diagnostic(
+            .fatal, line: entry.line,
+            twice + "their slots add up to \(slots), more than \(HostLine.maximumCount); leave a line out"))
+      } else if let slots = hosts[i].slots, let maximum = hosts[i].maximumSlots, maximum < slots {
         diagnostics.append(
           Diagnostic(
             .fatal, line: entry.line,
@@ -166,6 +171,9 @@ extension StringProtocol {
 
 /// The parser of one line of a host file.
 enum HostLine {
+  /// The most slots of a host, more than any has.
+  static let maximumCount = 1_000_000
+
   /// The reason why a line cannot be used.
   struct Problem: Error {
     /// What is wrong and how to fix it: a sentence without a full stop.
@@ -265,7 +273,7 @@ enum HostLine {
   }
 
   private static func count(_ text: String, of word: String) throws(Problem) -> Int {
-    guard let value = Int(text), (1...1_000_000).contains(value) else {
+    guard let value = Int(text), (1...maximumCount).contains(value) else {
       throw Problem("'\(text)' in \(word) is not a number of ranks; write a positive number, or leave the host out")
     }
     return value

@@ -132,15 +132,10 @@ public struct CPUSet: Equatable, Sendable {
   /// - Parameter cores: Nonnegative core numbers.
   public init(_ cores: some Sequence<Int>) {
     words = []
-    for core in cores { insert(core) }
-  }
-
-  /// Adds a core.
-  ///
-  /// - Parameter core: A nonnegative core number.
-  public mutating func insert(_ core: Int) {
-    while words.count <= core / 64 { words.append(0) }
-    words[core / 64] |= 1 << UInt64(core % 64)
+    for core in cores {
+      while words.count <= core / 64 { words.append(0) }
+      words[core / 64] |= 1 << UInt64(core % 64)
+    }
   }
 
   /// The numbers of the cores in the set, ascending.

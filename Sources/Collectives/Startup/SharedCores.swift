@@ -4,7 +4,7 @@
 public enum SharedCores: String, Sendable, Codable, CaseIterable {
   /// One rank per core computes, and the others wait for the end of the command.
   case join
-  /// All ranks compute, in turns on a core.
+  /// All ranks compute, several on one core.
   case compute
 }
 
@@ -19,22 +19,11 @@ extension RankPlacement {
   ///   - hostOfRank: The host of every rank, as in ``Communicator/hostOfRank``.
   /// - Returns: One value per rank.
   public static func computingRanks(_ placements: [RankPlacement], hostOfRank: [Int]) -> [Bool] {
-    var taken = Array(repeating: CPUSet([]), count: (hostOfRank.max() ?? 0) + 1)
+    var taken = [Set<Int>](repeating: [], count: (hostOfRank.max() ?? 0) + 1)
     return zip(placements, hostOfRank).map { placement, host in
-      guard let core = placement.cores.firstCore(notIn: taken[host]) else { return false }
+      guard let core = placement.cores.cores.first(where: { !taken[host].contains($0) }) else { return false }
       taken[host].insert(core)
       return true
     }
-  }
-}
-
-extension CPUSet {
-  /// Returns the lowest core of this set that another set of the same host lacks, if there is one.
-  func firstCore(notIn other: CPUSet) -> Int? {
-    for (index, word) in words.enumerated() {
-      let free = word & ~(index < other.words.count ? other.words[index] : 0)
-      if free != 0 { return 64 * index + free.trailingZeroBitCount }
-    }
-    return nil
   }
 }

@@ -32,8 +32,8 @@ enum RunConsistency {
   static func requireEqualFlags(
     _ configuration: TrainingConfiguration, _ options: TrainingOptions, on communicator: any Communicator
   ) throws {
-    // Paths may differ between hosts. Threads and the progress mode may differ between ranks. Rank 0 decides whether ranks
-    // that share cores join.
+    // Paths may differ between hosts. Threads and the progress mode may differ between ranks. Rank 0 decides whether
+    // ranks of one core join.
     let unchecked: Set = ["data", "output-dir", "threads", "shared-cores", "progress", "init", "resume"]
     var flags = configuration.settings.filter { !unchecked.contains($0.name) }
     if let epochs = configuration.epochs { flags.append((name: "epochs", value: String(epochs))) }
