@@ -39,7 +39,9 @@ import Testing
 
   @Test(arguments: [nil, 2])
   func step(ranks: Int?) throws {
-    let line = try lastLine(Step.self, ["step", "--depth", "10", "--batch-size", "16", "--steps", "3", "--shared-cores", "compute"], ranks: ranks)
+    let line = try lastLine(
+      Step.self, ["step", "--depth", "10", "--batch-size", "16", "--steps", "3", "--shared-cores", "compute"],
+      ranks: ranks)
     #expect(line.network == "WRN-10-1" && line.n == 3 && line.ranks == ranks ?? 1)
     #expect(["native", "blas"].contains(line.engine) && !line.isa.isEmpty)
     #expect(abs(line.imagesPerSecond * line.stepMilliseconds / 16_000 - 1) < 1e-9)

@@ -35,7 +35,8 @@ extension CPUCaches {
 
   /// Advises where a core has less than half of the L2 that kernels use.
   ///
-  /// With 512 KiB, as Zen 3 has, they reach the speeds of docs/results, so a little less than all is no problem. A core's share is the size of its L2, divided by the number of usable cores that have the same one.
+  /// With 512 KiB, as Zen 3 has, they reach the speeds of docs/results, so a little less than all is no problem. A core's
+  /// share is the size of its L2, divided by the number of usable cores that have the same one.
   ///
   /// - Parameter workingSet: The bytes that kernels use; `nil` if OpenBLAS computes.
   /// - Returns: A sentence with a full stop; `nil` if L2 is large enough or not plausible.
