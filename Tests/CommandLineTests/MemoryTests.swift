@@ -7,7 +7,9 @@ import Testing
   func aRunThatDoesNotFit(ranks: Int?) throws {
     // 5 TB, more than any machine has today.
     let flags = ["--widen-factor", "64", "--batch-size", "65536"]
-    for command in [["train", "--data", "synthetic", "--output-dir", "out"], ["benchmark", "step"]] {
+    for command in [
+      ["train", "--data", "synthetic", "--output-dir", "out"], ["benchmark", "step", "--shared-cores", "compute"],
+    ] {
       let folder = try TemporaryDirectory()
       let output = try Job(folder, ranks: ranks, command + flags).run()
       #expect(output.exitCode == 69, "\(output.standardError)")

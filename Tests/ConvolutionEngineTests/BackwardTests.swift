@@ -137,17 +137,19 @@ private struct OutputGradient {
     let (count, channels) = (shape.outputCount, shape.geometry.outputChannels)
     let buffers = ["g", "y", "addend"].map { GuardedBuffer(shape.numbers($0, count)) }
     let maps = ["ca", "cb", "cc"].map { GuardedBuffer(shape.numbers($0, channels)) }
+    // `elements` is a copy.
+    let (values, coefficients) = (buffers.map(\.elements), maps.map(\.elements))
     let hasAddend = source == .normalizedPlusAddend || source == .savedInPlaceOfAddend
     let summands = (0..<count).map { i -> [Double] in
       let c = i % channels
       let value =
         source == .plain
-        ? [Double(buffers[0].elements[i])]
+        ? [Double(values[0][i])]
         : [
-          Double(maps[0].elements[c]) * Double(buffers[0].elements[i]),
-          Double(maps[1].elements[c]) * Double(buffers[1].elements[i]), Double(maps[2].elements[c]),
+          Double(coefficients[0][c]) * Double(values[0][i]), Double(coefficients[1][c]) * Double(values[1][i]),
+          Double(coefficients[2][c]),
         ]
-      return value + (hasAddend ? [Double(buffers[2].elements[i])] : [])
+      return value + (hasAddend ? [Double(values[2][i])] : [])
     }
     exact = summands.map { $0.reduce(0, +) }
     terms = summands.map { $0.reduce(0) { $0 + abs($1) } }
