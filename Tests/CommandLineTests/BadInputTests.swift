@@ -150,7 +150,7 @@ import Testing
   @Test func ranksThatCannotFormTheRoundedSums() throws {
     for command in [
       training(["--microbatches", "16", "--wire", "bf16"]),
-      ["benchmark", "step", "--microbatches", "16", "--wire", "bf16"],
+      ["benchmark", "step", "--microbatches", "16", "--wire", "bf16", "--shared-cores", "compute"],
     ] {
       try refuse(
         TemporaryDirectory(), command, code: 64,
