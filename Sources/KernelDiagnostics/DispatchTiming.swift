@@ -1,7 +1,5 @@
-import Foundation
 import Models
 import Support
-import Synchronization
 
 /// The cost of a parallel loop of a ``WorkerPool``, apart from its items.
 public struct DispatchTiming: Sendable {
@@ -20,12 +18,12 @@ public struct DispatchTiming: Sendable {
   ///
   /// - Parameter pool: Its workers are measured. With one worker, a loop is not dispatched.
   public init(_ pool: WorkerPool) {
-    let meeting = Meeting(workerCount: pool.workerCount)
+    let start = StartLine(workerCount: pool.workerCount)
     let loops = (0..<Self.repetitions).map { _ in
       MachineRoofline.seconds {
         for _ in 0..<Self.loopCount {
-          meeting.reset()
-          pool.parallelFor(pool.workerCount, with: meeting) { meeting, _, _ in meeting.wait() }
+          start.reset()
+          pool.parallelFor(pool.workerCount, with: start) { start, _, _ in start.wait() }
         }
       }
     }
@@ -34,25 +32,5 @@ public struct DispatchTiming: Sendable {
     }
     dispatch = loops.median / Double(Self.loopCount)
     claim = items.median / Double(Self.itemCount)
-  }
-}
-
-/// Where the items of a loop wait for each other, so that every worker computes one.
-private final class Meeting: Sendable {
-  private let workerCount: Int
-  private let arrivedCount = Atomic<Int>(0)
-
-  init(workerCount: Int) { self.workerCount = workerCount }
-
-  func reset() { arrivedCount.store(0, ordering: .relaxed) }
-
-  func wait() {
-    arrivedCount.wrappingAdd(1, ordering: .acquiringAndReleasing)
-    var spins = 0
-    while arrivedCount.load(ordering: .acquiring) < workerCount {
-      spins += 1
-      // More workers than cores must yield to each other.
-      if spins.isMultiple(of: 64) { sched_yield() }
-    }
   }
 }

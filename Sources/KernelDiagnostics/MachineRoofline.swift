@@ -1,4 +1,3 @@
-import Foundation
 import Models
 import Support
 import Synchronization
@@ -86,17 +85,5 @@ extension WorkerPool {
       context.slots[item] = context.body()
     }
     return slots.compactMap { $0 }
-  }
-}
-
-/// Where workers wait until all of them have arrived.
-private final class StartLine: Sendable {
-  private let missingCount: Atomic<Int>
-
-  init(workerCount: Int) { missingCount = Atomic(workerCount) }
-
-  func wait() {
-    missingCount.wrappingSubtract(1, ordering: .releasing)
-    while missingCount.load(ordering: .acquiring) > 0 { sched_yield() }
   }
 }

@@ -58,6 +58,17 @@ import Testing
     #expect(output.standardError.components(separatedBy: "absent.safetensors").count == 2, "\(output.standardError)")
   }
 
+  /// A rank that would only wait must also have the flags of the others.
+  @Test func ranksThatWaitHaveTheFlagsOfTheOthers() throws {
+    let folder = try TemporaryDirectory()
+    var run = try job(folder, ranks: 1, output: "run", ["--steps", "3"])
+    let other = try job(folder, ranks: 1, output: "run", ["--steps", "4"])
+    run.arguments += [":", "-np", "1", other.executable] + other.arguments
+    let output = try run.run()
+    #expect(output.exitCode == 64 && output.standardError.contains("--steps"), "\(output.standardError)")
+    #expect(folder.names("run").isEmpty)
+  }
+
   /// A rank that fails alone takes those that wait with it.
   @Test func aFaultEndsTheRanksThatWait() throws {
     let folder = try TemporaryDirectory()

@@ -44,26 +44,28 @@ struct BenchmarkStepCommand: ParsableCommand {
   @Flag(help: "\(HelpText.json)") var json = false
 
   func run() throws {
-    try RankSession.run(progress: progress, sharedCores: sharedCores) { communicator in
-      let threads = try ThreadBudget(communicator)
-      let selection = try EngineSelection(engine, communicator)
-      let (threadCount, plan) = try RankSession.collectively(communicator) {
-        guard steps > 0 else { throw UsageError("--steps must be at least 1.") }
-        _ = try ResolutionSchedule("\(resolution)")
-        _ = try bucketSize?.bucketByteCount()
-        return (try threads.count(requested: self.threads), try trainingConfiguration.microbatchPlan(communicator))
+    try RankSession.run(progress: progress) { world in
+      try RankSession.onComputingRanks(of: world, sharedCores) { communicator in
+        let threads = try ThreadBudget(communicator)
+        let selection = try EngineSelection(engine, communicator)
+        let (threadCount, plan) = try RankSession.collectively(communicator) {
+          guard steps > 0 else { throw UsageError("--steps must be at least 1.") }
+          _ = try ResolutionSchedule("\(resolution)")
+          _ = try bucketSize?.bucketByteCount()
+          return (try threads.count(requested: self.threads), try trainingConfiguration.microbatchPlan(communicator))
+        }
+        try MemoryCheck.requireFits(
+          trainingConfiguration, engine: selection.engine, threadCount: threadCount, communicator)
+        let benchmark = try StepBenchmark(
+          trainingConfiguration, plan, imageSize: resolution, engine: selection.engine, threadCount: threadCount,
+          communicator)
+        let times = try benchmark.run(steps: steps)
+        guard communicator.rank == 0 else { return }
+        let report = StepReport(
+          options: trainingConfiguration, imageSize: resolution, times: times, engine: selection,
+          worldSize: communicator.worldSize)
+        print(json ? try report.json() : report.text)
       }
-      try MemoryCheck.requireFits(
-        trainingConfiguration, engine: selection.engine, threadCount: threadCount, communicator)
-      let benchmark = try StepBenchmark(
-        trainingConfiguration, plan, imageSize: resolution, engine: selection.engine, threadCount: threadCount,
-        communicator)
-      let times = try benchmark.run(steps: steps)
-      guard communicator.rank == 0 else { return }
-      let report = StepReport(
-        options: trainingConfiguration, imageSize: resolution, times: times, engine: selection,
-        worldSize: communicator.worldSize)
-      print(json ? try report.json() : report.text)
     }
   }
 

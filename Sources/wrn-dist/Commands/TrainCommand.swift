@@ -38,47 +38,48 @@ struct TrainCommand: ParsableCommand {
     let fault = try FaultInjection(environment: ProcessInfo.processInfo.environment)
     let stop = StopSignals.install()
     let start = try StartLimit(seconds: configuration.stallTimeout)
-    try RankSession.run(
-      progress: configuration.progress, sharedCores: configuration.sharedCores, onWaiting: start.reach
-    ) { communicator in
-      try RunConsistency.requireEqualPrograms(on: communicator)
-      try RunConsistency.requireEqualFlags(configuration, options, on: communicator)
-      let watchdog = try StallWatch.start(configuration, communicator)
-      defer { watchdog?.stop() }
-      start.reach()
-      let threads = try ThreadBudget(communicator)
-      let selection = try EngineSelection(configuration.engine, communicator)
-      let threadCount = try RankSession.collectively(communicator) {
-        try threads.count(requested: configuration.threads)
+    try RankSession.run(progress: configuration.progress) { world in
+      try RunConsistency.requireEqualPrograms(on: world)
+      try RunConsistency.requireEqualFlags(configuration, options, on: world)
+      try RankSession.onComputingRanks(of: world, configuration.sharedCores, onWaiting: start.reach) { communicator in
+        let watchdog = try StallWatch.start(configuration, communicator)
+        defer { watchdog?.stop() }
+        start.reach()
+        let threads = try ThreadBudget(communicator)
+        let selection = try EngineSelection(configuration.engine, communicator)
+        let threadCount = try RankSession.collectively(communicator) {
+          try threads.count(requested: configuration.threads)
+        }
+        try MemoryCheck.requireFits(
+          configuration, engine: selection.engine, threadCount: threadCount, communicator)
+        var run = try RankSession.collectively(communicator) {
+          try TrainingRun(configuration, options, threadCount: threadCount, communicator)
+        }
+        let completedSteps = try run.start(communicator)
+        let trace = try options.output.trace.map {
+          try TraceSession(
+            $0, host: CPUAffinity.current().hostName, workerCount: run.pool.workerCount, communicator: communicator)
+        }
+        let trainer = try RankSession.collectively(communicator) {
+          try Trainer(
+            run.configuration, model: run.model, completedSteps: completedSteps,
+            dataset: run.dataset, normalization: run.normalization, engine: selection.engine, pool: run.pool,
+            communicator: communicator, logger: run.recorder, stop: stop,
+            timeLimit: TimeLimit(environment: ProcessInfo.processInfo.environment), fault: fault, tracer: trace?.tracer)
+        }
+        try run.recorder?.reportStart(
+          layout: "\(communicator.worldSize) rank(s) × \(run.pool.workerCount) thread(s), "
+            + "engine \(selection.description)",
+          worldSize: communicator.worldSize, plannedByteCount: trainer.plannedByteCount,
+          completedSteps: completedSteps)
+        let session = try RunSession.session(
+          threadCount: run.pool.workerCount, engine: selection.description, completedSteps: completedSteps, communicator
+        )
+        try run.recorder?.describe(
+          session, source: run.source, parameterCount: run.model.graph.parameterCount)
+        try trainer.run(writing: trace)
+        run.recorder?.reportEnd()
       }
-      try MemoryCheck.requireFits(
-        configuration, engine: selection.engine, threadCount: threadCount, communicator)
-      var run = try RankSession.collectively(communicator) {
-        try TrainingRun(configuration, options, threadCount: threadCount, communicator)
-      }
-      let completedSteps = try run.start(communicator)
-      let trace = try options.output.trace.map {
-        try TraceSession(
-          $0, host: CPUAffinity.current().hostName, workerCount: run.pool.workerCount, communicator: communicator)
-      }
-      let trainer = try RankSession.collectively(communicator) {
-        try Trainer(
-          run.configuration, model: run.model, completedSteps: completedSteps,
-          dataset: run.dataset, normalization: run.normalization, engine: selection.engine, pool: run.pool,
-          communicator: communicator, logger: run.recorder, stop: stop,
-          timeLimit: TimeLimit(environment: ProcessInfo.processInfo.environment), fault: fault, tracer: trace?.tracer)
-      }
-      try run.recorder?.reportStart(
-        layout: "\(communicator.worldSize) rank(s) × \(run.pool.workerCount) thread(s), "
-          + "engine \(selection.description)",
-        worldSize: communicator.worldSize, plannedByteCount: trainer.plannedByteCount,
-        completedSteps: completedSteps)
-      let session = try RunSession.session(
-        threadCount: run.pool.workerCount, engine: selection.description, completedSteps: completedSteps, communicator)
-      try run.recorder?.describe(
-        session, source: run.source, parameterCount: run.model.graph.parameterCount)
-      try trainer.run(writing: trace)
-      run.recorder?.reportEnd()
     }
   }
 }

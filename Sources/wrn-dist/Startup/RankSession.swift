@@ -12,13 +12,10 @@ enum RankSession {
   ///
   /// - Parameters:
   ///   - progress: How messages progress while a rank computes.
-  ///   - sharedCores: What ranks do if a host has fewer cores than ranks; that of rank 0 is used.
-  ///   - onWaiting: Called on a rank that does not run the command, before it waits for the end of the others.
-  ///   - body: The command; every rank that computes runs it, with the communicator of these ranks.
+  ///   - body: The command; every rank runs it.
   /// - Throws: The error of `body`, or `ExitCode` if it has been printed already.
   static func run(
-    progress: ProgressMode = .poll, sharedCores: SharedCores = .compute, onWaiting: () -> Void = {},
-    _ body: (any Communicator) throws -> Void
+    progress: ProgressMode = .poll, _ body: (any Communicator) throws -> Void
   ) throws {
     let environment = LaunchEnvironment(ProcessInfo.processInfo.environment)
     guard environment.isLaunchedByMPI else {
@@ -32,7 +29,7 @@ enum RankSession {
     MappedFileFault.install(prefix: communicator.worldSize == 1 ? "wrn-dist: error: " : "[\(rank)] error: ")
     do {
       try rejectSilentSingleton(environment, worldSize: communicator.worldSize)
-      try run(sharedCores, onComputingRanksOf: communicator, onWaiting: onWaiting, body)
+      try body(communicator)
     } catch {
       let failure = CommandFailure(error)
       if failure.isCollective || communicator.worldSize == 1 {
@@ -46,13 +43,21 @@ enum RankSession {
     try MPIEnvironment.finalize()
   }
 
-  /// Runs a command on all ranks, or on one rank per core while the others wait.
+  /// Runs a part of a command on all ranks, or on one rank per core while the others wait for its end.
   ///
-  /// Collective. Gathers the cores of all ranks.
-  private static func run(
-    _ sharedCores: SharedCores, onComputingRanksOf world: MPICommunicator, onWaiting: () -> Void,
+  /// Collective. Gathers the cores of all ranks. Nothing that communicates may follow in the command.
+  ///
+  /// - Parameters:
+  ///   - world: All ranks.
+  ///   - sharedCores: What ranks do if a host has fewer cores than ranks; that of rank 0 is used.
+  ///   - onWaiting: Called on a rank that does not compute, before it waits.
+  ///   - body: The part; every rank that computes runs it, with the communicator of these ranks.
+  /// - Throws: The error of `body`; `CommunicationError` if communication fails.
+  static func onComputingRanks(
+    of world: any Communicator, _ sharedCores: SharedCores, onWaiting: () -> Void = {},
     _ body: (any Communicator) throws -> Void
   ) throws {
+    guard let world = world as? MPICommunicator else { return try body(world) }
     var joins = sharedCores == .join
     try withUnsafeMutableBytes(of: &joins) { try world.broadcast($0, root: 0) }
     guard joins else { return try body(world) }
