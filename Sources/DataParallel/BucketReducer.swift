@@ -14,8 +14,6 @@ final class BucketReducer {
     case reducing(stage: Int)
     /// All partial sums of this rank's shard have arrived.
     case reduced
-    /// This rank's shard is ready for the all-gather.
-    case queued
     /// The owners' results of a stage are in flight.
     case gathering(stage: Int)
     /// The target is complete on this rank.
@@ -117,10 +115,11 @@ final class BucketReducer {
       partials.append(addresses)
     }
     self.partials = partials
-    let capacities = stages.map { stage in
+    let capacities = zip(stages, shards).map { stage, shards in
       let own = stage.partialCounts[stage.index]
-      return max(
+      let messageCount = max(
         stage.schedule.arrayCount - own + own * (stage.peers.count - 1), 2 * (stage.peers.count - 1))
+      return messageCount * SendPriority.pieceCount(4 * (shards.map(\.count).max() ?? 0))
     }
     requests = communicator.makeRequestSet(capacity: capacities.max() ?? 0)
   }
@@ -155,7 +154,7 @@ final class BucketReducer {
   func advance() throws {
     while true {
       switch state {
-      case .accumulating, .reduced, .queued, .idle: return
+      case .accumulating, .reduced, .idle: return
       case .reducing(let stage):
         guard try requests.test() else { return }
         unpack(stage: stage)
@@ -191,19 +190,9 @@ final class BucketReducer {
     if total != result + offset { total.update(from: result + offset, count: range.count) }
   }
 
-  /// Whether partial sums are in flight.
-  var isReducing: Bool {
-    if case .reducing = state { true } else { false }
-  }
-
-  /// Marks this rank's shard of the target as ready; ``startAllGather()`` follows.
-  func queueAllGather() {
-    precondition(state == .reduced, "a bucket is gathered once per step, after its reduction")
-    state = .queued
-  }
-
-  /// Starts the all-gather of the target's shards.
+  /// Starts the all-gather of the target's shards; this rank's must be complete.
   func startAllGather() throws {
+    precondition(state == .reduced, "a bucket is gathered once per step, after its reduction")
     if let last = stages.indices.last {
       startTime = labels.now()
       try startAllGather(stage: last)
@@ -226,6 +215,7 @@ final class BucketReducer {
   /// Starts the reduce-scatter of a stage: sends every peer its shard of this rank's partial sums.
   private func startReduction(stage s: Int) throws {
     let stage = stages[s]
+    let priority = priority(stage: s, .partialSum)
     state = .reducing(stage: s)
     var position = 0
     for (peer, rank) in stage.peers.enumerated() {
@@ -235,9 +225,10 @@ final class BucketReducer {
           let tag = tag(stage: s, 1 + partial)
           if stage.isRounded[position] {
             try requests.receive(
-              into: BFloat16.stagingAddress(target, count: count), count: count, from: rank, tag: tag)
+              into: BFloat16.stagingAddress(target, count: count), count: count, from: rank, tag: tag,
+              priority: priority)
           } else {
-            try requests.receive(into: target, count: count, from: rank, tag: tag)
+            try requests.receive(into: target, count: count, from: rank, tag: tag, priority: priority)
           }
         }
         position += 1
@@ -257,9 +248,9 @@ final class BucketReducer {
         let (rank, tag) = (stage.peers[peer], tag(stage: s, 1 + partial))
         if stage.isRounded[firstOwn + partial] {
           try requests.send(
-            BFloat16.pack(source, count: shard.count), count: shard.count, to: rank, tag: tag)
+            BFloat16.pack(source, count: shard.count), count: shard.count, to: rank, tag: tag, priority: priority)
         } else {
-          try requests.send(source, count: shard.count, to: rank, tag: tag)
+          try requests.send(source, count: shard.count, to: rank, tag: tag, priority: priority)
         }
       }
     }
@@ -281,18 +272,27 @@ final class BucketReducer {
 
   private func startAllGather(stage s: Int) throws {
     let stage = stages[s]
+    let priority = priority(stage: s, .result)
     state = .gathering(stage: s)
     for (peer, rank) in stage.peers.enumerated() where peer != stage.index {
       let shard = shards[s][peer]
       try requests.receive(
-        into: target + shard.lowerBound, count: shard.count, from: rank, tag: tag(stage: s, 0))
+        into: target + shard.lowerBound, count: shard.count, from: rank, tag: tag(stage: s, 0), priority: priority)
     }
     let own = ranges[s + 1]
     for distance in 1..<stage.peers.count {
       let peer = (stage.index + distance) % stage.peers.count
       try requests.send(
-        target + own.lowerBound, count: own.count, to: stage.peers[peer], tag: tag(stage: s, 0))
+        target + own.lowerBound, count: own.count, to: stage.peers[peer], tag: tag(stage: s, 0), priority: priority)
     }
+  }
+
+  /// The priority of a stage's messages.
+  ///
+  /// The last stage is the one between hosts, if there are several. A rank starts its receives without waiting for queued
+  /// sends, as ``SendPriority`` demands: the stages before it queue none.
+  private func priority(stage: Int, _ priority: SendPriority) -> SendPriority {
+    stage == stages.count - 1 ? priority : .immediate
   }
 
   private func tag(stage: Int, _ message: Int) -> Int {

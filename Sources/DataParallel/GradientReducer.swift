@@ -149,16 +149,12 @@ public final class GradientReducer {
 
   /// Starts to all-gather a bucket of the target; this rank's shard must be complete.
   ///
-  /// Does not block. Partial sums have priority: every rank waits for them at the end of the backward pass, while a result may arrive as
-  /// late as the forward pass reaches its layer. So the all-gather starts when no partial sums are in flight. Of several
-  /// queued buckets, those of the first layers start first.
+  /// Does not block. Between hosts partial sums go first (``SendPriority``): every rank waits for them at the end of the
+  /// backward pass, while a result may arrive as late as the forward pass reaches its layer.
   ///
   /// - Parameter bucket: A bucket that ``nextReducedBucket(waiting:)`` has returned.
   /// - Throws: `CommunicationError` if a message fails.
-  public func allGather(_ bucket: Int) throws {
-    buckets[bucket].queueAllGather()
-    try startQueuedAllGathers()
-  }
+  public func allGather(_ bucket: Int) throws { try buckets[bucket].startAllGather() }
 
   /// Blocks until all shards of a bucket of the target have arrived.
   ///
@@ -200,12 +196,6 @@ public final class GradientReducer {
 
   private func advance() throws {
     for bucket in buckets { try bucket.advance() }
-    try startQueuedAllGathers()
-  }
-
-  private func startQueuedAllGathers() throws {
-    for bucket in buckets where bucket.isReducing { return }
-    for bucket in buckets.reversed() where bucket.state == .queued { try bucket.startAllGather() }
   }
 
   private func wait(until condition: () -> Bool) throws {

@@ -36,8 +36,9 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   // The lock guards these where a progress thread runs.
   private(set) var requestArrays: [MPIRequestArray] = []
   private(set) var isStopped = false
-  private var failure: MPIMessage.Failure?
+  private var failure: (MPIMessage.Failure, call: StaticString)?
   var lastProgress: UInt64 = 0
+  var sendWindow = SendWindow()
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>?
   // Tables of Int32 for MPI, reused so that collectives allocate nothing.
   private let sendTable: MPICounts
@@ -104,12 +105,17 @@ public final class MPICommunicator: Communicator, @unchecked Sendable {
   func unregister(_ requests: MPIRequestArray) { withLock { requestArrays.removeAll { $0 === requests } } }
 
   /// Records the first MPI error found while polling; the next wait throws it.
-  func recordError(_ failure: MPIMessage.Failure) { self.failure = self.failure ?? failure }
-
-  /// Throws the error recorded by ``recordError(_:)``, if any.
-  func throwRecordedError() throws {
-    if let failure { throw failure.error(in: "MPI_Testsome", rank: rank) }
+  func recordError(_ failure: MPIMessage.Failure, in call: StaticString) {
+    if self.failure == nil { self.failure = (failure, call) }
   }
+
+  /// Throws the error recorded by ``recordError(_:in:)``, if any.
+  func throwRecordedError() throws {
+    if let (failure, call) = failure { throw failure.error(in: call, rank: rank) }
+  }
+
+  /// Whether another rank is on another host.
+  func isOnOtherHost(_ other: Int) -> Bool { hostOfRank[other] != hostOfRank[rank] }
 
   /// Stops the progress thread, before `MPI_Finalize`.
   func stopProgressThread() { withLock { isStopped = true } }

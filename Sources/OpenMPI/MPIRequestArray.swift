@@ -4,16 +4,24 @@ import Collectives
 /// The array of one set's requests in the layout of MPI, and a description of each for errors.
 ///
 /// It is separate from the set, so that a polling progress thread never retains the set: the set's deinitializer takes the
-/// lock, which that thread holds.
+/// lock, which that thread holds. The callers of all methods hold the lock.
 final class MPIRequestArray {
   private let capacity: Int
   private let indices: UnsafeMutablePointer<Int32>
   private let statuses: UnsafeMutablePointer<MPI_Status>
   private let messages: UnsafeMutablePointer<MPIMessage>
-  /// The requests; completed ones are null.
+  /// The requests; completed and queued ones are null.
   private let requests: UnsafeMutablePointer<MPI_Request?>
-  /// The number of requests started since all were last complete.
-  private(set) var count = 0
+  /// The number of messages since all were last complete.
+  private var count = 0
+  private var incompleteCount = 0
+  /// The queued sends that have not been started, among the messages from ``firstQueued`` on.
+  private var queuedCount = 0
+  private var firstQueued = 0
+  /// The priority of the queued sends; a set has those of one priority at a time.
+  private(set) var queuedPriority = SendPriority.immediate
+  /// The bytes of sends that were queued, have been started and are not complete.
+  private(set) var startedByteCount = 0
 
   init(capacity: Int) {
     self.capacity = capacity
@@ -33,138 +41,86 @@ final class MPIRequestArray {
     messages.deallocate()
   }
 
-  /// The slot of the next request.
-  var freeSlot: UnsafeMutablePointer<MPI_Request?> {
+  /// Whether all messages are complete.
+  var isComplete: Bool { incompleteCount == 0 }
+
+  /// Whether a queued send has not been started.
+  var hasQueuedSends: Bool { queuedCount > 0 }
+
+  /// Starts a message, or queues it if it has a priority.
+  ///
+  /// - Throws: `CommunicationError` if MPI refuses it.
+  func append(_ message: MPIMessage, of communicator: MPICommunicator) throws {
+    if isComplete { (count, firstQueued) = (0, 0) }
     precondition(count < capacity, "a request set cannot hold more requests than its capacity")
-    return requests + count
-  }
-
-  /// Counts the request that has been started in ``freeSlot``.
-  func append(_ message: MPIMessage) {
     messages[count] = message
+    if message.priority == .immediate {
+      try MPIError.check(
+        message.start(requests + count, of: communicator), in: message.direction == .send ? "MPI_Isend" : "MPI_Irecv",
+        rank: communicator.rank, message)
+    } else {
+      precondition(
+        queuedPriority == message.priority || queuedCount == 0 && startedByteCount == 0,
+        "a request set queues sends of one priority at a time")
+      queuedPriority = message.priority
+      queuedCount += 1
+    }
     count += 1
+    incompleteCount += 1
   }
 
-  /// Tests whether all requests are complete (`MPI_Testall`); the caller holds the lock.
+  /// Starts the first queued send.
   ///
-  /// - Returns: Whether they are, and the first message that failed.
-  func testAll() -> (isComplete: Bool, failure: MPIMessage.Failure?) {
-    var isComplete: Int32 = 0
-    let code = MPI_Testall(Int32(count), requests, &isComplete, statuses)
-    if code != MPI_SUCCESS { return (false, failure(code, count) { $0 }) }
-    guard isComplete != 0 else { return (false, nil) }
-    let mismatch = mismatch(count) { $0 }
-    count = 0
-    return (true, mismatch)
+  /// - Precondition: There is one.
+  /// - Returns: The message if MPI refuses it.
+  func startQueuedSend(of communicator: MPICommunicator) -> MPIMessage.Failure? {
+    while messages[firstQueued].priority == .immediate { firstQueued += 1 }
+    let message = messages[firstQueued]
+    let code = message.start(requests + firstQueued, of: communicator)
+    startedByteCount += Int(message.byteCount)
+    firstQueued += 1
+    queuedCount -= 1
+    return code == MPI_SUCCESS ? nil : .mpi(code, message)
   }
 
-  /// Polls for progress (`MPI_Testsome`); the caller holds the lock.
+  /// Polls for progress (`MPI_Testsome`).
   ///
-  /// - Returns: The number of requests that completed, and the first message that failed.
+  /// - Returns: The number of messages that completed, and the first one that failed.
   func progress() -> (completedCount: Int, failure: MPIMessage.Failure?) {
-    guard count > 0 else { return (0, nil) }
+    guard incompleteCount > queuedCount else { return (0, nil) }
     var completed: Int32 = 0
     let code = MPI_Testsome(Int32(count), requests, &completed, indices, statuses)
     // The count is negative if no request is pending.
     let completedCount = max(0, Int(completed))
-    let indices = indices
-    let failure =
-      code != MPI_SUCCESS
-      ? failure(code, completedCount) { Int(indices[$0]) } : mismatch(completedCount) { Int(indices[$0]) }
-    return (completedCount, failure)
+    incompleteCount -= completedCount
+    for i in 0..<completedCount {
+      let message = messages[Int(indices[i])]
+      if message.priority != .immediate { startedByteCount -= Int(message.byteCount) }
+    }
+    return (completedCount, code != MPI_SUCCESS ? failure(code, completedCount) : mismatch(completedCount))
   }
 
   /// Finds the message whose status has an error.
-  private func failure(_ code: Int32, _ statusCount: Int, _ index: (Int) -> Int) -> MPIMessage.Failure {
+  private func failure(_ code: Int32, _ statusCount: Int) -> MPIMessage.Failure {
     // Statuses have errors only with this code.
     guard code == MPI_ERR_IN_STATUS else { return .mpi(code, nil) }
     for i in 0..<statusCount {
       let error = statuses[i].MPI_ERROR
-      if error != MPI_SUCCESS && error != MPI_ERR_PENDING { return .mpi(error, messages[index(i)]) }
+      if error != MPI_SUCCESS && error != MPI_ERR_PENDING { return .mpi(error, messages[Int(indices[i])]) }
     }
     return .mpi(code, nil)
   }
 
   /// Finds a received message of another length than expected.
-  private func mismatch(_ statusCount: Int, _ index: (Int) -> Int) -> MPIMessage.Failure? {
+  private func mismatch(_ statusCount: Int) -> MPIMessage.Failure? {
     for i in 0..<statusCount {
-      let message = messages[index(i)]
-      // The status of a send, or of a request that was complete before, has no source.
+      let message = messages[Int(indices[i])]
+      // The status of a send has no source.
       guard message.direction == .receive, statuses[i].MPI_SOURCE == message.peer else { continue }
       var byteCount: Int32 = 0
       MPI_Get_count(statuses + i, COpenMPI_BYTE(), &byteCount)
       if byteCount != message.byteCount { return .length(byteCount, message) }
     }
     return nil
-  }
-}
-
-/// A message of a request set: what MPI is asked for, and what an error describes.
-struct MPIMessage {
-  /// Whether this rank sends or receives it.
-  enum Direction {
-    case send
-    case receive
-  }
-
-  /// Whether this rank sends or receives it.
-  let direction: Direction
-  /// Its length.
-  let byteCount: Int32
-  /// The other rank.
-  let peer: Int32
-  /// Its tag.
-  let tag: Int32
-
-  /// Converts arguments to the types of MPI.
-  ///
-  /// - Throws: `CommunicationError` if the message is longer than MPI 3 can count, or its tag exceeds `MPI_TAG_UB`.
-  init(
-    _ direction: Direction, byteCount: Int, peer: Int, tag: Int, of communicator: MPICommunicator
-  ) throws {
-    guard let count = Int32(exactly: byteCount) else {
-      throw CommunicationError(
-        "Rank \(communicator.rank) would move \(byteCount) bytes in one message, but MPI counts at most \(Int32.max): "
-          + "split it into smaller messages.")
-    }
-    guard (0...communicator.maximumTag).contains(tag) else {
-      throw CommunicationError(
-        "Rank \(communicator.rank) would use the tag \(tag), but this MPI allows at most \(communicator.maximumTag): "
-          + "raise --bucket-size, so that there are fewer messages.")
-    }
-    self.direction = direction
-    self.byteCount = count
-    self.peer = Int32(peer)
-    self.tag = Int32(tag)
-  }
-
-  /// For example `receiving 8 bytes from rank 2 (tag 17)`.
-  var description: String {
-    let words = direction == .send ? ("sending", "to") : ("receiving", "from")
-    return "\(words.0) \(byteCount) bytes \(words.1) rank \(peer) (tag \(tag))"
-  }
-
-  /// A message that failed.
-  enum Failure {
-    /// MPI's error, and the message if MPI's status names one.
-    case mpi(Int32, MPIMessage?)
-    /// A received message of another length.
-    case length(Int32, MPIMessage)
-
-    /// The error to throw.
-    ///
-    /// - Parameters:
-    ///   - call: The name of the call that reported it.
-    ///   - rank: The calling rank.
-    /// - Returns: The error, which names the other rank.
-    func error(in call: StaticString, rank: Int) -> CommunicationError {
-      switch self {
-      case .mpi(let code, let message): MPIError.error(code, in: call, rank: rank, message)
-      case .length(let found, let message):
-        CommunicationError(
-          "Rank \(rank) received \(found) bytes while \(message.description); check that all ranks run the same program "
-            + "with the same flags.")
-      }
-    }
   }
 }

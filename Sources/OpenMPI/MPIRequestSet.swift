@@ -1,9 +1,7 @@
 import COpenMPI
 import Collectives
-import Foundation
-import Support
 
-/// The request set of ``MPICommunicator``: `MPI_Isend`, `MPI_Irecv`, `MPI_Testall`.
+/// The request set of ``MPICommunicator``: `MPI_Isend`, `MPI_Irecv`, `MPI_Testsome`.
 final class MPIRequestSet: RequestSet {
   private let communicator: MPICommunicator
   private let pending: MPIRequestArray
@@ -17,94 +15,45 @@ final class MPIRequestSet: RequestSet {
 
   deinit { communicator.unregister(pending) }
 
-  /// Implements `RequestSet.send(_:to:tag:)`.
-  func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) throws {
+  /// Implements `RequestSet.send(_:to:tag:priority:)`.
+  func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int, priority: SendPriority) throws {
     precondition(rank != communicator.rank, "a rank cannot send a message to itself")
-    let message = try MPIMessage(.send, byteCount: bytes.count, peer: rank, tag: tag, of: communicator)
-    try communicator.withLock {
-      try MPIError.check(
-        MPI_Isend(
-          bytes.baseAddress, message.byteCount, COpenMPI_BYTE(), message.peer, message.tag,
-          communicator.handle, pending.freeSlot), in: "MPI_Isend", rank: communicator.rank, message)
-      pending.append(message)
-    }
-    let hosts = communicator.hostOfRank
-    communicator.statistics.countSend(
-      byteCount: bytes.count, isToOtherHost: hosts[rank] != hosts[communicator.rank])
+    let isToOtherHost = communicator.isOnOtherHost(rank)
+    try append(.send, bytes, peer: rank, tag: tag, isToOtherHost ? priority : .immediate)
+    communicator.statistics.countSend(byteCount: bytes.count, isToOtherHost: isToOtherHost)
   }
 
-  /// Implements `RequestSet.receive(into:from:tag:)`.
-  func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int) throws {
+  /// Implements `RequestSet.receive(into:from:tag:priority:)`.
+  func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int, priority: SendPriority) throws {
     precondition(rank != communicator.rank, "a rank cannot receive a message from itself")
-    let message = try MPIMessage(.receive, byteCount: bytes.count, peer: rank, tag: tag, of: communicator)
-    try communicator.withLock {
-      try MPIError.check(
-        MPI_Irecv(
-          bytes.baseAddress, message.byteCount, COpenMPI_BYTE(), message.peer, message.tag,
-          communicator.handle, pending.freeSlot), in: "MPI_Irecv", rank: communicator.rank, message)
-      pending.append(message)
-    }
+    let priority = communicator.isOnOtherHost(rank) ? priority : .immediate
+    try append(.receive, UnsafeRawBufferPointer(bytes), peer: rank, tag: tag, priority)
   }
 
   /// Implements `RequestSet.test()`.
   func test() throws -> Bool {
-    // Only this thread changes the count.
-    guard pending.count > 0 else { return true }
-    return try communicator.withLock {
+    try communicator.withLock {
+      guard !pending.isComplete else { return true }
       try communicator.throwRecordedError()
-      let (isComplete, failure) = pending.testAll()
-      if let failure { throw failure.error(in: "MPI_Testall", rank: communicator.rank) }
-      return isComplete
-    }
-  }
-}
-
-extension MPICommunicator {
-  /// Whether messages progress while the ranks compute.
-  public var overlapsCommunication: Bool { progressMode != nil }
-
-  /// Implements `Communicator.progress()`, at most every 100 µs; does nothing where a progress thread runs.
-  public func progress() {
-    guard progressMode == .poll, !requestArrays.isEmpty else { return }
-    let now = MonotonicClock.now()
-    guard now &- lastProgress > 100_000 else { return }
-    lastProgress = now
-    _ = pollRequests()
-  }
-
-  /// Starts the thread of `ProgressMode.thread`.
-  ///
-  /// - Throws: `SystemThread.StartError` if the system refuses.
-  func startProgressThread() throws {
-    try SystemThread.start("wrn-progress") { [weak self] in
-      while let self, self.drainProgress() { usleep(Self.sleepMicroseconds) }
+      let (_, failure) = pending.progress()
+      if let failure { throw failure.error(in: "MPI_Testsome", rank: communicator.rank) }
+      communicator.startQueuedSends()
+      return pending.isComplete
     }
   }
 
-  private static var sleepMicroseconds: UInt32 { 100 }
-
-  /// Polls until no further request completes.
-  ///
-  /// - Returns: False once ``stopProgressThread()`` was called.
-  private func drainProgress() -> Bool {
-    while true {
-      let hasCompleted = withLock {
-        guard !isStopped else { return nil as Bool? }
-        return pollRequests()
-      }
-      guard let hasCompleted else { return false }
-      if !hasCompleted { return true }
-    }
-  }
-
-  /// Polls the requests of all sets, and returns whether any completed.
-  private func pollRequests() -> Bool {
-    var hasCompleted = false
-    for requests in requestArrays {
-      let (completedCount, failure) = requests.progress()
-      if let failure { recordError(failure) }
-      if completedCount > 0 { hasCompleted = true }
-    }
-    return hasCompleted
+  /// Starts or queues a message, in pieces if it has a priority.
+  private func append(
+    _ direction: MPIMessage.Direction, _ bytes: UnsafeRawBufferPointer, peer: Int, tag: Int, _ priority: SendPriority
+  ) throws {
+    let pieceLength = priority == .immediate ? bytes.count : SendPriority.pieceByteCount
+    var first = 0
+    repeat {
+      let piece = UnsafeRawBufferPointer(rebasing: bytes[first..<min(first + pieceLength, bytes.count)])
+      let message = try MPIMessage(
+        direction, piece, peer: peer, tag: tag, priority: direction == .send ? priority : .immediate, of: communicator)
+      try communicator.withLock { try pending.append(message, of: communicator) }
+      first += pieceLength
+    } while first < bytes.count
   }
 }

@@ -39,6 +39,16 @@ import Testing
     #expect(output.lines.sorted() == (0..<ranks).map { "rank \($0): all messages are right" })
   }
 
+  /// Ranks of one host send at once; those of emulated hosts queue, and partial sums overtake results.
+  @Test(arguments: [(1, 1), (2, 2), (2, 1), (3, 1), (4, 1), (4, 2)], ["poll", "thread"])
+  func queuedSendsMoveTheRightBytes(placement: (ranks: Int, ranksPerHost: Int), progress: String) throws {
+    var job = MPIRun(ranks: placement.ranks, "rank-worker", ["priorities", progress])
+    job.environment = ["WRN_RANKS_PER_HOST": "\(placement.ranksPerHost)"]
+    let output = try job.run()
+    #expect(output.exitCode == 0, "\(output.standardError)")
+    #expect(output.lines.sorted() == (0..<placement.ranks).map { "rank \($0): all messages are right" })
+  }
+
   @Test func treeAllReduceIsBitwiseIdenticalForEveryNumberOfRanks() throws {
     let alone = try ProcessRun(
       BuiltProducts.executable("rank-worker"), ["tree"],

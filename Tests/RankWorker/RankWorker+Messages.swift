@@ -44,7 +44,7 @@ extension RankWorker {
     line("rank \(rank): all messages are right")
   }
 
-  private static func value(_ sender: Int, _ round: Int, at index: Int) -> UInt8 {
+  static func value(_ sender: Int, _ round: Int, at index: Int) -> UInt8 {
     UInt8(truncatingIfNeeded: sender &* 31 &+ round &* 101 &+ index &* 7 &+ index / 256)
   }
 

@@ -42,6 +42,7 @@ struct RankWorker {
     case "rank": printRank(communicator)
     case "collectives": try checkCollectives(communicator)
     case "messages": try checkMessages(communicator)
+    case "priorities": try checkPriorities(communicator)
     case "large-broadcast": try checkLargeBroadcast(communicator)
     case "too-large": try gatherTooMuch(communicator)
     case "bad-message": try sendBadMessage(communicator, how: value)

@@ -36,8 +36,8 @@ final class SilentCommunicator: Communicator {
 private final class SilentRequestSet: RequestSet {
   private var wasTested = false
 
-  func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) { wasTested = false }
-  func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int) {
+  func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int, priority: SendPriority) { wasTested = false }
+  func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int, priority: SendPriority) {
     wasTested = false
     bytes.initializeMemory(as: UInt8.self, repeating: 0)
   }

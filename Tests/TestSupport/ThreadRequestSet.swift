@@ -16,7 +16,7 @@ final class ThreadRequestSet: RequestSet {
     self.capacity = capacity
   }
 
-  func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) throws {
+  func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int, priority: SendPriority) throws {
     reserveSlot(rank)
     transport.post(
       Array(bytes), on: ThreadTransport.Route(from: communicator.rank, to: rank, tag: tag))
@@ -25,7 +25,7 @@ final class ThreadRequestSet: RequestSet {
     )
   }
 
-  func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int) throws {
+  func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int, priority: SendPriority) throws {
     reserveSlot(rank)
     pending.append((bytes, ThreadTransport.Route(from: rank, to: communicator.rank, tag: tag)))
   }

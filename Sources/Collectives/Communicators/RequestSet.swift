@@ -14,14 +14,15 @@ import Support
 /// ranks with equal tags arrive in the order in which they were sent. Until the set is complete, the caller must not
 /// change the bytes that it sends, nor touch the bytes that it receives. ``Communicator/wait(for:)`` waits for a set.
 public protocol RequestSet: AnyObject {
-  /// Starts to send bytes to another rank (`MPI_Isend`).
+  /// Starts to send bytes to another rank (`MPI_Isend`), or queues them if their priority lets others go first.
   ///
   /// - Parameters:
   ///   - bytes: The bytes to send, at most 2^31 − 1.
-  ///   - rank: Another rank, which starts to receive as many bytes with the same tag.
+  ///   - rank: Another rank, which starts to receive as many bytes with the same tag and priority.
   ///   - tag: A nonnegative number that matches sends to receives.
+  ///   - priority: Which messages go first.
   /// - Throws: ``CommunicationError`` if the send cannot be started.
-  func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) throws
+  func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int, priority: SendPriority) throws
 
   /// Starts to receive bytes from another rank (`MPI_Irecv`).
   ///
@@ -29,10 +30,11 @@ public protocol RequestSet: AnyObject {
   ///   - bytes: Memory for exactly as many bytes as the sender sends.
   ///   - rank: Another rank.
   ///   - tag: The sender's tag.
+  ///   - priority: The sender's priority.
   /// - Throws: ``CommunicationError`` if the receive cannot be started.
-  func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int) throws
+  func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int, priority: SendPriority) throws
 
-  /// Polls for progress and returns whether all requests of this set are complete (`MPI_Testall`); does not wait.
+  /// Polls for progress and returns whether all requests of this set are complete (`MPI_Testsome`); does not wait.
   ///
   /// - Returns: True if no request is pending; the set can then be used again.
   /// - Throws: ``CommunicationError`` if a request has failed.
@@ -44,24 +46,39 @@ extension RequestSet {
   ///
   /// - Throws: ``CommunicationError`` if the send cannot be started.
   public func send<Element: BitwiseCopyable>(
-    _ elements: UnsafePointer<Element>, count: Int, to rank: Int, tag: Int
+    _ elements: UnsafePointer<Element>, count: Int, to rank: Int, tag: Int, priority: SendPriority = .immediate
   ) throws {
     guard count > 0 else { return }
     try send(
       UnsafeRawBufferPointer(start: elements, count: count * MemoryLayout<Element>.stride), to: rank,
-      tag: tag)
+      tag: tag, priority: priority)
   }
 
   /// Starts to receive elements from another rank; does nothing if `count` is 0.
   ///
   /// - Throws: ``CommunicationError`` if the receive cannot be started.
   public func receive<Element: BitwiseCopyable>(
-    into elements: UnsafeMutablePointer<Element>, count: Int, from rank: Int, tag: Int
+    into elements: UnsafeMutablePointer<Element>, count: Int, from rank: Int, tag: Int,
+    priority: SendPriority = .immediate
   ) throws {
     guard count > 0 else { return }
     try receive(
       into: UnsafeMutableRawBufferPointer(
-        start: elements, count: count * MemoryLayout<Element>.stride), from: rank, tag: tag)
+        start: elements, count: count * MemoryLayout<Element>.stride), from: rank, tag: tag, priority: priority)
+  }
+
+  /// Starts to send bytes at once.
+  ///
+  /// - Throws: ``CommunicationError`` if the send cannot be started.
+  public func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) throws {
+    try send(bytes, to: rank, tag: tag, priority: .immediate)
+  }
+
+  /// Starts to receive bytes that are sent at once.
+  ///
+  /// - Throws: ``CommunicationError`` if the receive cannot be started.
+  public func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int) throws {
+    try receive(into: bytes, from: rank, tag: tag, priority: .immediate)
   }
 }
 

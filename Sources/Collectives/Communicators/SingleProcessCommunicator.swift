@@ -73,11 +73,11 @@ public final class SingleProcessCommunicator: Communicator {
 
 /// The request set of a world of one rank, which has no requests.
 private final class EmptyRequestSet: RequestSet {
-  func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) {
+  func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int, priority: SendPriority) {
     preconditionFailure("a single process has no other rank to send to")
   }
 
-  func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int) {
+  func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int, priority: SendPriority) {
     preconditionFailure("a single process has no other rank to receive from")
   }
 
