@@ -55,10 +55,19 @@ extension MPICommunicator {
     return hasCompleted
   }
 
-  /// Starts queued sends, those of the highest priority first, while less than a window of bytes is in flight.
+  /// Polls the sets that have started queued sends, and starts more; the caller holds the lock.
   ///
-  /// The caller holds the lock.
-  func startQueuedSends() {
+  /// A rank that waits for one set calls it as well. Otherwise sends of the other sets would stay in the window, and those
+  /// that it waits for in the queue.
+  func progressQueuedSends() {
+    for requests in requestArrays where requests.startedByteCount > 0 {
+      if let failure = requests.progress().failure { recordError(failure, in: "MPI_Testsome") }
+    }
+    startQueuedSends()
+  }
+
+  /// Starts queued sends, those of the highest priority first, while less than a window of bytes is in flight.
+  private func startQueuedSends() {
     while let requests = nextToSend() {
       if let failure = requests.startQueuedSend(of: self) { return recordError(failure, in: "MPI_Isend") }
     }

@@ -37,7 +37,7 @@ final class MPIRequestSet: RequestSet {
       try communicator.throwRecordedError()
       let (_, failure) = pending.progress()
       if let failure { throw failure.error(in: "MPI_Testsome", rank: communicator.rank) }
-      communicator.startQueuedSends()
+      communicator.progressQueuedSends()
       return pending.isComplete
     }
   }
