@@ -2,12 +2,13 @@ import Tensors
 
 /// The loops of the two-dimensional transforms: over the tiles of a tile block, and over the rows and columns of a weight.
 ///
-/// Each calls an inlined closure for 16 channels. The closures do nothing but transform: batch norm, masks and sums are in
+/// Each calls an inlined closure for the channels of a vector. The closures do nothing but transform: batch norm, masks and sums are in
 /// prologues and epilogues, whose linear sweeps the hardware prefetches. Inside the transforms they were a fifth slower.
 enum TileLoops {
-  /// Calls `body` for 16 channels of every tile of padded images.
+  /// Calls `body` for the channels of a vector of every tile of padded images.
   ///
   /// - Parameters:
+  ///   - lanes: The channels of a vector.
   ///   - block: The tiles.
   ///   - image: The first of the image block's padded images.
   ///   - step: The rows and columns of pixels from one tile to the next.
@@ -15,7 +16,8 @@ enum TileLoops {
   ///   - body: Gets the tile's window in the image, and its element of the first position.
   @inline(__always)
   static func forEachWindow(
-    _ block: TileBlock, _ image: PaddedImage, step: Int, into target: UnsafeMutablePointer<Float>,
+    lanes: Int = 16, _ block: TileBlock, _ image: PaddedImage, step: Int,
+    into target: UnsafeMutablePointer<Float>,
     _ body: (_ window: UnsafePointer<Float>, _ target: UnsafeMutablePointer<Float>) -> Void
   ) {
     let channels = image.pixelStride
@@ -24,7 +26,7 @@ enum TileLoops {
       for tileRow in block.firstTileRow..<block.firstTileRow + block.tileRows {
         var window = image.start + (n &* image.count &+ step &* tileRow &* image.rowStride)
         for _ in 0..<block.tileColumns {
-          for c in stride(from: 0, to: channels, by: 16) { body(UnsafePointer(window + c), tile + c) }
+          for c in stride(from: 0, to: channels, by: lanes) { body(UnsafePointer(window + c), tile + c) }
           window += step &* channels
           tile += channels
         }
@@ -32,9 +34,10 @@ enum TileLoops {
     }
   }
 
-  /// Calls `body` for 16 channels of every tile of a block's rows of pixels.
+  /// Calls `body` for the channels of a vector of every tile of a block's rows of pixels.
   ///
   /// - Parameters:
+  ///   - lanes: The channels of a vector.
   ///   - block: The tiles.
   ///   - source: A stack of matrices `[positions, T, channels]`.
   ///   - channels: The number of channels.
@@ -43,7 +46,7 @@ enum TileLoops {
   ///   - body: Gets the tile's element of the first position, and its first pixel.
   @inline(__always)
   static func forEachOutput(
-    _ block: TileBlock, _ source: UnsafePointer<Float>, channels: Int, step: Int,
+    lanes: Int = 16, _ block: TileBlock, _ source: UnsafePointer<Float>, channels: Int, step: Int,
     into target: UnsafeMutablePointer<Float>,
     _ body: (_ source: UnsafePointer<Float>, _ pixels: UnsafeMutablePointer<Float>) -> Void
   ) {
@@ -52,7 +55,7 @@ enum TileLoops {
     for _ in 0..<block.imageCount &* block.tileRows {
       var pixels = row
       for _ in 0..<block.tileColumns {
-        for c in stride(from: 0, to: channels, by: 16) { body(tile + c, pixels + c) }
+        for c in stride(from: 0, to: channels, by: lanes) { body(tile + c, pixels + c) }
         tile += channels
         pixels += step &* channels
       }

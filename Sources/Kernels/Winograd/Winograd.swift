@@ -27,6 +27,10 @@ enum Winograd: TiledAlgorithm {
 typealias Vectors6 = (Vector, Vector, Vector, Vector, Vector, Vector)
 /// Four output pixels along one axis.
 typealias Vectors4 = (Vector, Vector, Vector, Vector)
+/// Six Winograd-domain positions along one axis, of one tile.
+typealias TileVectors6 = (TileVector, TileVector, TileVector, TileVector, TileVector, TileVector)
+/// Four output pixels along one axis, of one tile.
+typealias TileVectors4 = (TileVector, TileVector, TileVector, TileVector)
 /// Three taps of a weight along one axis.
 typealias Vectors3 = (Vector, Vector, Vector)
 
@@ -44,39 +48,38 @@ extension Winograd {
   /// Bᵀ: six input pixels to six positions.
   @inline(__always)
   static func inputTransform(
-    _ d0: Vector, _ d1: Vector, _ d2: Vector, _ d3: Vector, _ d4: Vector, _ d5: Vector
-  ) -> Vectors6 {
-    let even1 = d4.addingProduct(Vector(repeating: -2), d2)
-    let odd1 = d3.addingProduct(Vector(repeating: -2), d1) * a
-    let even2 = d4.addingProduct(Vector(repeating: -0.5), d2)
-    let odd2 = d3.addingProduct(Vector(repeating: -0.5), d1) * b
+    _ d0: TileVector, _ d1: TileVector, _ d2: TileVector, _ d3: TileVector, _ d4: TileVector, _ d5: TileVector
+  ) -> TileVectors6 {
+    let even1 = d4.addingProduct(-2, d2)
+    let odd1 = d3.addingProduct(-2, d1) * a
+    let even2 = d4.addingProduct(-0.5, d2)
+    let odd2 = d3.addingProduct(-0.5, d1) * b
     return (
-      (d0 + d4).addingProduct(Vector(repeating: -2.5), d2), even1 + odd1, even1 - odd1, even2 + odd2,
-      even2 - odd2, (d1 + d5).addingProduct(Vector(repeating: -2.5), d3)
+      (d0 + d4).addingProduct(-2.5, d2), even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2,
+      (d1 + d5).addingProduct(-2.5, d3)
     )
   }
 
   /// Aᵀ: six positions to four output pixels.
   @inline(__always)
   static func outputTransform(
-    _ m0: Vector, _ m1: Vector, _ m2: Vector, _ m3: Vector, _ m4: Vector, _ m5: Vector
-  ) -> Vectors4 {
+    _ m0: TileVector, _ m1: TileVector, _ m2: TileVector, _ m3: TileVector, _ m4: TileVector, _ m5: TileVector
+  ) -> TileVectors4 {
     let (s1, t1, s2, t2) = (m1 + m2, (m1 - m2) * a, m3 + m4, (m3 - m4) * b)
     return (
-      m0 + s1 + s2, t1 + t2, (s2 * 2).addingProduct(Vector(repeating: 0.5), s1),
-      (m5 + t2 * 2).addingProduct(Vector(repeating: 0.5), t1)
+      m0 + s1 + s2, t1 + t2, (s2 * 2).addingProduct(0.5, s1), (m5 + t2 * 2).addingProduct(0.5, t1)
     )
   }
 
   /// A: four pixels of an output gradient to six positions.
   @inline(__always)
   static func outputGradientTransform(
-    _ d0: Vector, _ d1: Vector, _ d2: Vector, _ d3: Vector
-  ) -> Vectors6 {
-    let even1 = d0.addingProduct(Vector(repeating: 0.5), d2)
-    let odd1 = d1.addingProduct(Vector(repeating: 0.5), d3) * a
-    let even2 = d0.addingProduct(Vector(repeating: 2), d2)
-    let odd2 = d1.addingProduct(Vector(repeating: 2), d3) * b
+    _ d0: TileVector, _ d1: TileVector, _ d2: TileVector, _ d3: TileVector
+  ) -> TileVectors6 {
+    let even1 = d0.addingProduct(0.5, d2)
+    let odd1 = d1.addingProduct(0.5, d3) * a
+    let even2 = d0.addingProduct(2, d2)
+    let odd2 = d1.addingProduct(2, d3) * b
     return (d0, even1 + odd1, even1 - odd1, even2 + odd2, even2 - odd2, d3)
   }
 
