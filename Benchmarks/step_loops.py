@@ -15,7 +15,7 @@ from thread_model import Loop, Step
 IMAGES = 64
 WARM_UP = 3
 # Elements per work item of sums of gradients and of updates (GradientBuffers and TrainingStep).
-ITEM_SIZE = 16_384
+ITEM_SIZE = 2_048
 # Bytes per parameter of an update: reads and writes of the parameter and of Adam's two states, and a read of the gradient.
 UPDATE_BYTES = 28
 # A larger packed weight is read from memory for each tile block (TiledPlan).
