@@ -390,9 +390,8 @@ public final class TrainingStep {
 
   /// Divides elements of the flat gradient into work items of whole chunks.
   ///
-  /// An item is 64 KiB of each array: large enough to schedule, small enough to stay in a cache from the reduction to
-  /// the update.
+  /// An item is 8 KiB of each array: large enough to schedule, small enough for 64 threads to share a bucket of k = 1.
   package static func workItems(_ elements: Range<Int>) -> WorkDivision {
-    WorkDivision(elements, itemSize: 32 * BucketPlan.chunkLength)
+    WorkDivision(elements, itemSize: 4 * BucketPlan.chunkLength)
   }
 }
