@@ -23,7 +23,7 @@ public struct DispatchTiming: Sendable {
       MachineRoofline.seconds {
         for _ in 0..<Self.loopCount {
           start.reset()
-          pool.parallelFor(pool.workerCount, with: start) { start, _, _ in start.wait() }
+          pool.parallelFor(pool.workerCount, with: start) { start, _, _ in start.pointee.wait() }
         }
       }
     }

@@ -80,6 +80,7 @@ extension WorkerPool {
     defer { slots.deinitialize().deallocate() }
     let start = StartLine(workerCount: workerCount)
     parallelFor(workerCount, with: (slots: slots, body: body, start: start)) { context, item, _ in
+      let context = context.pointee
       // Otherwise a worker that is early could take the call of one that sleeps, and make both alone.
       context.start.wait()
       context.slots[item] = context.body()

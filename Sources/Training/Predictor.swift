@@ -60,9 +60,9 @@ public final class Predictor {
   public func logits(count: Int) throws -> UnsafePointer<Float> {
     precondition((1...batchSize).contains(count), "a call has 1 to \(batchSize) images")
     pool.parallelFor(count, with: self) { predictor, i, _ in
-      predictor.pipeline.prepareTest(
-        .planes(UnsafePointer(predictor.planes.pointer + i * Self.byteCountPerImage)),
-        into: predictor.images.pointer + i * predictor.images.elementCountPerImage)
+      predictor.pointee.pipeline.prepareTest(
+        .planes(UnsafePointer(predictor.pointee.planes.pointer + i * Self.byteCountPerImage)),
+        into: predictor.pointee.images.pointer + i * predictor.pointee.images.elementCountPerImage)
     }
     let batch = LocalBatch(
       graph, globalImageCount: count, imagesPerMicrobatch: 1, localRange: 0..<count,

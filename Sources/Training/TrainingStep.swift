@@ -326,7 +326,7 @@ public final class TrainingStep {
     let isUpdating = mode == .sharded && !defersUpdates
     pool.parallelFor(items.count, with: (self, update, bucket, items, isUpdating), label: traceLabels.update) {
       context, item, _ in
-      let (owner, update, bucket, items, isUpdating) = context
+      let (owner, update, bucket, items, isUpdating) = context.pointee
       let elements = items[item]
       owner.reducer.finishReduction(elements, of: bucket)
       owner.summary.addSquares(elements, of: owner.gradients.pointer)
@@ -374,7 +374,7 @@ public final class TrainingStep {
     let items = Self.workItems(elements)
     let start = traceLabels.now()
     pool.parallelFor(items.count, with: (self, update, bucket, items), label: traceLabels.update) { context, item, _ in
-      let (owner, update, bucket, items) = context
+      let (owner, update, bucket, items) = context.pointee
       owner.optimize(update, items[item], bucket)
     }
     traceLabels.record(traceLabels.update, since: start)

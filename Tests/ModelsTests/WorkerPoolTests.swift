@@ -15,7 +15,7 @@ import Testing
       let busy = AlignedBuffer<Int>(count: workerCount)
       let overlaps = NSLock()
       pool.parallelFor(itemCount, with: (counts, busy, overlaps)) { context, item, worker in
-        let (counts, busy, lock) = context
+        let (counts, busy, lock) = context.pointee
         lock.withLock { busy.pointer[worker] += 1 }
         counts.pointer[item] += lock.withLock { busy.pointer[worker] }
         lock.withLock { busy.pointer[worker] -= 1 }
@@ -29,7 +29,7 @@ import Testing
     let values = AlignedBuffer<Int>(count: 64)
     for loop in 0..<2000 {
       pool.parallelFor(64, with: (values, loop)) { context, item, _ in
-        if context.0.pointer[item] == context.1 { context.0.pointer[item] += 1 }
+        if context.pointee.0.pointer[item] == context.pointee.1 { context.pointee.0.pointer[item] += 1 }
       }
     }
     #expect(values.elements.allSatisfy { $0 == 2000 }, "a loop began before the last one had ended")
@@ -61,7 +61,7 @@ import Testing
         sigemptyset(&signals)
         sigaddset(&signals, SIGUSR2)
         pthread_sigmask(SIG_UNBLOCK, &signals, nil)
-        threads.pointer[worker] = pthread_self()
+        threads.pointee.pointer[worker] = pthread_self()
         usleep(1000)
       }
     }
@@ -77,7 +77,9 @@ import Testing
     pthread_kill(threads.pointer[1], SIGUSR2)
     while HeldWorker.state.load(ordering: .sequentiallyConsistent) != HeldWorker.held { usleep(1000) }
     let workers = AlignedBuffer<Int>(count: 8)
-    pool.parallelFor(8, with: workers) { workers, item, worker in workers.pointer[item] = 10 + worker }
+    pool.parallelFor(8, with: workers) { workers, item, worker in
+      workers.pointee.pointer[item] = 10 + worker
+    }
     #expect(workers.elements.allSatisfy { $0 == 10 }, "worker 0 computed every item")
     HeldWorker.state.store(HeldWorker.released, ordering: .sequentiallyConsistent)
   }
@@ -96,7 +98,7 @@ import Testing
     let pool = try WorkerPool(workerCount: 4)
     let isDefault = AlignedBuffer<Bool>(count: 64)
     pool.parallelFor(64, with: isDefault) { isDefault, item, _ in
-      isDefault.pointer[item] = FloatingPointEnvironment.isDefault
+      isDefault.pointee.pointer[item] = FloatingPointEnvironment.isDefault
       usleep(100)
     }
     #expect(isDefault.elements.allSatisfy { $0 })

@@ -6,7 +6,7 @@ import Support
 /// wait for all megabytes that were started before. Large messages are therefore queued by this program: they are sent
 /// in pieces of ``pieceByteCount``, few at a time, those of the highest priority first.
 ///
-/// A receive is never queued. A rank starts the receives of a reduction stage without waiting for a send of its own. So a
+/// A receive is never queued. A rank starts the receives of a reduction stage without waiting for what it sends itself. So a
 /// queued send waits for no other queued send, and ranks whose queues have different orders cannot block each other.
 public enum SendPriority: Sendable {
   /// Started at once, in one piece.

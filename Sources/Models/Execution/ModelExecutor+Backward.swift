@@ -59,27 +59,27 @@ extension ModelExecutor {
     let layer = operation.layer
     if inputGradient != nil { packWeight(layer, for: .backward) }
     let items = workItems(layer, batch)
-    let context = (
-      executor: self, layer: layer, items: items, input: input(operation.input.tensor, images),
+    let loop = BackwardLoop(
+      executor: self, geometry: layer.geometry, weight: weight(layer), hasBias: layer.bias != nil, items: items,
+      input: input(operation.input.tensor, images),
       norm: operation.input.normalization.map(norm), destinations: buffers.destinations(of: layer.range),
       source: OutputGradientSource(outputGradient, self), target: inputGradient.map { ($0, gradient($0.value)) },
-      dropout: isDropping ? operation.input.dropout : nil
-    )
+      dropout: isDropping ? operation.input.dropout : nil)
     let start = labels.now()
-    pool.parallelFor(items.count, with: context, label: labels.backward(layer)) { context, item, worker in
-      let (executor, geometry, norm) = (context.executor, context.layer.geometry, context.norm)
-      let m = context.items.firstMicrobatch(item)
-      let first = context.items.batch.firstImage(m)
+    pool.parallelFor(items.count, with: loop, label: labels.backward(layer)) { loop, item, worker in
+      let (executor, geometry, norm) = (loop.pointee.executor, loop.pointee.geometry, loop.pointee.norm)
+      let m = loop.pointee.items.firstMicrobatch(item)
+      let first = loop.pointee.items.batch.firstImage(m)
       executor.engine.backward(
-        geometry, context.items.microbatches(item),
+        geometry, loop.pointee.items.microbatches(item),
         input: ConvolutionInput(
-          activation: context.input + first * geometry.inputCount, normalization: norm?.normalizedReLU(m),
-          dropout: context.dropout.map { executor.dropouts[$0.index].mask(first, $0) }),
-        weight: executor.weight(context.layer), packed: executor.packed,
-        outputGradient: context.source.operand(m, offset: first * geometry.outputCount),
+          activation: loop.pointee.input + first * geometry.inputCount, normalization: norm?.normalizedReLU(m),
+          dropout: loop.pointee.dropout.map { executor.dropouts[$0.index].mask(first, $0) }),
+        weight: loop.pointee.weight, packed: executor.packed,
+        outputGradient: loop.pointee.source.operand(m, offset: first * geometry.outputCount),
         parameterGradient: ConvolutionParameterGradient(
-          destinations: context.destinations + m, hasBias: context.layer.bias != nil),
-        inputGradient: context.target.map { target, memory in
+          destinations: loop.pointee.destinations + m, hasBias: loop.pointee.hasBias),
+        inputGradient: loop.pointee.target.map { target, memory in
           let gradient = memory + first * geometry.inputCount
           let addend = target.accumulates ? UnsafePointer(gradient) : nil
           return target.isMasked
@@ -99,6 +99,7 @@ extension ModelExecutor {
       operation: operation, source: OutputGradientSource(outputGradient, self), target: target, batch: batch
     )
     pool.parallelFor(batch.localCount, with: context) { context, m, _ in
+      let context = context.pointee
       let (tensor, factor) = (context.operation.input, context.operation.factor)
       let first = context.batch.firstImage(m) * tensor.elementCount
       let operand = context.source.operand(m, offset: first)
@@ -126,6 +127,7 @@ extension ModelExecutor {
     )
     let start = labels.now()
     pool.parallelFor(batch.localCount, with: context, label: labels.headBackward) { context, m, _ in
+      let context = context.pointee
       let (executor, batch) = (context.executor, context.batch)
       let first = batch.firstImage(m)
       let offset = first * context.count
@@ -161,4 +163,19 @@ private struct OutputGradientSource {
       gradient: gradient + offset, normalization: norm?.gradient(m, activation: activation + offset),
       addend: addend.map { UnsafePointer($0 + offset) }, savedGradient: saved.map { $0 + offset })
   }
+}
+
+/// What the work items of a convolution's backward pass share, read member by member as in the forward pass.
+private struct BackwardLoop {
+  let executor: ModelExecutor
+  let geometry: ConvolutionGeometry
+  let weight: UnsafePointer<Float>
+  let hasBias: Bool
+  let items: LayerWorkItems
+  let input: UnsafePointer<Float>
+  let norm: BatchNormalization?
+  let destinations: UnsafePointer<UnsafeMutablePointer<Float>>
+  let source: OutputGradientSource
+  let target: (InputGradient, UnsafeMutablePointer<Float>)?
+  let dropout: DropoutLayer?
 }

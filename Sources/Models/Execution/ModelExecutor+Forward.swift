@@ -92,34 +92,35 @@ extension ModelExecutor {
     let layer = operation.layer
     packWeight(layer, for: .forward)
     let items = workItems(layer, batch)
-    let context = (
-      executor: self, layer: layer, items: items, input: input(operation.input.tensor, images),
+    let loop = ForwardLoop(
+      executor: self, geometry: layer.geometry, weight: weight(layer), bias: bias(layer), items: items,
+      input: input(operation.input.tensor, images),
       norm: operation.input.normalization.map(norm), output: activation(operation.output),
       addend: operation.addend.map(activation), nextNorm: nextNorm.map(norm),
-      dropout: step == nil ? nil : operation.input.dropout, step: step ?? 0
-    )
+      dropout: step == nil ? nil : operation.input.dropout, step: step ?? 0)
     let start = labels.now()
-    pool.parallelFor(items.count, with: context, label: labels.forward(layer)) { context, item, worker in
-      let (executor, geometry) = (context.executor, context.layer.geometry)
-      let m = context.items.firstMicrobatch(item)
-      let (batch, microbatches) = (context.items.batch, context.items.microbatches(item))
+    pool.parallelFor(items.count, with: loop, label: labels.forward(layer)) { loop, item, worker in
+      let (executor, geometry) = (loop.pointee.executor, loop.pointee.geometry)
+      let m = loop.pointee.items.firstMicrobatch(item)
+      let (batch, microbatches) = (loop.pointee.items.batch, loop.pointee.items.microbatches(item))
       let first = batch.firstImage(m)
-      if let dropout = context.dropout {
+      if let dropout = loop.pointee.dropout {
         executor.dropouts[dropout.index].draw(
-          first..<first + microbatches.imageCount, dropout, firstPosition: batch.firstLocalPosition, step: context.step,
+          first..<first + microbatches.imageCount, dropout, firstPosition: batch.firstLocalPosition,
+          step: loop.pointee.step,
           by: executor.engine)
       }
       executor.engine.forward(
         geometry, microbatches,
         input: ConvolutionInput(
-          activation: context.input + first * geometry.inputCount,
-          normalization: context.norm?.normalizedReLU(m),
-          dropout: context.dropout.map { executor.dropouts[$0.index].mask(first, $0) }),
-        weight: executor.weight(context.layer), packed: executor.packed, bias: executor.bias(context.layer),
+          activation: loop.pointee.input + first * geometry.inputCount,
+          normalization: loop.pointee.norm?.normalizedReLU(m),
+          dropout: loop.pointee.dropout.map { executor.dropouts[$0.index].mask(first, $0) }),
+        weight: loop.pointee.weight, packed: executor.packed, bias: loop.pointee.bias,
         output: ConvolutionOutput(
-          activation: context.output + first * geometry.outputCount,
-          addend: context.addend.map { UnsafePointer($0 + first * geometry.outputCount) },
-          sums: context.nextNorm?.sums(m)),
+          activation: loop.pointee.output + first * geometry.outputCount,
+          addend: loop.pointee.addend.map { UnsafePointer($0 + first * geometry.outputCount) },
+          sums: loop.pointee.nextNorm?.sums(m)),
         scratch: executor.scratch(worker))
     }
     labels.record(labels.forward(layer), since: start)
@@ -132,6 +133,7 @@ extension ModelExecutor {
       nextNorm: nextNorm.map(norm)
     )
     pool.parallelFor(batch.localCount, with: context) { context, m, _ in
+      let context = context.pointee
       let (factor, count) = (context.operation.factor, context.operation.input.elementCount)
       let first = context.batch.firstImage(m) * count
       for i in first..<first + context.batch.imageCount(m) * count {
@@ -153,6 +155,7 @@ extension ModelExecutor {
     )
     let start = self.labels.now()
     pool.parallelFor(batch.localCount, with: context, label: self.labels.headForward) { context, m, _ in
+      let context = context.pointee
       let (executor, batch) = (context.executor, context.batch)
       let first = batch.firstImage(m)
       executor.head.forward(
@@ -163,4 +166,22 @@ extension ModelExecutor {
     }
     self.labels.record(self.labels.headForward, since: start)
   }
+}
+
+/// What the work items of a convolution's forward pass share.
+///
+/// A struct whose members are read one by one, not a tuple, which would be copied for every access.
+private struct ForwardLoop {
+  let executor: ModelExecutor
+  let geometry: ConvolutionGeometry
+  let weight: UnsafePointer<Float>
+  let bias: UnsafePointer<Float>?
+  let items: LayerWorkItems
+  let input: UnsafePointer<Float>
+  let norm: BatchNormalization?
+  let output: UnsafeMutablePointer<Float>
+  let addend: UnsafeMutablePointer<Float>?
+  let nextNorm: BatchNormalization?
+  let dropout: DropoutLayer?
+  let step: Int
 }

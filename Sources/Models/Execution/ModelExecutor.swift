@@ -139,11 +139,10 @@ public final class ModelExecutor {
   /// Packs the weight of the layer that is computed next.
   func packWeight(_ layer: ConvolutionLayer, for direction: ConvolutionDirection) {
     let taskCount = engine.packingTaskCount(layer.geometry)
-    pool.parallelFor(taskCount, with: (self, layer, direction)) { context, task, _ in
-      let (executor, layer, direction) = context
-      executor.engine.packWeight(
-        layer.geometry, for: direction, task: task, executor.weight(layer),
-        into: executor.packedWeight.pointer)
+    let context = (engine: engine, geometry: layer.geometry, direction, weight: weight(layer), packedWeight.pointer)
+    pool.parallelFor(taskCount, with: context) { context, task, _ in
+      let (engine, geometry, direction, weight, packed) = context.pointee
+      engine.packWeight(geometry, for: direction, task: task, weight, into: packed)
     }
   }
 

@@ -50,26 +50,28 @@ public final class WorkerPool: Sendable {
   /// Calls `body(context, item, worker)` once for every item in `0..<itemCount`, and returns when all calls have returned.
   ///
   /// The body captures nothing and gets what it needs as its context: passing a capturing closure to other threads costs an
-  /// allocation per call, and a training step makes none.
+  /// allocation per call, and a training step makes none. It gets the context's address: copies for every item would change
+  /// reference counts on all threads at once, 27,600 per step and evaluation of WRN-22-1 instead of 10,900. Members of a
+  /// struct are read one by one; an access to a tuple copies it.
   ///
   /// - Parameters:
   ///   - itemCount: The number of items.
-  ///   - context: The data of the body; stays on the caller's stack.
+  ///   - context: The data of the body; stays on the caller's stack and does not change.
   ///   - label: The name of the loop in a trace; a loop without one is not recorded.
   ///   - body: The work; called from several threads at once with different items, and with a worker's number,
   ///     `0..<workerCount`, that no other call has at the same time.
   public func parallelFor<Context>(
     _ itemCount: Int, with context: Context, label: TraceLabel = .unknown,
-    _ body: @escaping (_ context: Context, _ item: Int, _ worker: Int) -> Void
+    _ body: @escaping (_ context: UnsafePointer<Context>, _ item: Int, _ worker: Int) -> Void
   ) {
-    guard workerCount > 1, itemCount > 1 else {
-      for item in 0..<itemCount {
-        body(context, item, 0)
-        state.communicator?.progress()
-      }
-      return
-    }
     withUnsafePointer(to: context) { context in
+      guard workerCount > 1, itemCount > 1 else {
+        for item in 0..<itemCount {
+          body(context, item, 0)
+          state.communicator?.progress()
+        }
+        return
+      }
       state.dispatch(BorrowedTask(context: context, body: body), itemCount, label)
     }
   }
@@ -85,9 +87,9 @@ private protocol PoolTask {
 /// Three words, so that `any PoolTask` holds it without an allocation.
 private struct BorrowedTask<Context>: PoolTask {
   let context: UnsafePointer<Context>
-  let body: (Context, Int, Int) -> Void
+  let body: (UnsafePointer<Context>, Int, Int) -> Void
 
-  func perform(_ item: Int, worker: Int) { body(context.pointee, item, worker) }
+  func perform(_ item: Int, worker: Int) { body(context, item, worker) }
 }
 
 /// What a pool shares with its threads: the present loop, and how much of it is unclaimed and unfinished.

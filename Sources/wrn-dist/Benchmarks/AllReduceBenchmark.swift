@@ -98,7 +98,7 @@ struct AllReduceBenchmark {
     while let bucket = try reducer.nextReducedBucket(waiting: true) {
       let work = TrainingStep.workItems(reducer.ownedShard(bucket))
       pool.parallelFor(work.count, with: (reducer, bucket, work)) { context, i, _ in
-        let (reducer, bucket, work) = context
+        let (reducer, bucket, work) = context.pointee
         reducer.finishReduction(work[i], of: bucket)
       }
       try reducer.allGather(bucket)

@@ -123,6 +123,7 @@ enum ImageBatch {
   ) -> [Result<Image, Failure>] {
     [Result<Image, Failure>](unsafeUninitializedCapacity: files.count) { results, count in
       pool.parallelFor(files.count, with: (files: files, thumbnails: thumbnails, results: results)) { context, i, _ in
+        let context = context.pointee
         guard let start = context.results.baseAddress else { return }
         (start + i).initialize(to: decode(context.files[i], thumbnail: context.thumbnails))
       }

@@ -114,7 +114,8 @@ struct TrainingRun {
     let (all, pool) = (source.dataset, pool)
     dataset = try RankSession.collectively(communicator) {
       let splits = try [all.training, all.test].map { split in
-        try split.whitened(by: map) { count, body in pool.parallelFor(count, with: body) { body, item, _ in body(item) }
+        try split.whitened(by: map) { count, body in
+          pool.parallelFor(count, with: body) { body, item, _ in body.pointee(item) }
         }
       }
       return all.replacing(training: splits[0], test: splits[1])
