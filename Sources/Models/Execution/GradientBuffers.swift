@@ -90,12 +90,11 @@ final class GradientBuffers {
     let items = WorkDivision(0..<range.count, itemSize: Self.itemSize)
     let context = (buffers: self, leaves: destinations(of: range, kind), items: items)
     pool.parallelFor(items.count, with: context, label: label) { context, item, _ in
-      let context = context.pointee
-      let elements = context.items[item]
-      if let rounded = context.buffers.roundedSchedule {
-        rounded.apply(to: context.leaves, elements: elements)
+      let (buffers, leaves, items) = context.pointee
+      if let rounded = buffers.roundedSchedule {
+        rounded.apply(to: leaves, elements: items[item])
       } else {
-        context.buffers.schedule.apply(to: context.leaves, elements: elements)
+        buffers.schedule.apply(to: leaves, elements: items[item])
       }
     }
   }

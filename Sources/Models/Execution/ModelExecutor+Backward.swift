@@ -99,17 +99,17 @@ extension ModelExecutor {
       operation: operation, source: OutputGradientSource(outputGradient, self), target: target, batch: batch
     )
     pool.parallelFor(batch.localCount, with: context) { context, m, _ in
-      let context = context.pointee
-      let (tensor, factor) = (context.operation.input, context.operation.factor)
-      let first = context.batch.firstImage(m) * tensor.elementCount
-      let operand = context.source.operand(m, offset: first)
-      for i in 0..<context.batch.imageCount(m) * tensor.elementCount {
+      let (operation, source, target, batch) = context.pointee
+      let (factor, channels, count) = (operation.factor, operation.input.channels, operation.input.elementCount)
+      let first = batch.firstImage(m) * count
+      let operand = source.operand(m, offset: first)
+      for i in 0..<batch.imageCount(m) * count {
         var sum = operand.gradient[i]
         if let map = operand.normalization {
-          let c = i % tensor.channels
+          let c = i % channels
           sum = map.gradientScale[c] * sum + (map.activationScale[c] * map.activation[i] + map.constant[c])
         }
-        context.target[first + i] = factor * (sum + (operand.addend?[i] ?? 0))
+        target[first + i] = factor * (sum + (operand.addend?[i] ?? 0))
       }
     }
   }
@@ -127,15 +127,14 @@ extension ModelExecutor {
     )
     let start = labels.now()
     pool.parallelFor(batch.localCount, with: context, label: labels.headBackward) { context, m, _ in
-      let context = context.pointee
-      let (executor, batch) = (context.executor, context.batch)
+      let (executor, norm, input, count, pixels, target, buffers, batch) = context.pointee
       let first = batch.firstImage(m)
-      let offset = first * context.count
+      let offset = first * count
       executor.head.backward(
-        first: first, imageCount: batch.imageCount(m), pixels: context.pixels, activation: context.input + offset,
-        map: context.norm.normalizedReLU(m), parameters: executor.parameters,
-        destination: context.buffers.destination(m, of: executor.graph.classifier.layer.range),
-        inputGradient: context.norm.inputGradient(m, context.target + offset))
+        first: first, imageCount: batch.imageCount(m), pixels: pixels, activation: input + offset,
+        map: norm.normalizedReLU(m), parameters: executor.parameters,
+        destination: buffers.destination(m, of: executor.graph.classifier.layer.range),
+        inputGradient: norm.inputGradient(m, target + offset))
     }
     labels.record(labels.headBackward, since: start)
   }

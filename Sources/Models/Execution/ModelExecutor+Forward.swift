@@ -133,13 +133,11 @@ extension ModelExecutor {
       nextNorm: nextNorm.map(norm)
     )
     pool.parallelFor(batch.localCount, with: context) { context, m, _ in
-      let context = context.pointee
-      let (factor, count) = (context.operation.factor, context.operation.input.elementCount)
-      let first = context.batch.firstImage(m) * count
-      for i in first..<first + context.batch.imageCount(m) * count {
-        context.output[i] = context.input[i] * factor
-      }
-      context.nextNorm?.scaleSums(m, by: Double(factor))
+      let (operation, input, output, batch, nextNorm) = context.pointee
+      let (factor, count) = (operation.factor, operation.input.elementCount)
+      let first = batch.firstImage(m) * count
+      for i in first..<first + batch.imageCount(m) * count { output[i] = input[i] * factor }
+      nextNorm?.scaleSums(m, by: Double(factor))
     }
   }
 
@@ -155,13 +153,11 @@ extension ModelExecutor {
     )
     let start = self.labels.now()
     pool.parallelFor(batch.localCount, with: context, label: self.labels.headForward) { context, m, _ in
-      let context = context.pointee
-      let (executor, batch) = (context.executor, context.batch)
+      let (executor, norm, input, count, pixels, labels, batch) = context.pointee
       let first = batch.firstImage(m)
       executor.head.forward(
-        m, first: first, imageCount: batch.imageCount(m), pixels: context.pixels,
-        activation: context.input + first * context.count,
-        map: context.norm.normalizedReLU(m), parameters: executor.parameters, labels: context.labels + first,
+        m, first: first, imageCount: batch.imageCount(m), pixels: pixels, activation: input + first * count,
+        map: norm.normalizedReLU(m), parameters: executor.parameters, labels: labels + first,
         lossScale: 1 / Double(batch.globalImageCount))
     }
     self.labels.record(self.labels.headForward, since: start)
