@@ -33,8 +33,9 @@ final class MPIRequestSet: RequestSet {
   /// Implements `RequestSet.test()`.
   func test() throws -> Bool {
     try communicator.withLock {
-      guard !pending.isComplete else { return true }
+      // Before all else: polling may have found that the last message of this set failed.
       try communicator.throwRecordedError()
+      guard !pending.isComplete else { return true }
       let (_, failure) = pending.progress()
       if let failure { throw failure.error(in: "MPI_Testsome", rank: communicator.rank) }
       communicator.progressQueuedSends()

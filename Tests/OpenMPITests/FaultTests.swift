@@ -73,13 +73,13 @@ import Testing
     #expect(output.standardError.contains("MPI_ERR_TRUNCATE"))
   }
 
-  /// A failed message names the other rank, with either kind of progress.
+  /// A failed message names the other rank, with either kind of progress, also if polling found it before the wait.
   @Test(
     arguments: [
       ("long", "MPI_ERR_TRUNCATE"), ("short", "Rank 1 received 8 bytes while"),
-    ], ["poll", "thread"])
-  func aFailedMessageNamesThePeer(fault: (how: String, words: String), progress: String) throws {
-    let output = try MPIRun(ranks: 2, "rank-worker", ["bad-message", fault.how, progress]).run()
+    ], [["poll"], ["thread"], ["poll", "polled"], ["thread", "polled"]])
+  func aFailedMessageNamesThePeer(fault: (how: String, words: String), progress: [String]) throws {
+    let output = try MPIRun(ranks: 2, "rank-worker", ["bad-message", fault.how] + progress).run()
     #expect(output.exitCode == 69, "\(output.standardError)")
     #expect(output.standardError.contains(fault.words), "\(output.standardError)")
     let expected = fault.how == "long" ? 8 : 64

@@ -23,9 +23,11 @@ extension RankWorker {
       defer { for buffer in buffers.joined() + sent { buffer.deallocate() } }
       for (i, requests) in requestSets.enumerated() {
         for (other, buffer) in zip(others, buffers[i]) {
-          try requests.receive(into: buffer, from: other, tag: i)
+          try requests.receive(into: buffer, from: other, tag: i, priority: .immediate)
         }
-        for other in others { try requests.send(UnsafeRawBufferPointer(sent[i]), to: other, tag: i) }
+        for other in others {
+          try requests.send(UnsafeRawBufferPointer(sent[i]), to: other, tag: i, priority: .immediate)
+        }
       }
       for _ in 0..<50 { communicator.progress() }
       for requests in requestSets.reversed() { try communicator.wait(for: requests) }
@@ -50,7 +52,9 @@ extension RankWorker {
 
   /// Sends a message that MPI or this program refuses: too long to count, with too large a tag, or of another length than
   /// rank 1 expects.
-  static func sendBadMessage(_ communicator: any Communicator, how: String) throws {
+  ///
+  /// If `isPolled`, the rank polls until the message must have arrived, before it waits.
+  static func sendBadMessage(_ communicator: any Communicator, how: String, isPolled: Bool) throws {
     var bytes: [UInt8] = Array(repeating: 7, count: 64)
     let requests = communicator.makeRequestSet(capacity: 2)
     try bytes.withUnsafeMutableBytes { bytes in
@@ -59,15 +63,21 @@ extension RankWorker {
       switch how {
       case "count":
         // The bytes beyond the 64 are never read.
-        try requests.send(UnsafeRawBufferPointer(start: bytes.baseAddress, count: 1 << 31), to: other, tag: 1)
-      case "tag": try requests.send(UnsafeRawBufferPointer(bytes), to: other, tag: 1 << 40)
+        try requests.send(
+          UnsafeRawBufferPointer(start: bytes.baseAddress, count: 1 << 31), to: other, tag: 1, priority: .immediate)
+      case "tag": try requests.send(UnsafeRawBufferPointer(bytes), to: other, tag: 1 << 40, priority: .immediate)
       case "short", "long":
         let expected = how == "short" ? 64 : 8
         if isSender {
-          try requests.send(UnsafeRawBufferPointer(rebasing: bytes[..<(72 - expected)]), to: other, tag: 5)
+          try requests.send(
+            UnsafeRawBufferPointer(rebasing: bytes[..<(72 - expected)]), to: other, tag: 5, priority: .immediate)
         } else {
-          try requests.receive(into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<expected]), from: other, tag: 5)
+          try requests.receive(
+            into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<expected]), from: other, tag: 5, priority: .immediate
+          )
         }
+        let end = ContinuousClock.now + .milliseconds(isPolled ? 500 : 0)
+        while ContinuousClock.now < end { communicator.progress() }
         try communicator.wait(for: requests)
       default: throw CommunicationError("unknown fault \(how)")
       }

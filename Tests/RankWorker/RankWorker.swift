@@ -45,7 +45,7 @@ struct RankWorker {
     case "priorities": try checkPriorities(communicator)
     case "large-broadcast": try checkLargeBroadcast(communicator)
     case "too-large": try gatherTooMuch(communicator)
-    case "bad-message": try sendBadMessage(communicator, how: value)
+    case "bad-message": try sendBadMessage(communicator, how: value, isPolled: arguments.contains("polled"))
     case "tree": try printTreeReduction(communicator)
     case "consensus": try reachConsensus(communicator, failingRanks: value)
     case "unequal": try broadcastUnequally(communicator)
