@@ -43,9 +43,9 @@ import Testing
         var bytes = [UInt8](repeating: 0, count: 4 + communicator.rank)
         try bytes.withUnsafeMutableBytes {
           if communicator.rank == 0 {
-            try requests.send(UnsafeRawBufferPointer($0), to: 1, tag: 0)
+            try requests.send(UnsafeRawBufferPointer($0), to: 1, tag: 0, priority: .immediate)
           } else {
-            try requests.receive(into: $0, from: 0, tag: 0)
+            try requests.receive(into: $0, from: 0, tag: 0, priority: .immediate)
           }
           try communicator.wait(for: requests)
         }
@@ -60,7 +60,7 @@ import Testing
         let requests = communicator.makeRequestSet(capacity: 1)
         var byte: UInt8 = 0
         try withUnsafeMutableBytes(of: &byte) {
-          try requests.receive(into: $0, from: 1, tag: 0)
+          try requests.receive(into: $0, from: 1, tag: 0, priority: .immediate)
           try communicator.wait(for: requests)
         }
       }
@@ -71,7 +71,7 @@ import Testing
     let counts = try ThreadCommunicator.run(worldSize: 3, hostOfRank: [0, 0, 1]) { communicator in
       let requests = communicator.makeRequestSet(capacity: 4)
       for other in 0..<3 where other != communicator.rank {
-        try [1.0].withUnsafeBytes { try requests.send($0, to: other, tag: 0) }
+        try [1.0].withUnsafeBytes { try requests.send($0, to: other, tag: 0, priority: .immediate) }
       }
       return communicator.statistics.sentToOtherHostsByteCount
     }
@@ -82,7 +82,9 @@ import Testing
     await #expect(processExitsWith: .failure) {
       _ = try ThreadCommunicator.run(worldSize: 2) { communicator in
         let requests = communicator.makeRequestSet(capacity: 1)
-        for _ in 0..<2 { try [0.0].withUnsafeBytes { try requests.send($0, to: 1 - communicator.rank, tag: 0) } }
+        for _ in 0..<2 {
+          try [0.0].withUnsafeBytes { try requests.send($0, to: 1 - communicator.rank, tag: 0, priority: .immediate) }
+        }
       }
     }
   }

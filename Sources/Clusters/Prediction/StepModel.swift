@@ -10,8 +10,9 @@ import Support
 /// - **Synchronized batch norm**: one all-reduce per layer and pass (38 for depth 22), for which every core waits:
 ///   ⌈log₂ h⌉ latencies and (h − 1) partial sums of 2·C Doubles. In the backward pass its messages queue after the gradient
 ///   bytes in the send buffers. The model omits that shortcuts hide three of them per pass.
-/// - Communication within a host, slow ranks, other users of the network and the operating system count for nothing. The
-///   prediction is an upper limit of the speed, on machines without other load.
+/// - Communication within a host, slow ranks, other users of the network and the operating system count for nothing. But
+///   all-gathers count as if a step waited for them at its end, while they overlap with the next forward pass. So a step
+///   over a slow link is faster than predicted, by 7 to 18 % in `docs/results/plan-validation.md`.
 public struct StepModel: Sendable {
   /// The time in which a core starts a message, in seconds; the order of magnitude of Open MPI's TCP transport.
   public static let messageOverhead = 2e-6

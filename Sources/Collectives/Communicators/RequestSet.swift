@@ -66,20 +66,6 @@ extension RequestSet {
       into: UnsafeMutableRawBufferPointer(
         start: elements, count: count * MemoryLayout<Element>.stride), from: rank, tag: tag, priority: priority)
   }
-
-  /// Starts to send bytes at once.
-  ///
-  /// - Throws: ``CommunicationError`` if the send cannot be started.
-  public func send(_ bytes: UnsafeRawBufferPointer, to rank: Int, tag: Int) throws {
-    try send(bytes, to: rank, tag: tag, priority: .immediate)
-  }
-
-  /// Starts to receive bytes that are sent at once.
-  ///
-  /// - Throws: ``CommunicationError`` if the receive cannot be started.
-  public func receive(into bytes: UnsafeMutableRawBufferPointer, from rank: Int, tag: Int) throws {
-    try receive(into: bytes, from: rank, tag: tag, priority: .immediate)
-  }
 }
 
 extension Communicator {

@@ -107,8 +107,7 @@ extension ModelExecutor {
       if let dropout = loop.pointee.dropout {
         executor.dropouts[dropout.index].draw(
           first..<first + microbatches.imageCount, dropout, firstPosition: batch.firstLocalPosition,
-          step: loop.pointee.step,
-          by: executor.engine)
+          step: loop.pointee.step, by: executor.engine)
       }
       executor.engine.forward(
         geometry, microbatches,
