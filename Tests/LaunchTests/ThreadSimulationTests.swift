@@ -124,10 +124,10 @@ struct ThreadSimulationTests {
       "(4, 0.22, 2000000), (2, 0.01, 40000)",
       // Each microbatch writes 20,000 numbers of its gradient.
       "(4, 0.44, 2160000), (2, 0.01, 40000)",
-      // Two items of sums, which read eight gradients and write one; the head's sums have one item.
-      "(2, 0.35, 360000), (1, 0.07, 0)",
+      // Ten items of sums, of 2,048 numbers, read eight gradients and write one; the head's sums have one item.
+      "(10, 0.07, 72000), (1, 0.07, 0)",
       // The head, and the update.
-      "(8, 0.01, 0), (8, 0.01, 0), (2, 0.05, 280000)",
+      "(8, 0.01, 0), (8, 0.01, 0), (10, 0.01, 56000)",
     ]
     // The rest of the step without the packing.
     #expect(found == "[" + items.joined(separator: ", ") + "] 0.01")
@@ -137,7 +137,7 @@ struct ThreadSimulationTests {
     // Two ranks with two threads: items of two of the four microbatches, three of seven additions, half of the update.
     let found = try evaluate("loops_of(model.step(64, 8, 2, 2))", after: Self.measured)
     #expect(
-      found == "[(2, 0.22, 2000000), (2, 0.01, 40000), (2, 0.44, 2160000), (2, 0.01, 40000), (2, 0.15, 200000), "
-        + "(1, 0.03, 0), (4, 0.01, 0), (4, 0.01, 0), (1, 0.05, 280000)]")
+      found == "[(2, 0.22, 2000000), (2, 0.01, 40000), (2, 0.44, 2160000), (2, 0.01, 40000), (10, 0.03, 40000), "
+        + "(1, 0.03, 0), (4, 0.01, 0), (4, 0.01, 0), (5, 0.01, 56000)]")
   }
 }
