@@ -19,12 +19,13 @@ let mustache = Target.Dependency.product(name: "Mustache", package: "swift-musta
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
-// Whole-vector arithmetic for the kernels: see Sources/Kernels/Vectors/Vector.swift.
-//
-// ThreadSanitizer leaves their accesses out: with them, a training step of two ranks takes 15 to 30 seconds. Kernels start no
+// Whole-vector arithmetic: see Sources/Kernels/Vectors/Vector.swift and Sources/Support/SIMD8+Arithmetic.swift.
+let vectorSettings = strict + [SwiftSetting.enableExperimentalFeature("BuiltinModule")]
+
+// ThreadSanitizer leaves the accesses of kernels out: with them, a training step of two ranks takes 15 to 30 seconds. Kernels start no
 // threads and share nothing but what the code around them, which is instrumented, passes to them.
 let kernelSettings =
-  strict + [.enableExperimentalFeature("BuiltinModule")]
+  vectorSettings
   + (Context.environment["WRN_SANITIZE"] == "thread"
     ? [.unsafeFlags(["-Xllvm", "-tsan-instrument-memory-accesses=false"])] : [])
 
@@ -55,7 +56,7 @@ let libraries: [Target] = [
   .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
   .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
   .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
-  .target(name: "Support", swiftSettings: strict),
+  .target(name: "Support", swiftSettings: vectorSettings),
   .target(name: "Digests", dependencies: ["COpenSSL"], swiftSettings: strict),
   .target(name: "Charts", swiftSettings: strict),
   .target(name: "Tensors", dependencies: ["Support"], swiftSettings: strict),

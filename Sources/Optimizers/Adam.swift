@@ -40,10 +40,11 @@ public struct Adam: UpdateRule {
       let gradient = scale * SIMD8(loading: g + i)
       let mean = new1 * gradient + beta1 * SIMD8(loading: m + i)
       let variance = new2 * (gradient * gradient) + beta2 * SIMD8(loading: v + i)
-      let denominator = (variance / correction2).squareRoot() + epsilon
+      let denominator = variance.divided(by: SIMD8(repeating: correction2)).squareRoots + epsilon
       mean.store(to: m + i)
       variance.store(to: v + i)
-      (kept * SIMD8(loading: w + i) - rate * (mean / correction1) / denominator).store(to: w + i)
+      let change = (rate * mean.divided(by: SIMD8(repeating: correction1))).divided(by: denominator)
+      (kept * SIMD8(loading: w + i) - change).store(to: w + i)
     }
     for i in vectorEnd..<elements.upperBound {
       let gradient = scale * g[i]

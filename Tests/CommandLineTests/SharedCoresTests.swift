@@ -8,7 +8,7 @@ import Testing
   private func job(
     _ folder: TemporaryDirectory, ranks: Int, output: String, _ flags: [String]
   ) throws -> MPIRun {
-    let training = try Job.training(folder, output: output, flags)
+    let training = Job.training(folder, output: output, flags)
     // Not by mpirun, which refuses to bind several ranks to one core.
     var run = MPIRun(
       ranks: ranks, try BuiltProducts.installed("taskset"),

@@ -159,6 +159,11 @@ private func zeros<let R: Int, let N: Int>() -> InlineArray<R, InlineArray<N, Ve
 ) {
   microkernel(zeros() as InlineArray<6, InlineArray<1, Vector>>, s, a, b, c)
 }
+@inline(never) func microkernel5x16(
+  _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
+) {
+  microkernel(zeros() as InlineArray<5, InlineArray<1, Vector>>, s, a, b, c)
+}
 @inline(never) func microkernel4x16(
   _ s: GEMMShape, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>
 ) {

@@ -159,6 +159,9 @@ private struct RowSweep {
         sweep(microkernel1x16, height: 1, &a, b, &c)
       }
     #else
+      // The weight gradient of the stem: nine rows per row of taps. One row at a time uses a quarter of the FMA units, so
+      // that the last three rows took as long as the first six.
+      if rows == 9 { sweep(microkernel5x16, height: 5, &a, b, &c) }
       sweep(microkernel4x16, height: 4, atMost: fourRowTileCount, &a, b, &c)
       sweep(microkernel6x16, height: 6, &a, b, &c)
       sweep(microkernel4x16, height: 4, &a, b, &c)
