@@ -22,8 +22,8 @@ let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 // Whole-vector arithmetic: see Sources/Kernels/Vectors/Vector.swift and Sources/Support/SIMD8+Arithmetic.swift.
 let vectorSettings = strict + [SwiftSetting.enableExperimentalFeature("BuiltinModule")]
 
-// ThreadSanitizer leaves the accesses of kernels out: with them, a training step of two ranks takes 15 to 30 seconds. Kernels start no
-// threads and share nothing but what the code around them, which is instrumented, passes to them.
+// ThreadSanitizer leaves the accesses of kernels out: with them, a training step of two ranks takes 15 to 30 seconds. Kernels
+// start no threads and share nothing but what the code around them, which is instrumented, passes to them.
 let kernelSettings =
   vectorSettings
   + (Context.environment["WRN_SANITIZE"] == "thread"
@@ -175,7 +175,7 @@ let tests: [Target] = [
     name: "DatasetsTests", dependencies: ["Tensors", "Datasets", "Digests", "TestSupport"], exclude: ["Fixtures"]),
   .testTarget(
     name: "DataParallelTests",
-    dependencies: ["Tensors", "Collectives", "DataParallel", "TestSupport"]),
+    dependencies: ["Support", "Tensors", "Collectives", "DataParallel", "TestSupport"]),
   .testTarget(
     name: "OptimizersTests", dependencies: ["Tensors", "Optimizers", "ReferenceImplementation"], exclude: ["Fixtures"]),
   .testTarget(name: "ImagesTests", dependencies: ["Images", "CTurboJPEG", "CZlib", "TestSupport"]),

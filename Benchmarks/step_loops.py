@@ -14,8 +14,10 @@ from thread_model import Loop, Step
 # The images of a measured step; layouts have microbatches of as many images as a measured one.
 IMAGES = 64
 WARM_UP = 3
-# Elements per work item of sums of gradients and of updates (GradientBuffers and TrainingStep).
+# The fewest elements per work item of sums of gradients and of updates, and the most items (WorkDivision).
 ITEM_SIZE = 2_048
+ITEM_LIMIT = 128
+ITEM_UNIT = 512
 # Bytes per parameter of an update: reads and writes of the parameter and of Adam's two states, and a read of the gradient.
 UPDATE_BYTES = 28
 # A larger packed weight is read from memory for each tile block (TiledPlan).
@@ -83,6 +85,10 @@ class MeasuredModel:
             for layer in report["layers"] for name in ("forward", "backward") if layer["name"] != "stem" or name == "forward")
         return max(0.0, self.trace(images)["other"] - packing)
 
+    def item_count(self, elements: float) -> int:
+        """Returns the work items of sums and updates of some elements."""
+        return math.ceil(elements / max(self.item_size, ITEM_UNIT * math.ceil(elements / ITEM_LIMIT / ITEM_UNIT)))
+
     def step(self, batch: int, microbatches: int, threads: int, ranks: int = 1) -> Step:
         """Returns the loops of one rank's step."""
         images, local = batch // microbatches, microbatches // ranks
@@ -109,10 +115,11 @@ class MeasuredModel:
                 if layer["packing_tasks"] > 0 and (layer["name"] != "stem" or name == "forward"):
                     tasks = layer["packing_tasks"]
                     loops.append(Loop(thread_model.PARAMETERS, tasks, packing / tasks, 4 * layer["parameters"] / tasks))
-            if local > 1:
-                items = math.ceil(layer["parameters"] / self.item_size)
-                seconds = trace["sums"].get(layer["name"], 0.0) * (local - 1) / (measured - 1) if measured > 1 else 0.0
-                byte_count = 4 * layer["parameters"] * (local + 1)
+            added, measured_added = addends(local, per_item), addends(measured, math.ceil(measured / layer["work_items"]))
+            if added > 1:
+                items = self.item_count(layer["parameters"])
+                seconds = trace["sums"].get(layer["name"], 0.0) * (added - 1) / max(1, measured_added - 1)
+                byte_count = 4 * layer["parameters"] * (added + 1)
                 loops.append(Loop(thread_model.PARAMETERS, items, seconds / items, byte_count / items))
         if local > 1 and measured > 1:
             seconds = trace["sums"].get("head", 0.0) * (local - 1) / (measured - 1)
@@ -123,7 +130,7 @@ class MeasuredModel:
         for seconds in trace["updates"]:
             # A bucket has a share of the parameters like that of its time, and a rank updates its shard of it.
             elements = total * seconds / sum(trace["updates"]) / ranks
-            items = math.ceil(elements / self.item_size)
+            items = self.item_count(elements)
             loops.append(Loop(thread_model.PARAMETERS, items, seconds / ranks / items, UPDATE_BYTES * elements / items))
         norms = 1 + sum("conv" in layer["name"] for layer in one["layers"])
         return Step(loops, self.serial_fit(local), 2 * norms, 4 * total)
@@ -145,6 +152,11 @@ class MeasuredModel:
     def jitter(self) -> float:
         """The spread of an item's time: that of a loop of eight items, times the root of eight, as if they were independent."""
         return self.trace(8)["spread"] * math.sqrt(IMAGES // 8)
+
+
+def addends(microbatches: int, per_item: int) -> int:
+    """Returns how many gradients the sum of a layer reads: a work item of an even number has summed its pairs."""
+    return math.ceil(microbatches / 2) if per_item % 2 == 0 else microbatches
 
 
 def loop_times(events: list[dict]) -> dict:

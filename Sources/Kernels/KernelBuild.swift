@@ -138,6 +138,7 @@ private func backward(
     pointwiseBackward(
       g, microbatches, input: input, packed: packed, outputGradient: outputGradient,
       parameterGradient: parameterGradient, inputGradient: inputGradient, scratch: scratch, ticks: ticks)
+    parameterGradient.sumPairs(microbatchCount: microbatches.microbatchCount, g)
   case .direct:
     for m in 0..<microbatches.microbatchCount {
       directBackward(
@@ -146,5 +147,6 @@ private func backward(
         weightGradient: parameterGradient.weight(m), biasGradient: parameterGradient.bias(m, g),
         inputGradient: inputGradient?.microbatch(m, of: microbatches, g), scratch: scratch, ticks: ticks)
     }
+    parameterGradient.sumPairs(microbatchCount: microbatches.microbatchCount, g)
   }
 }

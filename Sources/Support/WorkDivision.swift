@@ -15,6 +15,21 @@ public struct WorkDivision: Sendable {
     self.itemSize = itemSize
   }
 
+  /// The items of ``init(elements:)`` start at multiples of it: whole chunks of the gradient, which have checksums and sums of
+  /// squares.
+  public static let elementUnit = 512
+  private static let (minimumElementCount, maximumItemCount) = (2_048, 128)
+
+  /// Creates the division of an element-wise operation on arrays of `Float`, such as a sum or an update.
+  ///
+  /// There are at most 128 items, and only the last may have less than 2,048 elements. Short items let many threads share
+  /// a small layer. But every item starts new streams of memory: sums of 3.7 million elements took twice as long in items
+  /// of 2,048 as in items of 16,384.
+  public init(elements: Range<Int>) {
+    let unitCount = elements.count.dividedRoundingUp(by: Self.maximumItemCount).dividedRoundingUp(by: Self.elementUnit)
+    self.init(elements, itemSize: max(Self.minimumElementCount, Self.elementUnit * unitCount))
+  }
+
   /// The number of work items.
   @inlinable
   public var count: Int { range.count.dividedRoundingUp(by: itemSize) }

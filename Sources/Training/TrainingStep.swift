@@ -321,7 +321,7 @@ public final class TrainingStep {
   /// With replicated optimizer state it all-gathers the gradient instead. If updates wait for the whole gradient, the update
   /// of a shard waits for ``applyToOwnedShards(_:)``.
   private func apply(_ update: Update, _ bucket: Int) throws {
-    let items = Self.workItems(reducer.ownedShard(bucket))
+    let items = WorkDivision(elements: reducer.ownedShard(bucket))
     let start = traceLabels.now()
     let isUpdating = mode == .sharded && !defersUpdates
     pool.parallelFor(items.count, with: (self, update, bucket, items, isUpdating), label: traceLabels.update) {
@@ -371,7 +371,7 @@ public final class TrainingStep {
   }
 
   private func optimizeInParallel(_ update: Update, _ elements: Range<Int>, _ bucket: Int) {
-    let items = Self.workItems(elements)
+    let items = WorkDivision(elements: elements)
     let start = traceLabels.now()
     pool.parallelFor(items.count, with: (self, update, bucket, items), label: traceLabels.update) { context, item, _ in
       let (owner, update, bucket, items) = context.pointee
@@ -386,12 +386,5 @@ public final class TrainingStep {
       operands(elements, bucket), step: update.step, learningRate: update.learningRate,
       gradientScale: update.gradientScale)
     integrity.recordUpdate(elements, bucket)
-  }
-
-  /// Divides elements of the flat gradient into work items of whole chunks.
-  ///
-  /// An item is 8 KiB of each array: large enough to schedule, small enough for 64 threads to share a bucket of k = 1.
-  package static func workItems(_ elements: Range<Int>) -> WorkDivision {
-    WorkDivision(elements, itemSize: 4 * BucketPlan.chunkLength)
   }
 }

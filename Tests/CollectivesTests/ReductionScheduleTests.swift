@@ -53,6 +53,27 @@ extension ReductionSchedule {
     }
   }
 
+  /// Where leaves 2i and 2i + 1 have been added already, the rest gives the same bits.
+  @Test(arguments: [0..<1, 0..<2, 0..<5, 0..<8, 2..<7, 4..<13, 10..<13])
+  func pairsOfLeavesMayBeAddedBefore(leaves: Range<Int>) {
+    var numbers = TestNumbers(seed: UInt64(leaves.count))
+    let length = 37
+    let schedule = ReductionSchedule(tree: ReductionTree(leafCount: 13), leaves: leaves)
+    var expected = (0..<leaves.count * length).map { _ in numbers.float() }
+    var summed = expected
+    schedule.apply(to: &expected, stride: length, elements: 0..<length)
+    for left in stride(from: 0, to: leaves.count - 1, by: 2) {
+      for i in 0..<length { summed[left * length + i] += summed[(left + 1) * length + i] }
+    }
+    let rest = schedule.withoutLeafPairs
+    rest.apply(to: &summed, stride: length, elements: 0..<length)
+    #expect(rest.additions.count == schedule.additions.count - leaves.count / 2)
+    #expect(rest.resultPositions == schedule.resultPositions && rest.subtrees == schedule.subtrees)
+    for position in schedule.resultPositions {
+      for i in position * length..<(position + 1) * length { #expect(sameBits(summed[i], expected[i])) }
+    }
+  }
+
   @Test func everySubtreeOfAnUnalignedRangeIsATree() {
     var numbers = TestNumbers(seed: 5)
     let tree = ReductionTree(leafCount: 13)

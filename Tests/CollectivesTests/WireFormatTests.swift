@@ -25,6 +25,30 @@ import Testing
     }
   }
 
+  @Test(arguments: [16, 20, 31])
+  func aScheduleRoundsPairsThatWereAddedBefore(leafCount: Int) throws {
+    let tree = ReductionTree(leafCount: leafCount)
+    let level = try #require(WireFormat.bf16.roundingLevel(of: tree))
+    var numbers = TestNumbers(seed: UInt64(leafCount))
+    let count = 1500
+    var expected = (0..<leafCount * count).map { _ in numbers.float() }
+    var summed = expected
+    for i in 0..<leafCount / 2 * count {
+      let left = i / count * 2 * count + i % count
+      summed[left] += summed[left + count]
+    }
+    func apply(_ schedule: RoundedReductionSchedule, _ flat: inout [Float]) {
+      flat.withUnsafeMutableBufferPointer { flat in
+        guard let first = flat.baseAddress else { return }
+        schedule.apply(to: (0..<leafCount).map { first + $0 * count }, elements: 0..<count)
+      }
+    }
+    let schedule = RoundedReductionSchedule(tree: tree, leaves: 0..<leafCount, level: level)
+    apply(schedule, &expected)
+    apply(schedule.withoutLeafPairs, &summed)
+    for i in 0..<count { #expect(sameBits(summed[i], expected[i])) }
+  }
+
   @Test(arguments: [1, 5, 8, 11, 16, 20])
   func aScheduleRoundsEverySubtreeOnce(leafCount: Int) throws {
     let tree = ReductionTree(leafCount: leafCount)

@@ -61,10 +61,41 @@ import Testing
     }
   }
 
+  /// The first microbatch of a pair has the sum of both weight gradients of separate calls, bit by bit; biases are not summed.
+  @Test(arguments: cases, TestedEngine.all)
+  func pairsAreSummedOnDemand(example: Case, engine: TestedEngine) {
+    let g = example.shape.geometry
+    let all = MicrobatchRange(imageCount: example.shape.images, imagesPerMicrobatch: example.perMicrobatch)
+    let alone = results(example.shape, all, engine, microbatchesPerCall: 1, .normalized)
+    func parameters(_ m: Int, of results: [(name: String, bits: [UInt64])]) -> [Float]? {
+      results.first { $0.name == Self.parameterName(m) }?.bits.map { Float(bitPattern: UInt32($0)) }
+    }
+    for count in [2, 4] {
+      let summed = results(example.shape, all, engine, microbatchesPerCall: count, .normalized, sumsPairs: true)
+      for m in 0..<all.microbatchCount {
+        guard let mine = parameters(m, of: summed), var expected = parameters(m, of: alone) else {
+          Issue.record("no gradients of microbatch \(m)")
+          continue
+        }
+        if m.isMultiple(of: 2) {
+          if let other = parameters(m + 1, of: alone) {
+            for i in 0..<g.weightCount { expected[i] += other[i] }
+          }
+          #expect(mine.map(\.bitPattern) == expected.map(\.bitPattern), "\(m) of \(count) at once")
+        } else {
+          let (found, bias) = (mine.suffix(g.outputChannels), expected.suffix(g.outputChannels))
+          #expect(Array(found) == Array(bias), "the bias gradient of \(m) of \(count) at once")
+        }
+      }
+    }
+  }
+
+  private static func parameterName(_ m: Int) -> String { "dW, dB \(m)" }
+
   /// Computes both passes.
   private func results(
     _ shape: ConvolutionCase, _ all: MicrobatchRange, _ engine: TestedEngine, microbatchesPerCall: Int,
-    _ operands: Operands
+    _ operands: Operands, sumsPairs: Bool = false
   ) -> [(name: String, bits: [UInt64])] {
     let g = shape.geometry
     let (channels, filters, count) = (g.inputChannels, g.outputChannels, all.microbatchCount)
@@ -120,7 +151,8 @@ import Testing
               activationScale: maps[1].pointer + m * filters, constant: maps[2].pointer + m * filters,
               microbatchStride: filters),
             addend: addend.pointer + outputs, savedGradient: saved.pointer + outputs),
-          parameterGradient: ConvolutionParameterGradient(destinations: addresses, hasBias: true),
+          parameterGradient: ConvolutionParameterGradient(
+            destinations: addresses, hasBias: true, sumsPairs: sumsPairs),
           inputGradient: operands == .raw
             ? ConvolutionInputGradient(gradient: dX.pointer + inputs)
             : ConvolutionInputGradient(
@@ -133,9 +165,10 @@ import Testing
     }
     for buffer in [y, saved, dX, scratch, packedWeight, flippedWeight] + parameters { #expect(buffer.isIntact) }
     #expect(outputSums.isIntact && inputSums.isIntact)
-    let isWritten = ([y, saved, dX] + parameters).allSatisfy { $0.elements.allSatisfy(\.isFinite) }
+    let complete = parameters.enumerated().filter { !sumsPairs || $0.offset.isMultiple(of: 2) }.map(\.element)
+    let isWritten = ([y, saved, dX] + complete).allSatisfy { $0.elements.allSatisfy(\.isFinite) }
     #expect(isWritten, "no element is left as it was")
-    let tensors = [("y", y), ("dY", saved), ("dX", dX)] + parameters.enumerated().map { ("dW, dB \($0)", $1) }
+    let tensors = [("y", y), ("dY", saved), ("dX", dX)] + parameters.enumerated().map { (Self.parameterName($0), $1) }
     return tensors.map { name, buffer in (name, buffer.elements.map { UInt64($0.bitPattern) }) }
       + [("Σ of y", outputSums), ("Σ of dX", inputSums)].map { ($0, $1.elements.map(\.bitPattern)) }
   }

@@ -1,4 +1,5 @@
 import DataParallel
+import Support
 import Testing
 
 /// Every element is in one bucket, and buckets have the planned sizes.
@@ -16,6 +17,11 @@ import Testing
       end = bucket.lowerBound
     }
     #expect(end == 0)
+  }
+
+  /// Otherwise two threads would write the checksum or the sum of squares of one chunk.
+  @Test func workItemsOfElementsHaveWholeChunks() {
+    #expect(WorkDivision.elementUnit.isMultiple(of: BucketPlan.chunkLength))
   }
 
   @Test func firstAndLastAreSmall() {

@@ -124,8 +124,8 @@ struct ThreadSimulationTests {
       "(4, 0.22, 2000000), (2, 0.01, 40000)",
       // Each microbatch writes 20,000 numbers of its gradient.
       "(4, 0.44, 2160000), (2, 0.01, 40000)",
-      // Ten items of sums, of 2,048 numbers, read eight gradients and write one; the head's sums have one item.
-      "(10, 0.07, 72000), (1, 0.07, 0)",
+      // Ten items of sums, of 2,048 numbers, read the sums of four pairs and write one; the head's sums have one item.
+      "(10, 0.07, 40000), (1, 0.07, 0)",
       // The head, and the update.
       "(8, 0.01, 0), (8, 0.01, 0), (10, 0.01, 56000)",
     ]
@@ -134,10 +134,11 @@ struct ThreadSimulationTests {
   }
 
   @Test func aRankHasItsMicrobatchesAndItsShard() throws {
-    // Two ranks with two threads: items of two of the four microbatches, three of seven additions, half of the update.
+    // Two ranks with two threads: items of two of the four microbatches, one of three additions of pairs, three of seven of
+    // the head, half of the update.
     let found = try evaluate("loops_of(model.step(64, 8, 2, 2))", after: Self.measured)
     #expect(
-      found == "[(2, 0.22, 2000000), (2, 0.01, 40000), (2, 0.44, 2160000), (2, 0.01, 40000), (10, 0.03, 40000), "
+      found == "[(2, 0.22, 2000000), (2, 0.01, 40000), (2, 0.44, 2160000), (2, 0.01, 40000), (10, 0.023333, 24000), "
         + "(1, 0.03, 0), (4, 0.01, 0), (4, 0.01, 0), (5, 0.01, 56000)]")
   }
 }

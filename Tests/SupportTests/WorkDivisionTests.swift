@@ -22,6 +22,16 @@ import Testing
     #expect(WorkDivision(start..<start, itemSize: 3).count == 0)
   }
 
+  /// At least 2,048 elements, at most 128 items, whole units of 512.
+  @Test(arguments: [
+    (1, 2_048), (20_000, 2_048), (262_144, 2_048), (262_145, 2_560), (589_824, 4_608), (1 << 20, 8_192),
+    (3_686_400, 29_184),
+  ])
+  func elementsHaveAtMost128Items(count: Int, itemSize: Int) {
+    let division = WorkDivision(elements: 7..<7 + count)
+    #expect(division.itemSize == itemSize && division.count <= 128 && division.range == 7..<7 + count)
+  }
+
   @Test func divisionRoundsUp() {
     #expect([0, 1, 15, 16, 17, 32].map { $0.dividedRoundingUp(by: 16) } == [0, 1, 1, 1, 2, 2])
   }

@@ -92,6 +92,23 @@ public struct ReductionSchedule: Sendable {
     subtrees = tree.maximalSubtrees(of: first..<(live.last?.leaves.upperBound ?? first))
     precondition(subtrees.count == live.count, "the nodes to merge must be adjacent")
   }
+
+  private init(_ schedule: ReductionSchedule, additions: [Addition]) {
+    arrayCount = schedule.arrayCount
+    self.additions = additions
+    (subtrees, resultPositions) = (schedule.subtrees, schedule.resultPositions)
+  }
+
+  /// What is left of a schedule of leaves once those of every addition of two leaves have been added.
+  public var withoutLeafPairs: ReductionSchedule {
+    ReductionSchedule(self, additions: additions.filter { !$0.isOfLeaves })
+  }
+}
+
+extension ReductionSchedule.Addition {
+  /// Whether both arrays are leaves, in a schedule of leaves: the operands of an addition are as far apart as a node of
+  /// their level is wide.
+  fileprivate var isOfLeaves: Bool { source - destination == 1 }
 }
 
 /// The subtree sums of one rank's leaves, where the sums at the rounding level are rounded to bfloat16.
@@ -100,7 +117,7 @@ public struct ReductionSchedule: Sendable {
 /// ``ReductionSchedule``, it can be applied by several threads to disjoint elements.
 public struct RoundedReductionSchedule: Sendable {
   /// The additions within the subtrees of the rounding level.
-  let additionsBelow: [ReductionSchedule.Addition]
+  private(set) var additionsBelow: [ReductionSchedule.Addition]
   /// The positions whose sums are rounded.
   let roundedPositions: [Int]
   /// The additions of rounded sums.
@@ -123,5 +140,15 @@ public struct RoundedReductionSchedule: Sendable {
     additionsBelow = additions.filter { $0.source - $0.destination < width }
     additionsAbove = additions.filter { $0.source - $0.destination >= width }
     roundedPositions = Array(stride(from: 0, to: leaves.count, by: width))
+  }
+
+  /// What is left of the schedule once the leaves of every addition of two leaves have been added.
+  ///
+  /// - Precondition: The rounding level is above the leaves.
+  public var withoutLeafPairs: RoundedReductionSchedule {
+    precondition(!additionsAbove.contains(where: \.isOfLeaves), "leaves are rounded before they are added")
+    var rest = self
+    rest.additionsBelow.removeAll(where: \.isOfLeaves)
+    return rest
   }
 }

@@ -55,7 +55,7 @@ func pointwiseForward(
 ///   - input: The operand of the forward pass.
 ///   - packed: The weight, as ``PointwisePlan/packFlippedWeight(_:channel:_:into:)`` writes it.
 ///   - outputGradient: dY, `NPQK`.
-///   - parameterGradient: The destinations of dW and dB of each microbatch, overwritten.
+///   - parameterGradient: The destinations of dW and dB of each microbatch, overwritten; pairs are not summed.
 ///   - inputGradient: The destination of the input gradient, overwritten. If `nil`, it is not computed.
 ///   - scratch: ``PointwiseScratch/count`` floats, overwritten.
 ///   - ticks: Where the time of each phase is added. If `nil`, it is not measured.

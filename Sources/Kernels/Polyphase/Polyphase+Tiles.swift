@@ -258,10 +258,10 @@ extension Polyphase {
 
   static func inverseTransformWeightGradient(
     _ source: UnsafePointer<Float>, _ block: WeightGradientBlock,
-    into weightGradient: UnsafeMutablePointer<Float>, _ g: ConvolutionGeometry
+    into weightGradient: (target: UnsafeMutablePointer<Float>, isAdded: Bool), _ g: ConvolutionGeometry
   ) {
-    TileLoops.forEachWeightGradientVector(source, block, into: weightGradient, g) {
-      weightGradientVector($0, matrixStride: $1, $2, tapStride: $3)
+    TileLoops.forEachWeightGradientVector(source, block, into: weightGradient.target, g) {
+      weightGradientVector($0, matrixStride: $1, $2, tapStride: $3, isAdded: weightGradient.isAdded)
     }
   }
 
@@ -292,7 +292,8 @@ extension Polyphase {
 
   @inline(__always)
   private static func weightGradientVector(
-    _ u: UnsafePointer<Float>, matrixStride stride: Int, _ w: UnsafeMutablePointer<Float>, tapStride: Int
+    _ u: UnsafePointer<Float>, matrixStride stride: Int, _ w: UnsafeMutablePointer<Float>, tapStride: Int,
+    isAdded: Bool
   ) {
     @inline(__always) func inverse(_ first: Int) -> Vectors2 {
       let u = u + first &* stride
@@ -301,7 +302,7 @@ extension Polyphase {
         (u + 4 &* stride).vector)
     }
     @inline(__always) func store(_ r: Int, _ s: Int, _ value: Vector) {
-      (w + (3 &* r &+ s) &* tapStride).store(value)
+      (w + (3 &* r &+ s) &* tapStride).store(value, isAdded: isAdded)
     }
     let (a, b, c, d, e) = (inverse(0), inverse(5), inverse(10), inverse(15), inverse(20))
     let left = weightGradientTransform(a.0, b.0, c.0, d.0, e.0)

@@ -52,8 +52,8 @@ protocol TiledAlgorithm {
   static func transformFlippedWeight(
     _ g: ConvolutionGeometry, channel: Int, _ weight: UnsafePointer<Float>,
     into target: UnsafeMutablePointer<Float>)
-  /// Writes a block of dW, `RSCK`, from the same block of dU, `[matrices, rows, columns]`.
+  /// Writes a block of dW, `RSCK`, from the same block of dU, `[matrices, rows, columns]`, or adds it to what is there.
   static func inverseTransformWeightGradient(
     _ source: UnsafePointer<Float>, _ block: WeightGradientBlock,
-    into weightGradient: UnsafeMutablePointer<Float>, _ g: ConvolutionGeometry)
+    into weightGradient: (target: UnsafeMutablePointer<Float>, isAdded: Bool), _ g: ConvolutionGeometry)
 }

@@ -18,6 +18,9 @@ extension UnsafeMutablePointer<Float> {
   @inline(__always) func store(_ value: Vector) {
     UnsafeMutableRawPointer(self).storeBytes(of: value, as: Vector.self)
   }
+
+  /// Stores 16 numbers at this address, or adds them to those that are there.
+  @inline(__always) func store(_ value: Vector, isAdded: Bool) { store(isAdded ? vector + value : value) }
 }
 
 extension Int {

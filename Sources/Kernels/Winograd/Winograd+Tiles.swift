@@ -136,10 +136,10 @@ extension Winograd {
   /// dW = Gᵀ dU G.
   static func inverseTransformWeightGradient(
     _ source: UnsafePointer<Float>, _ block: WeightGradientBlock,
-    into weightGradient: UnsafeMutablePointer<Float>, _ g: ConvolutionGeometry
+    into weightGradient: (target: UnsafeMutablePointer<Float>, isAdded: Bool), _ g: ConvolutionGeometry
   ) {
-    TileLoops.forEachWeightGradientVector(source, block, into: weightGradient, g) {
-      weightGradientVector($0, matrixStride: $1, $2, tapStride: $3)
+    TileLoops.forEachWeightGradientVector(source, block, into: weightGradient.target, g) {
+      weightGradientVector($0, matrixStride: $1, $2, tapStride: $3, isAdded: weightGradient.isAdded)
     }
   }
 
@@ -166,7 +166,7 @@ extension Winograd {
 
   @inline(__always)
   private static func weightGradientVector(
-    _ u: UnsafePointer<Float>, matrixStride: Int, _ w: UnsafeMutablePointer<Float>, tapStride: Int
+    _ u: UnsafePointer<Float>, matrixStride: Int, _ w: UnsafeMutablePointer<Float>, tapStride: Int, isAdded: Bool
   ) {
     @inline(__always) func column(_ j: Int) -> Vectors3 {
       let u = u + j &* matrixStride
@@ -177,9 +177,9 @@ extension Winograd {
     }
     @inline(__always) func store(_ r: Int, _ f: Vectors3) {
       let w = w + 3 &* r &* tapStride
-      w.store(f.0)
-      (w + tapStride).store(f.1)
-      (w + 2 &* tapStride).store(f.2)
+      w.store(f.0, isAdded: isAdded)
+      (w + tapStride).store(f.1, isAdded: isAdded)
+      (w + 2 &* tapStride).store(f.2, isAdded: isAdded)
     }
     let (a, b, c, d, e, f) = (column(0), column(1), column(2), column(3), column(4), column(5))
     store(0, weightGradientTransform(a.0, b.0, c.0, d.0, e.0, f.0))

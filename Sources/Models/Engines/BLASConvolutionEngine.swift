@@ -62,5 +62,6 @@ public struct BLASConvolutionEngine: ConvolutionEngine {
         biasGradient: parameterGradient.bias(m, geometry),
         inputGradient: inputGradient?.microbatch(m, of: microbatches, geometry), scratch: scratch)
     }
+    parameterGradient.sumPairs(microbatchCount: microbatches.microbatchCount, geometry)
   }
 }

@@ -62,7 +62,7 @@ public protocol ConvolutionEngine: Sendable {
   ///   - weight: The weight, `RSCK`.
   ///   - packed: The weight as ``packWeight(_:for:task:_:into:)`` left it for this direction.
   ///   - outputGradient: dY, `NPQK`.
-  ///   - parameterGradient: The destinations of dW and dB of each microbatch.
+  ///   - parameterGradient: The destinations of dW and dB of each microbatch; whether the dW of pairs are summed.
   ///   - inputGradient: The destination of the input's gradient. If `nil`, it is not computed.
   ///   - scratch: Room for ``scratchCount(_:_:)`` floats, 64-byte aligned; overwritten.
   func backward(

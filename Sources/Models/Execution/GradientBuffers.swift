@@ -14,8 +14,30 @@ final class GradientBuffers {
   private let normalizationOffset: Int
   private let placements: [Placement]
   private let addresses: UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>
-  private let schedule: ReductionSchedule
-  private let roundedSchedule: RoundedReductionSchedule?
+  private let schedule: Schedule
+  // The schedule of gradients of which local microbatches 2i and 2i + 1 have been summed. `nil` if they are no siblings in
+  // the tree, because the first local microbatch is an odd one of the batch, or if they are rounded first.
+  private let scheduleOfPairs: Schedule?
+
+  /// The additions of the microbatches' gradients: `rounded` where sums are rounded, `exact` otherwise.
+  private struct Schedule {
+    let exact: ReductionSchedule
+    let rounded: RoundedReductionSchedule?
+
+    var isEmpty: Bool { exact.additions.isEmpty && rounded == nil }
+
+    var withoutLeafPairs: Schedule {
+      Schedule(exact: exact.withoutLeafPairs, rounded: rounded?.withoutLeafPairs)
+    }
+
+    func apply(to leaves: UnsafePointer<UnsafeMutablePointer<Float>>, elements: Range<Int>) {
+      if let rounded {
+        rounded.apply(to: leaves, elements: elements)
+      } else {
+        exact.apply(to: leaves, elements: elements)
+      }
+    }
+  }
 
   /// The two kinds of layers that alternate.
   enum LayerKind {
@@ -35,13 +57,15 @@ final class GradientBuffers {
   ///
   /// If `roundingLevel` is given, the sums of that level of the tree are rounded to bfloat16.
   init(_ graph: ModelGraph, microbatches: Range<Int>, tree: ReductionTree, roundingLevel: Int?) {
-    schedule = ReductionSchedule(tree: tree, leaves: microbatches)
-    roundedSchedule = roundingLevel.map {
-      RoundedReductionSchedule(tree: tree, leaves: microbatches, level: $0)
-    }
+    let schedule = ReductionSchedule(tree: tree, leaves: microbatches)
+    self.schedule = Schedule(
+      exact: schedule,
+      rounded: roundingLevel.map { RoundedReductionSchedule(tree: tree, leaves: microbatches, level: $0) })
+    scheduleOfPairs =
+      microbatches.lowerBound.isMultiple(of: 2) && roundingLevel != 0 ? self.schedule.withoutLeafPairs : nil
     subtreeSums = schedule.subtrees.map { _ in ParameterStore(graph.parameterLayout) }
     var extraCount = 0
-    placements = (0..<microbatches.count).map { [schedule] m in
+    placements = (0..<microbatches.count).map { m in
       if let subtree = schedule.resultPositions.firstIndex(of: m) { return .subtreeSum(subtree) }
       extraCount += 1
       return .extra(extraCount - 1)
@@ -84,24 +108,49 @@ final class GradientBuffers {
     return UnsafePointer(address)
   }
 
+  /// Whether work items sum local microbatches 2i and 2i + 1: both are of one item, and siblings in the tree.
+  func sumsPairs(within items: LayerWorkItems) -> Bool {
+    scheduleOfPairs != nil && items.microbatchesPerItem.isMultiple(of: 2)
+  }
+
   /// Sums the microbatches' gradients of one layer into the subtrees' sums, in tree order.
-  func reduce(_ range: Range<Int>, _ kind: LayerKind = .weight, pool: WorkerPool, label: TraceLabel = .unknown) {
-    guard !schedule.additions.isEmpty || roundedSchedule != nil else { return }
-    let items = WorkDivision(0..<range.count, itemSize: Self.itemSize)
-    let context = (buffers: self, leaves: destinations(of: range, kind), items: items)
-    pool.parallelFor(items.count, with: context, label: label) { context, item, _ in
-      let (buffers, leaves, items) = context.pointee
-      if let rounded = buffers.roundedSchedule {
-        rounded.apply(to: leaves, elements: items[item])
-      } else {
-        buffers.schedule.apply(to: leaves, elements: items[item])
+  ///
+  /// - Parameters:
+  ///   - range: The parameters of the layer.
+  ///   - kind: Where the gradients are.
+  ///   - pairedCount: For that many leading parameters, local microbatches 2i and 2i + 1 have been summed already, in the
+  ///     memory of the former.
+  ///   - pool: The threads of this rank.
+  ///   - label: What the trace calls the additions.
+  func reduce(
+    _ range: Range<Int>, _ kind: LayerKind = .weight, pairedCount: Int = 0, pool: WorkerPool,
+    label: TraceLabel = .unknown
+  ) {
+    precondition(pairedCount == 0 || scheduleOfPairs != nil, "microbatches were summed that are no siblings")
+    let loop = SumLoop(
+      leaves: destinations(of: range, kind), pairs: scheduleOfPairs, pairItems: WorkDivision(elements: 0..<pairedCount),
+      schedule: schedule, items: WorkDivision(elements: pairedCount..<range.count))
+    if scheduleOfPairs?.isEmpty == false {
+      pool.parallelFor(loop.pairItems.count, with: loop, label: label) { loop, item, _ in
+        loop.pointee.pairs?.apply(to: loop.pointee.leaves, elements: loop.pointee.pairItems[item])
+      }
+    }
+    if !schedule.isEmpty {
+      pool.parallelFor(loop.items.count, with: loop, label: label) { loop, item, _ in
+        loop.pointee.schedule.apply(to: loop.pointee.leaves, elements: loop.pointee.items[item])
       }
     }
   }
 
-  // Element-wise: the size of a work item affects balance and the cost of scheduling only. No layer of k = 1 has 40,000
-  // elements, and 64 microbatches of one read 0.5 MiB.
-  private static let itemSize = 2_048
+  /// What the work items of sums share, read member by member: a copy of a schedule would change the reference counts of its
+  /// arrays for every item.
+  private struct SumLoop {
+    let leaves: UnsafePointer<UnsafeMutablePointer<Float>>
+    let pairs: Schedule?
+    let pairItems: WorkDivision
+    let schedule: Schedule
+    let items: WorkDivision
+  }
 }
 
 extension ModelGraph {

@@ -39,17 +39,25 @@ extension ModelExecutor {
         // Only now: the receiver of the gradients may change scale and shift, which were read just above.
         buffers.reduce(layer.range, .normalization, pool: pool, label: labels.addition)
         try gradientReady(layer.range)
-      case .reduceParameterGradients(let range):
+      case .reduceParameterGradients(let operation):
         let start = labels.now()
-        buffers.reduce(range, pool: pool, label: labels.addition)
+        buffers.reduce(
+          operation.parameterRange, pairedCount: pairedCount(operation, buffers, batch), pool: pool,
+          label: labels.addition)
         labels.record(labels.addition, since: start)
-        try gradientReady(range)
+        try gradientReady(operation.parameterRange)
       }
     }
   }
 
   /// The gradients of this rank's microbatches: one store per maximal subtree of the reduction tree within them.
   public var subtreeGradients: [ParameterStore] { gradients?.subtreeSums ?? [] }
+
+  /// The number of an operation's leading parameters whose gradients its backward pass has summed over pairs of microbatches.
+  private func pairedCount(_ operation: Operation, _ buffers: GradientBuffers, _ batch: LocalBatch) -> Int {
+    guard case .convolution(let operation) = operation else { return 0 }
+    return buffers.sumsPairs(within: workItems(operation.layer, batch)) ? operation.layer.geometry.weightCount : 0
+  }
 
   /// Runs the backward pass of one convolution over this rank's microbatches.
   private func backward(
@@ -61,7 +69,7 @@ extension ModelExecutor {
     let items = workItems(layer, batch)
     let loop = BackwardLoop(
       executor: self, geometry: layer.geometry, weight: weight(layer), hasBias: layer.bias != nil, items: items,
-      input: input(operation.input.tensor, images),
+      sumsPairs: buffers.sumsPairs(within: items), input: input(operation.input.tensor, images),
       norm: operation.input.normalization.map(norm), destinations: buffers.destinations(of: layer.range),
       source: OutputGradientSource(outputGradient, self), target: inputGradient.map { ($0, gradient($0.value)) },
       dropout: isDropping ? operation.input.dropout : nil)
@@ -78,7 +86,8 @@ extension ModelExecutor {
         weight: loop.pointee.weight, packed: executor.packed,
         outputGradient: loop.pointee.source.operand(m, offset: first * geometry.outputCount),
         parameterGradient: ConvolutionParameterGradient(
-          destinations: loop.pointee.destinations + m, hasBias: loop.pointee.hasBias),
+          destinations: loop.pointee.destinations + m, hasBias: loop.pointee.hasBias,
+          sumsPairs: loop.pointee.sumsPairs),
         inputGradient: loop.pointee.target.map { target, memory in
           let gradient = memory + first * geometry.inputCount
           let addend = target.accumulates ? UnsafePointer(gradient) : nil
@@ -171,6 +180,7 @@ private struct BackwardLoop {
   let weight: UnsafePointer<Float>
   let hasBias: Bool
   let items: LayerWorkItems
+  let sumsPairs: Bool
   let input: UnsafePointer<Float>
   let norm: BatchNormalization?
   let destinations: UnsafePointer<UnsafeMutablePointer<Float>>

@@ -16,8 +16,8 @@ package struct BackwardSchedule: Sendable {
     case scaling(ScalingOperation, outputGradient: TensorGradient, inputGradient: GradientValue)
     case startNormalization(NormalizationLayer)
     case finishNormalization(NormalizationLayer)
-    /// Sums the microbatches' gradients of some parameters; after it they are ready.
-    case reduceParameterGradients(Range<Int>)
+    /// Sums the microbatches' gradients of an operation's parameters; after it they are ready.
+    case reduceParameterGradients(Operation)
   }
 
   package let steps: [Step]
@@ -110,7 +110,7 @@ extension BackwardSchedule {
         steps.append(.scaling(operation, outputGradient: gradient, inputGradient: target))
         contribute(target, to: Operand(tensor: operation.input, normalization: nil))
       }
-      if !operation.parameterRange.isEmpty { steps.append(.reduceParameterGradients(operation.parameterRange)) }
+      if !operation.parameterRange.isEmpty { steps.append(.reduceParameterGradients(operation)) }
     }
 
     mutating func finishPending() {

@@ -227,15 +227,39 @@ public struct ConvolutionParameterGradient {
   public let destinations: UnsafePointer<UnsafeMutablePointer<Float>>
   /// Whether the convolution has a bias.
   public let hasBias: Bool
+  /// Whether the dW of microbatches 2i and 2i + 1 of a call are summed, in the memory of the former.
+  ///
+  /// The memory of the latter then has its dB, and an unspecified dW.
+  public let sumsPairs: Bool
 
   /// Creates the destinations from their addresses.
-  public init(destinations: UnsafePointer<UnsafeMutablePointer<Float>>, hasBias: Bool) {
+  public init(
+    destinations: UnsafePointer<UnsafeMutablePointer<Float>>, hasBias: Bool, sumsPairs: Bool = false
+  ) {
     self.destinations = destinations
     self.hasBias = hasBias
+    self.sumsPairs = sumsPairs
   }
 
-  /// Returns dW of microbatch `m`, `RSCK`.
+  /// Returns the memory of microbatch `m` for its dW, `RSCK`.
   public func weight(_ m: Int) -> UnsafeMutablePointer<Float> { destinations[m] }
+
+  /// Returns where the dW of microbatch `m` belongs, `RSCK`, and whether it is added to what is there.
+  ///
+  /// The microbatches of a call must be computed in order.
+  public func weightSum(_ m: Int) -> (target: UnsafeMutablePointer<Float>, isAdded: Bool) {
+    let isAdded = sumsPairs && !m.isMultiple(of: 2)
+    return (destinations[isAdded ? m - 1 : m], isAdded)
+  }
+
+  /// Sums pairs, if asked to, where every microbatch has written its dW to its memory.
+  public func sumPairs(microbatchCount: Int, _ g: ConvolutionGeometry) {
+    guard sumsPairs else { return }
+    for m in stride(from: 1, to: microbatchCount, by: 2) {
+      let (sum, addend) = (destinations[m - 1], destinations[m])
+      for i in 0..<g.weightCount { sum[i] += addend[i] }
+    }
+  }
 
   /// Returns dB of microbatch `m`, the per-channel sum of dY (K values), or `nil` without a bias.
   public func bias(_ m: Int, _ g: ConvolutionGeometry) -> UnsafeMutablePointer<Float>? {

@@ -190,7 +190,7 @@ package final class IntegrityCheck {
   }
 
   private func verify(_ elements: Range<Int>, _ bucket: Int) {
-    let items = TrainingStep.workItems(elements)
+    let items = WorkDivision(elements: elements)
     pool.parallelFor(items.count, with: (self, bucket, items)) { context, item, _ in
       let (check, bucket, items) = context.pointee
       check.verifyBeforeUpdate(items[item], bucket)
@@ -198,7 +198,7 @@ package final class IntegrityCheck {
   }
 
   private func hold(_ elements: Range<Int>) {
-    let items = TrainingStep.workItems(elements)
+    let items = WorkDivision(elements: elements)
     pool.parallelFor(items.count, with: (self, items)) { context, item, _ in
       let (check, items) = context.pointee
       for segment in check.segments.segments(of: items[item]) {

@@ -96,7 +96,7 @@ struct AllReduceBenchmark {
     reducer.beginBackward()
     try reducer.gradientReady(0..<buffer.count)
     while let bucket = try reducer.nextReducedBucket(waiting: true) {
-      let work = TrainingStep.workItems(reducer.ownedShard(bucket))
+      let work = WorkDivision(elements: reducer.ownedShard(bucket))
       pool.parallelFor(work.count, with: (reducer, bucket, work)) { context, i, _ in
         let (reducer, bucket, work) = context.pointee
         reducer.finishReduction(work[i], of: bucket)
