@@ -17,7 +17,7 @@ public struct ReductionSchedule: Sendable {
   /// The number of arrays that the schedule covers.
   public let arrayCount: Int
   /// The additions, in order; every array is a source at most once.
-  public let additions: [Addition]
+  public private(set) var additions: [Addition]
   /// The subtrees whose sums the schedule forms, left to right.
   public let subtrees: [ReductionTree.Node]
   /// The position of the sum of each subtree.
@@ -93,15 +93,11 @@ public struct ReductionSchedule: Sendable {
     precondition(subtrees.count == live.count, "the nodes to merge must be adjacent")
   }
 
-  private init(_ schedule: ReductionSchedule, additions: [Addition]) {
-    arrayCount = schedule.arrayCount
-    self.additions = additions
-    (subtrees, resultPositions) = (schedule.subtrees, schedule.resultPositions)
-  }
-
   /// What is left of a schedule of leaves once those of every addition of two leaves have been added.
   public var withoutLeafPairs: ReductionSchedule {
-    ReductionSchedule(self, additions: additions.filter { !$0.isOfLeaves })
+    var rest = self
+    rest.additions.removeAll(where: \.isOfLeaves)
+    return rest
   }
 }
 

@@ -127,28 +127,23 @@ final class GradientBuffers {
     label: TraceLabel = .unknown
   ) {
     precondition(pairedCount == 0 || scheduleOfPairs != nil, "microbatches were summed that are no siblings")
-    let loop = SumLoop(
-      leaves: destinations(of: range, kind), pairs: scheduleOfPairs, pairItems: WorkDivision(elements: 0..<pairedCount),
-      schedule: schedule, items: WorkDivision(elements: pairedCount..<range.count))
-    if scheduleOfPairs?.isEmpty == false {
-      pool.parallelFor(loop.pairItems.count, with: loop, label: label) { loop, item, _ in
-        loop.pointee.pairs?.apply(to: loop.pointee.leaves, elements: loop.pointee.pairItems[item])
-      }
-    }
-    if !schedule.isEmpty {
+    let leaves = destinations(of: range, kind)
+    func apply(_ schedule: Schedule, to elements: Range<Int>) {
+      guard !schedule.isEmpty else { return }
+      let loop = SumLoop(schedule: schedule, leaves: leaves, items: WorkDivision(elements: elements))
       pool.parallelFor(loop.items.count, with: loop, label: label) { loop, item, _ in
         loop.pointee.schedule.apply(to: loop.pointee.leaves, elements: loop.pointee.items[item])
       }
     }
+    if let scheduleOfPairs { apply(scheduleOfPairs, to: 0..<pairedCount) }
+    apply(schedule, to: pairedCount..<range.count)
   }
 
   /// What the work items of sums share, read member by member: a copy of a schedule would change the reference counts of its
   /// arrays for every item.
   private struct SumLoop {
-    let leaves: UnsafePointer<UnsafeMutablePointer<Float>>
-    let pairs: Schedule?
-    let pairItems: WorkDivision
     let schedule: Schedule
+    let leaves: UnsafePointer<UnsafeMutablePointer<Float>>
     let items: WorkDivision
   }
 }
